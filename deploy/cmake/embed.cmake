@@ -1,0 +1,22 @@
+# embed(target PREFIX p FILES file...): each file becomes `const Asset asset_<p>_<file name>` (dots and
+# dashes as _), declared in <target>_assets.h (common/base/asset.h says what an Asset is).
+function(embed target)
+    cmake_parse_arguments(A "" "PREFIX" "FILES" ${ARGN})
+    set(code "#include \"${target}_assets.h\"\n")
+    set(head "#pragma once\n#include \"common/base/asset.h\"\n")
+    foreach(file IN LISTS A_FILES)
+        set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${file}")
+        file(READ "${file}" hex HEX)
+        string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
+        get_filename_component(base "${file}" NAME)
+        string(MAKE_C_IDENTIFIER "${A_PREFIX}_${base}" name)
+        string(APPEND head "extern const Asset asset_${name};\n")
+        string(APPEND code "static const unsigned char bytes_${name}[] = {${bytes}0};\n"
+            "const Asset asset_${name} = {\"${base}\", bytes_${name}, sizeof bytes_${name} - 1};\n")
+    endforeach()
+    set(dir "${CMAKE_CURRENT_BINARY_DIR}/assets")
+    file(GENERATE OUTPUT "${dir}/${target}_assets.c" CONTENT "${code}")
+    file(GENERATE OUTPUT "${dir}/${target}_assets.h" CONTENT "${head}")
+    target_sources(${target} PRIVATE "${dir}/${target}_assets.c")
+    target_include_directories(${target} PUBLIC "${dir}")
+endfunction()

@@ -1,0 +1,22 @@
+# holdfast_library(name [DEPS target...] [PRIVATE_DEPS target...]): every *.c of this folder.
+# holdfast_program(name SOURCES file... DEPS target...): an executable in the build folder's root.
+function(holdfast_library name)
+    cmake_parse_arguments(A "" "" "DEPS;PRIVATE_DEPS;EXCLUDE" ${ARGN})
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c)
+    foreach(file IN LISTS A_EXCLUDE)
+        list(REMOVE_ITEM sources ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+    endforeach()
+    if(NOT sources)
+        file(GENERATE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/${name}_empty.c CONTENT "typedef int ${name}_empty;\n")
+        set(sources ${CMAKE_CURRENT_BINARY_DIR}/${name}_empty.c)
+    endif()
+    add_library(${name} STATIC ${sources})
+    set_target_properties(${name} PROPERTIES LINKER_LANGUAGE C)
+    target_link_libraries(${name} PUBLIC holdfast_flags ${A_DEPS} PRIVATE ${A_PRIVATE_DEPS})
+endfunction()
+
+function(holdfast_program name)
+    cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
+    add_executable(${name} ${A_SOURCES})
+    target_link_libraries(${name} PRIVATE holdfast_flags ${A_DEPS})
+endfunction()

@@ -1,0 +1,20 @@
+# Warnings, hardening and sanitizers that every target of the project is compiled with.
+add_library(holdfast_flags INTERFACE)
+target_compile_definitions(holdfast_flags INTERFACE _GNU_SOURCE HOLDFAST_VERSION="${PROJECT_VERSION}")
+target_include_directories(holdfast_flags INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(holdfast_flags INTERFACE
+    -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
+    -Wundef -Wformat=2 -Wwrite-strings -Wcast-qual -fstack-protector-strong -fno-omit-frame-pointer)
+if(HOLDFAST_WERROR)
+    target_compile_options(holdfast_flags INTERFACE -Werror)
+endif()
+if(HOLDFAST_SANITIZE)
+    target_compile_options(holdfast_flags INTERFACE -fsanitize=${HOLDFAST_SANITIZE} -fno-sanitize-recover=all)
+    target_link_options(holdfast_flags INTERFACE -fsanitize=${HOLDFAST_SANITIZE})
+elseif(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
+    target_compile_options(holdfast_flags INTERFACE -D_FORTIFY_SOURCE=2)
+endif()
+target_link_options(holdfast_flags INTERFACE -Wl,-z,relro,-z,now -Wl,--as-needed)
+if(NOT HOLDFAST_SANITIZE)
+    target_link_options(holdfast_flags INTERFACE $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:-pie>)
+endif()

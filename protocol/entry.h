@@ -32,17 +32,17 @@ typedef struct EntryAttribute {
 } EntryAttribute;
 
 typedef struct Entry {
-    Text path;      /* unique in the backup; raw bytes, '/' between parts, no leading or trailing '/',
-                       no empty part, no "." or ".."; sorted bytewise in a manifest */
-    uint8_t type;   /* EntryType */
-    uint8_t cut;    /* EntryCut; only where there is content */
-    uint8_t phase;  /* a restore finishes every entry of phase n before it starts phase n + 1 */
-    uint32_t mode;  /* permission bits with setuid, setgid, sticky: 07777 */
+    Text path;    /* unique in the backup; raw bytes, '/' between parts, no leading or trailing '/',
+                     no empty part, no "." or ".."; sorted bytewise in a manifest */
+    uint8_t type; /* EntryType */
+    uint8_t cut;  /* EntryCut; only where there is content */
+    uint8_t phase; /* a restore finishes every entry of phase n before it starts phase n + 1 */
+    uint32_t mode; /* permission bits with setuid, setgid, sticky: 07777 */
     uint32_t uid, gid;
-    Text user, group;  /* names where they were known, else empty */
-    int64_t mtime_ns;  /* since 1970 */
-    int64_t ctime_ns;  /* only a hint that content did not change; never restored */
-    uint64_t size;     /* of the content as the source announced it; a hint for streams */
+    Text user, group;       /* names where they were known, else empty */
+    int64_t mtime_ns;       /* since 1970 */
+    int64_t ctime_ns;       /* only a hint that content did not change; never restored */
+    uint64_t size;          /* of the content as the source announced it; a hint for streams */
     uint64_t device, inode; /* where it was; for hints and hard links only, not in manifests */
     uint32_t rdev_major, rdev_minor;
     Text link; /* symlink: its target, raw bytes; hard link: entry path */

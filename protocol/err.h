@@ -9,9 +9,9 @@
 
 #include "protocol/bytes.h"
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK                       __attribute__((warn_unused_result))
 #define PRINTF_LIKE(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
-#define scoped(cleanup_function) __attribute__((cleanup(cleanup_function)))
+#define scoped(cleanup_function)         __attribute__((cleanup(cleanup_function)))
 
 typedef enum ErrCode {
 #define ERROR(symbol, ...) symbol,

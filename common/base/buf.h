@@ -15,9 +15,9 @@ typedef struct Buf {
     size_t room; /* allocated */
 } Buf;
 
-void buf_free(Buf *buf);  /* releases and zeroes the struct; an empty one is fine */
-void buf_clear(Buf *buf); /* length 0, memory kept */
-void buf_reserve(Buf *buf, size_t more);  /* makes room for `more` bytes past len */
+void buf_free(Buf *buf);                 /* releases and zeroes the struct; an empty one is fine */
+void buf_clear(Buf *buf);                /* length 0, memory kept */
+void buf_reserve(Buf *buf, size_t more); /* makes room for `more` bytes past len */
 uint8_t *buf_extend(Buf *buf, size_t more); /* grows len by more, returns where they start */
 void buf_add(Buf *buf, const void *at, size_t len);
 void buf_add_slice(Buf *buf, Slice slice);

@@ -2,8 +2,8 @@
  * engine.h — what every kind of source can do: make entries and bytes, and eat them again.
  * An engine knows no repository, queue or catalogue. All calls block. A Source has `lanes`: each
  * lane is driven by one thread at a time and yields its own entries, so a database engine can read
- * over several connections at once; `next` hands every entry to exactly one lane. A files source has
- * one lane and yields in bytewise path order. A Target has lanes in the same way. */
+ * over several connections at once; `next` hands every entry to exactly one lane. A files source
+ * has one lane and yields in bytewise path order. A Target has lanes in the same way. */
 #ifndef WORKER_ENGINE_ENGINE_H
 #define WORKER_ENGINE_ENGINE_H
 
@@ -43,8 +43,8 @@ typedef struct SourceOps {
      * bytes: that many zero bytes follow (a hole), nothing was written to at. */
     bool (*read)(Source *s, unsigned lane, uint8_t *at, size_t room, size_t *got, uint64_t *zeros,
                  Err *err);
-    /* The current entry is over: fills what is only known now (rows, final size, mtime). *keep false
-     * withdraws the entry (it vanished, was refused: an Issue was raised). */
+    /* The current entry is over: fills what is only known now (rows, final size, mtime). *keep
+     * false withdraws the entry (it vanished, was refused: an Issue was raised). */
     bool (*end)(Source *s, unsigned lane, Entry *entry, bool *keep, Err *err);
     /* After every lane ended: checks end markers and counts. Receipt strings live until close. */
     bool (*finish)(Source *s, Receipt *receipt, Err *err);
@@ -79,7 +79,8 @@ typedef struct Engine {
     /* `source test`: connects, checks rights, counts; *report is a JSON object
      * {"ok":true,"checks":[{"name","ok","text","next"}],…}. */
     bool (*test)(const EngineParams *params, json_t **report, Err *err);
-    /* What a restore would do, before it is asked to: {"target","exists","creates","free_bytes"…}. */
+    /* What a restore would do, before it is asked to: {"target","exists","creates","free_bytes"…}.
+     */
     bool (*plan)(const EngineParams *params, json_t **report, Err *err);
     /* Tools and versions of this host: {"pg_dump":["15.20"]}; used for routing. */
     bool (*tools)(json_t **report, Err *err);

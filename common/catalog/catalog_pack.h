@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * catalog_pack.h — packs and chunks of a session, for the attempt that holds the job.
+ * Order: begin -> the object is durable -> stage (with its chunk rows) -> commit. A lookup returns
+ * a chunk only from an undamaged pack that this attempt staged or adopted, or that is live and of
+ * the job's own domain or verified by a reader: a stolen worker cannot poison other sources. A
+ * fence that does not hold is ERR_FENCED job.fenced. */
+#ifndef COMMON_CATALOG_CATALOG_PACK_H
+#define COMMON_CATALOG_CATALOG_PACK_H
+
+#include "common/catalog/catalog.h"
+
+typedef enum PackKind {
+    PACK_DATA = 1,
+    PACK_META = 2,
+} PackKind;
+
+typedef struct ChunkRow {
+    ChunkId id;
+    uint32_t ordinal;
+    uint8_t codec;
+    uint64_t offset;
+    uint32_t stored, plain;
+} ChunkRow;
+
+typedef struct PackRow {
+    uint64_t pack_no; /* given by begin */
+    Uuid object;      /* name on the store, drawn by the attempt */
+    Uuid pack;        /* id that the cryptography binds */
+    PackKind kind;
+    uint64_t bytes;
+    Sha256 sha256; /* of the stored object */
+    const ChunkRow *chunks;
+    size_t chunk_count;
+} PackRow;
+
+typedef struct ChunkPlace {
+    bool found;
+    uint64_t pack_no;
+    Uuid object, pack;
+    uint32_t ordinal;
+    uint8_t codec;
+    uint64_t offset;
+    uint32_t stored, plain;
+} ChunkPlace;
+
+/* Binds the order's repository to the id its config carries, the first time; later another id is
+ * refused: ERR_CONFLICT repo.other_id. Also gives back what the catalogue knows of its epoch. */
+MUST_CHECK bool catalog_repository_bind(Catalog *c, const Fence *fence, const Uuid *repository,
+                                        uint64_t *gc_epoch, uint64_t *confirmed_epoch, Err *err);
+
+MUST_CHECK bool catalog_pack_begin(Catalog *c, const Fence *fence, const Uuid *object,
+                                   const Uuid *pack, PackKind kind, uint64_t *pack_no, Err *err);
+
+/* One transaction: bytes, sha256 and chunk rows. Repeating the same is fine; the same pack_no with
+ * another sha256 is ERR_CONFLICT pack.restaged. */
+MUST_CHECK bool catalog_pack_stage(Catalog *c, const Fence *fence, const PackRow *row, Err *err);
+
+/* ids ascending and without doubles (any order works, sorted is what the index likes); out has
+ * count rows in the same order. */
+MUST_CHECK bool catalog_chunk_lookup(Catalog *c, const Fence *fence, const ChunkId *ids,
+                                     size_t count, ChunkPlace *out, Err *err);
+
+/* Takes over what earlier attempts of this job staged whole; visit sees each pack with its chunks
+ * (borrowed for the call). visit returning false ends with its *err. */
+typedef bool PackVisit(void *ctx, const PackRow *row, Err *err);
+MUST_CHECK bool catalog_pack_adopt(Catalog *c, const Fence *fence, PackVisit *visit, void *ctx,
+                                   Err *err);
+
+/* For readers (restore, verify, probe): any undamaged pack of the repository that is not dying. */
+MUST_CHECK bool catalog_chunk_find(Catalog *c, const Fence *fence, const ChunkId *ids, size_t count,
+                                   ChunkPlace *out, Err *err);
+
+/* The packs of a backup in pack_no order, without chunks: for verify `stored`. */
+MUST_CHECK bool catalog_pack_of_backup(Catalog *c, const Fence *fence, const Uuid *backup,
+                                       PackVisit *visit, void *ctx, Err *err);
+
+/* A reader opened these stored objects, recomputed every id, found the row's sha256: from now on
+ * their chunks may be shared. Only for roles enrolled as readers. changed: rows that matched. */
+MUST_CHECK bool catalog_pack_verified(Catalog *c, const Fence *fence, const uint64_t *pack_nos,
+                                      const Sha256 *sha256s, size_t count, size_t *changed,
+                                      Err *err);
+
+/* A reader found this pack wrong: no lookup returns it any more. */
+MUST_CHECK bool catalog_pack_damaged(Catalog *c, const Fence *fence, uint64_t pack_no, Text why,
+                                     Err *err);
+
+#endif

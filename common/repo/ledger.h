@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ledger.h — what a write session must be told and must tell about packs and chunks.
+ * The repository code needs no database: whoever keeps the truth (the catalogue, or memory in a
+ * test) hands in a RepoLedger. Every function may be called from several threads at once, blocks,
+ * and fails with ERR_FENCED when the attempt no longer holds its job. */
+#ifndef COMMON_REPO_LEDGER_H
+#define COMMON_REPO_LEDGER_H
+
+#include "protocol/ids.h"
+
+typedef enum PackKind {
+    PACK_DATA = 1, /* content of entries */
+    PACK_META = 2, /* pages of manifests */
+} PackKind;
+
+/* One chunk of a pack, as the pack's own table has it. */
+typedef struct ChunkRow {
+    ChunkId id;
+    uint32_t ordinal; /* in its pack, from 0; part of the chunk's key */
+    uint8_t codec;
+    uint64_t offset; /* of the sealed bytes in the object */
+    uint32_t stored; /* sealed length */
+    uint32_t plain;  /* length of the content, 4 MiB at most */
+} ChunkRow;
+
+typedef struct PackRow {
+    uint64_t pack_no; /* the ledger's number of it */
+    Uuid object;      /* names the stored object: packs/<2 hex>/<uuid> */
+    Uuid pack;        /* names the pack in its cryptography, never its place */
+    PackKind kind;
+    uint64_t bytes;
+    Sha256 sha256; /* of the whole object */
+    const ChunkRow *chunks;
+    size_t chunk_count;
+} PackRow;
+
+/* Where a chunk lies. found false: nowhere that the asker may use. */
+typedef struct ChunkPlace {
+    bool found;
+    uint64_t pack_no;
+    Uuid object;
+    Uuid pack;
+    ChunkRow chunk;
+} ChunkPlace;
+
+/* Lends the row for the call. False ends the visit, with *err set. */
+typedef bool PackVisit(void *ctx, const PackRow *row, Err *err);
+
+typedef struct RepoLedger RepoLedger;
+typedef struct RepoLedgerOps {
+    /* Announces a pack before its object is written. */
+    bool (*pack_begin)(RepoLedger *ledger, const Uuid *object, const Uuid *pack, PackKind kind,
+                       uint64_t *pack_no, Err *err);
+    /* The object is durable: records its size, hash and chunks. All or nothing. */
+    bool (*pack_stage)(RepoLedger *ledger, const PackRow *row, Err *err);
+    /* ids ascend without repetition; fills places[i] for ids[i]. Only chunks that this session may
+     * share are found: of its own domain or verified, undamaged, or staged by this attempt. */
+    bool (*lookup)(RepoLedger *ledger, const ChunkId *ids, size_t count, ChunkPlace *places,
+                   Err *err);
+    /* Packs that an earlier attempt of the same job staged and this one took over. */
+    bool (*adopted)(RepoLedger *ledger, PackVisit *visit, void *ctx, Err *err);
+} RepoLedgerOps;
+struct RepoLedger {
+    const RepoLedgerOps *ops; /* first member of every ledger */
+};
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * locator.h — where a reader finds chunks: the catalogue's rows, or the index objects of a store.
+ * A place that is gone is no answer to give up on: a reader that misses an object asks `again`. */
+#ifndef COMMON_REPO_LOCATOR_H
+#define COMMON_REPO_LOCATOR_H
+
+#include "common/repo/ledger.h"
+
+typedef struct Repo Repo;
+
+typedef struct RepoLocator RepoLocator;
+typedef struct RepoLocatorOps {
+    /* ids ascend without repetition; fills places[i] for ids[i]. May be called by any thread. */
+    bool (*find)(RepoLocator *locator, const ChunkId *ids, size_t count, ChunkPlace *places,
+                 Err *err);
+    /* An object was not where its place said: forget what was cached, look afresh. `places` come
+     * from packs other than `object` where there are any. */
+    bool (*again)(RepoLocator *locator, const Uuid *object, const ChunkId *id, ChunkPlace *place,
+                  Err *err);
+    void (*close)(RepoLocator *locator);
+} RepoLocatorOps;
+struct RepoLocator {
+    const RepoLocatorOps *ops;
+};
+
+/* From the index objects of the repository: needs a reader key, no catalogue. Index objects that
+ * do not open are counted in *damaged (may be NULL) and passed over. */
+MUST_CHECK bool locator_open_index(RepoLocator **out, Repo *repo, uint64_t *damaged, Err *err);
+
+/* Every pack that the index objects know, in no order. Only for an index locator. */
+MUST_CHECK bool locator_packs(RepoLocator *locator, PackVisit *visit, void *ctx, Err *err);
+
+void locator_close(RepoLocator *locator); /* NULL is fine */
+
+#endif

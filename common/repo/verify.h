@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * verify.h — is what was stored still there, and does it still open?
+ * `stored` needs no key: the sha256 of whole objects. `content` opens every chunk of a backup and
+ * names it again from its plain bytes. Both go on after damage and report all of it. */
+#ifndef COMMON_REPO_VERIFY_H
+#define COMMON_REPO_VERIFY_H
+
+#include "common/repo/reader.h"
+
+typedef struct VerifyCounts {
+    uint64_t packs, chunks, entries, bytes; /* looked at */
+    uint64_t damaged, missing;              /* packs (stored) or chunks (content) */
+} VerifyCounts;
+
+/* One thing that is wrong. object and pack are nil where the chunk was found nowhere. */
+typedef struct VerifyDamage {
+    uint64_t pack_no;
+    Uuid object, pack;
+    ChunkId chunk; /* zero for a whole pack */
+    Text path;     /* an entry that needs it, where that is known */
+    Err why;
+} VerifyDamage;
+typedef void VerifyReport(void *ctx, const VerifyDamage *damage);
+
+/* row->chunks may be empty. *good tells whether the object is there, whole and unchanged; false is
+ * a result, not an error, and says why in *why. */
+MUST_CHECK bool verify_stored(Repo *repo, const PackRow *row, bool *good, Err *why, Err *err);
+
+/* Opens every chunk that the backup needs; cancelled may be NULL. */
+MUST_CHECK bool verify_content(RepoReader *reader, VerifyReport *report, void *ctx,
+                               bool (*cancelled)(void *ctx), VerifyCounts *counts, Err *err);
+
+#endif

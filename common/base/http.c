@@ -4,6 +4,7 @@
 #include "common/base/mem.h"
 
 #include <curl/curl.h>
+#include <pthread.h>
 #include <strings.h>
 
 /* A gathered body past this is a server gone wrong: lists come in pages. */
@@ -22,12 +23,20 @@ typedef struct Exchange {
     bool refused; /* a callback failed: *err says why */
 } Exchange;
 
+/* curl_global_init is not safe between threads in every build of curl. */
+static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
+static bool curl_ready;
+
+static void start_curl(void)
+{
+    curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+}
+
 bool http_open(Http **out, Err *err)
 {
-    static bool ready;
-    if (!ready && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+    pthread_once(&curl_once, start_curl);
+    if (!curl_ready)
         return err_set(err, ERR_BUG, "http.init", "libcurl does not start");
-    ready = true;
     CURL *curl = curl_easy_init();
     if (curl == NULL)
         return err_set(err, ERR_BUG, "http.init", "libcurl gives no handle");

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * args.h — a command line as typed, understood by the rows of verbs.def and flags.def.
+ * Everything is borrowed from argv. A mistake is an ERR_USAGE that names the nearest thing that
+ * would have worked. */
+#ifndef SCHEDULER_CTL_ARGS_H
+#define SCHEDULER_CTL_ARGS_H
+
+#include "common/base/buf.h"
+
+typedef enum Verb {
+#define VERB(symbol, ...) VERB_##symbol,
+#include "scheduler/ctl/verbs.def"
+#undef VERB
+    VERB_COUNT
+} Verb;
+
+enum { ARGS_MOST = 64 };
+
+typedef struct ArgList {
+    const char *at[ARGS_MOST];
+    size_t count;
+} ArgList;
+
+typedef struct Args {
+    Verb verb;
+    ArgList words; /* what is neither verb nor flag */
+#define FLAG_SWITCH            bool
+#define FLAG_VALUE             const char *
+#define FLAG_LIST              ArgList
+#define FLAG(field, kind, ...) FLAG_##kind field;
+#include "scheduler/ctl/flags.def"
+#undef FLAG
+#undef FLAG_SWITCH
+#undef FLAG_VALUE
+#undef FLAG_LIST
+} Args;
+
+MUST_CHECK bool args_parse(Args *args, int argc, char **argv, Err *err);
+
+const char *args_words(Verb verb); /* "job list" */
+
+/* `holdfast help`, and a verb's own page; 80 columns at most. */
+void args_help(Buf *out);
+void args_help_verb(Buf *out, Verb verb);
+bool args_find_verb(Text words, Verb *verb);
+
+/* A completion script for "bash", "zsh" or "fish". */
+MUST_CHECK bool args_completion(Buf *out, Text shell, Err *err);
+
+#endif

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scheduler/ctl/client.h"
+
+#include "common/base/mem.h"
+#include "common/base/rand.h"
+#include "common/base/secret.h"
+
+#include <stdlib.h>
+
+static const char DEFAULT_SERVER[] = "http://127.0.0.1:8480";
+
+/* Long enough for a policy of a large fleet, short enough to say so at 3 a.m. */
+static const int64_t REQUEST_MS = 60000;
+
+struct Client {
+    Http *http;
+    char *server;
+    char *ca_file;
+    Secret *token;
+    json_t *problem;
+};
+
+static const char *setting(const char *flag, const char *variable)
+{
+    return flag != NULL ? flag : getenv(variable);
+}
+
+bool client_open(Client **out, const Args *args, Err *err)
+{
+    const char *server = setting(args->server, "HOLDFAST_SERVER");
+    const char *token_file = setting(args->token_file, "HOLDFAST_TOKEN_FILE");
+    Client *client = mem_new(Client);
+    *out = client;
+    client->server = mem_string(server == NULL ? DEFAULT_SERVER : server);
+    client->ca_file = mem_string(setting(args->ca_file, "HOLDFAST_CA_FILE"));
+    size_t len = strlen(client->server);
+    if (len != 0 && client->server[len - 1] == '/')
+        client->server[len - 1] = 0;
+    if (!http_open(&client->http, err))
+        return false;
+    if (token_file == NULL)
+        return true;
+    if (!secret_read_file(token_file, &client->token, err))
+        return err_note(err, "reading the token");
+    return true;
+}
+
+void client_close(Client *client)
+{
+    if (client == NULL)
+        return;
+    http_close(client->http);
+    secret_free(client->token);
+    json_decref(client->problem);
+    mem_free(client->server);
+    mem_free(client->ca_file);
+    mem_free(client);
+}
+
+const json_t *client_problem(const Client *client)
+{
+    return client == NULL ? NULL : client->problem;
+}
+
+static ErrCode code_of_status(int status)
+{
+    switch (status) {
+    case 400:
+        return ERR_USAGE;
+    case 401:
+    case 403:
+        return ERR_DENIED;
+    case 404:
+        return ERR_MISSING;
+    case 409:
+    case 412:
+        return ERR_CONFLICT;
+    case 422:
+        return ERR_INVALID;
+    case 502:
+    case 503:
+    case 504:
+        return ERR_UNREACHABLE;
+    default:
+        return ERR_IO;
+    }
+}
+
+/* A problem document as an Err; what is not one is quoted. */
+static bool refuse(Client *client, const HttpResponse *response, Err *err)
+{
+    json_t *problem = json_loadb((const char *)response->body.at, response->body.len, 0, NULL);
+    const char *code = json_string_value(json_object_get(problem, "code"));
+    const char *detail = json_string_value(json_object_get(problem, "detail"));
+    const char *title = json_string_value(json_object_get(problem, "title"));
+    json_decref(client->problem);
+    client->problem = problem;
+    if (code == NULL)
+        code = response->status == 401 ? "auth.required" : "http.status";
+    if (detail == NULL)
+        detail = title;
+    if (response->status == 401)
+        return err_set(err, ERR_DENIED, code,
+                       "%s; name a token with --token-file or HOLDFAST_TOKEN_FILE",
+                       detail == NULL ? "not signed in" : detail);
+    if (detail != NULL)
+        return err_set(err, code_of_status(response->status), code, "%s", detail);
+    return err_set(err, code_of_status(response->status), code, "the server answered %d: %.*s",
+                   response->status, (int)(response->body.len > 200 ? 200 : response->body.len),
+                   (const char *)response->body.at);
+}
+
+static bool parse(const HttpResponse *response, json_t **answer, Err *err)
+{
+    json_error_t why;
+    if (response->body.len == 0) {
+        *answer = json_object();
+        return true;
+    }
+    *answer = json_loadb((const char *)response->body.at, response->body.len,
+                         JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    if (*answer == NULL)
+        return err_set(err, ERR_CORRUPT, "http.not_json",
+                       "the server's answer is not JSON (%s); is this a Holdfast scheduler?",
+                       why.text);
+    return true;
+}
+
+static bool exchange(Client *client, HttpRequest *request, const char *path, json_t **answer,
+                     Err *err)
+{
+    scoped(buf_free) Buf url = {0};
+    scoped(http_response_free) HttpResponse response = {0};
+    buf_printf(&url, "%s/api/v1%s", client->server, path);
+    request->url = buf_cstr(&url);
+    request->ca_file = client->ca_file;
+    if (client->token != NULL)
+        request->bearer = secret_slice(client->token);
+    if (!http_send(client->http, request, &response, err))
+        return err->code == ERR_UNREACHABLE
+                   ? err_note(err, "the scheduler (--server) cannot be asked")
+                   : false;
+    if (response.status >= 400)
+        return refuse(client, &response, err);
+    return answer == NULL || parse(&response, answer, err);
+}
+
+bool client_get(Client *client, const char *path, json_t **answer, Err *err)
+{
+    HttpRequest request = {.method = "GET", .timeout_ms = REQUEST_MS};
+    return exchange(client, &request, path, answer, err);
+}
+
+bool client_send_file(Client *client, const char *method, const char *path, Slice body,
+                      const char *type, json_t **answer, Err *err)
+{
+    char key[UUID_TEXT];
+    Uuid id = rand_uuid();
+    uuid_text(&id, key);
+    HttpHeader header = {"Idempotency-Key", key};
+    HttpRequest request = {.method = method,
+                           .type = type,
+                           .body = body,
+                           .headers = &header,
+                           .header_count = 1,
+                           .timeout_ms = REQUEST_MS};
+    if (exchange(client, &request, path, answer, err))
+        return true;
+    if (err->code != ERR_UNREACHABLE || client->problem != NULL)
+        return false;
+    *err = (Err){0};
+    return exchange(client, &request, path, answer, err);
+}
+
+bool client_send(Client *client, const char *method, const char *path, const json_t *body,
+                 json_t **answer, Err *err)
+{
+    char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
+    Slice bytes = {(const uint8_t *)text, text == NULL ? 0 : strlen(text)};
+    bool done = client_send_file(client, method, path, bytes,
+                                 text == NULL ? NULL : "application/json", answer, err);
+    free(text);
+    return done;
+}
+
+bool client_stream(Client *client, const char *path, HttpSink *sink, void *ctx, Err *err)
+{
+    HttpRequest request = {.method = "GET", .sink = sink, .sink_ctx = ctx};
+    return exchange(client, &request, path, NULL, err);
+}
+
+bool client_list(Client *client, const char *path, size_t limit, json_t **items, Err *err)
+{
+    scoped(buf_free) Buf next = {0};
+    *items = json_array();
+    buf_printf(&next, "%s", path);
+    for (;;) {
+        json_t *page = NULL;
+        if (!client_get(client, buf_cstr(&next), &page, err))
+            return false;
+        size_t i;
+        json_t *item;
+        json_array_foreach(json_object_get(page, "items"), i, item)
+        {
+            if (limit == 0 || json_array_size(*items) < limit)
+                json_array_append(*items, item);
+        }
+        const char *cursor = json_string_value(json_object_get(page, "next_cursor"));
+        bool more = cursor != NULL && (limit == 0 || json_array_size(*items) < limit);
+        buf_clear(&next);
+        if (more) {
+            buf_printf(&next, "%s%ccursor=", path, strchr(path, '?') == NULL ? '?' : '&');
+            http_escape(&next, text_of(cursor));
+        }
+        json_decref(page);
+        if (!more)
+            return true;
+    }
+}

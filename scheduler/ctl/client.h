@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * client.h — the REST API as the command uses it: one server, one token, JSON in and out.
+ * A problem document (RFC 9457) becomes an Err with its code as cause; its exit code follows from
+ * the HTTP status. */
+#ifndef SCHEDULER_CTL_CLIENT_H
+#define SCHEDULER_CTL_CLIENT_H
+
+#include "common/base/http.h"
+#include "scheduler/ctl/args.h"
+
+#include <jansson.h>
+
+typedef struct Client Client;
+
+/* Server and token from flags, HOLDFAST_SERVER, HOLDFAST_TOKEN_FILE, HOLDFAST_CA_FILE. */
+MUST_CHECK bool client_open(Client **out, const Args *args, Err *err);
+void client_close(Client *client);
+
+/* GET path (below /api/v1). *answer is the caller's (json_decref). */
+MUST_CHECK bool client_get(Client *client, const char *path, json_t **answer, Err *err);
+
+/* A POST, PUT or DELETE; body may be NULL. A fresh Idempotency-Key goes with every POST, and the
+ * request is sent once more with the same key when the connection broke. */
+MUST_CHECK bool client_send(Client *client, const char *method, const char *path,
+                            const json_t *body, json_t **answer, Err *err);
+
+/* The same with a body that is not JSON: a fleet file. */
+MUST_CHECK bool client_send_file(Client *client, const char *method, const char *path, Slice body,
+                                 const char *type, json_t **answer, Err *err);
+
+/* A body that streams to `sink`. */
+MUST_CHECK bool client_stream(Client *client, const char *path, HttpSink *sink, void *ctx,
+                              Err *err);
+
+/* Every item of a list, page after page, `limit` at most (0: all). */
+MUST_CHECK bool client_list(Client *client, const char *path, size_t limit, json_t **items,
+                            Err *err);
+
+/* The last problem document, for `-o json` on stderr; NULL when there was none. */
+const json_t *client_problem(const Client *client);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * print.h — answers for eyes: tables, sizes, times, one-line progress. JSON goes out as it came. */
+#ifndef SCHEDULER_CTL_PRINT_H
+#define SCHEDULER_CTL_PRINT_H
+
+#include "common/base/buf.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+/* How a field of an item is shown. AGO and WHEN read RFC 3339; WHEN shows local time with its zone
+ * (UTC with --utc); PATH un-escapes what json_bytes wrote and quotes what would move a terminal. */
+typedef enum PrintAs { AS_TEXT, AS_BYTES, AS_COUNT, AS_WHEN, AS_AGO, AS_SECONDS, AS_RATE } PrintAs;
+
+typedef struct PrintColumn {
+    const char *title;
+    const char *path; /* dotted: "progress.bytes_done" */
+    PrintAs as;
+} PrintColumn;
+
+void print_table(FILE *out, const json_t *items, const PrintColumn *columns, size_t count,
+                 bool utc);
+
+/* One item as "title  value" lines; absent fields are left out. */
+void print_card(FILE *out, const json_t *item, const PrintColumn *columns, size_t count, bool utc);
+
+void print_json(FILE *out, const json_t *value);
+
+/* The value at a dotted path, NULL when it is absent or null. */
+const json_t *print_at(const json_t *item, const char *path);
+const char *print_text_at(const json_t *item, const char *path); /* "" when absent */
+int64_t print_number_at(const json_t *item, const char *path);   /* 0 when absent */
+
+void print_bytes(Buf *out, int64_t bytes);  /* "96.4 GiB" */
+void print_span(Buf *out, int64_t seconds); /* "2d 0h", "14m", "41s" */
+
+/* Text from outside on a terminal: control characters become \xNN. */
+void print_safe(FILE *out, const char *text);
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scheduler/ctl/ctl.h"
+
+#include "scheduler/ctl/follow.h"
+
+#include <stdlib.h>
+#include <strings.h>
+
+bool ctl_wants_json(const Ctl *ctl)
+{
+    return ctl->args->output != NULL && strcmp(ctl->args->output, "json") == 0;
+}
+
+void ctl_list(const Ctl *ctl, const json_t *items, const PrintColumn *columns, size_t count,
+              const char *name_path)
+{
+    size_t i;
+    json_t *item;
+    if (ctl_wants_json(ctl)) {
+        print_json(stdout, items);
+        return;
+    }
+    if (ctl->args->output != NULL && strcmp(ctl->args->output, "name") == 0) {
+        json_array_foreach(items, i, item)
+        {
+            print_safe(stdout, print_text_at(item, name_path));
+            putchar('\n');
+        }
+        return;
+    }
+    if (json_array_size(items) == 0) {
+        if (!ctl->args->quiet)
+            fprintf(stderr, "none\n");
+        return;
+    }
+    print_table(stdout, items, columns, count, ctl->args->utc);
+}
+
+void ctl_card(const Ctl *ctl, const json_t *item, const PrintColumn *columns, size_t count)
+{
+    if (ctl_wants_json(ctl))
+        print_json(stdout, item);
+    else
+        print_card(stdout, item, columns, count, ctl->args->utc);
+}
+
+void ctl_query(Buf *path, const char *name, const char *value)
+{
+    if (value == NULL)
+        return;
+    bool first = memchr(path->at, '?', path->len) == NULL;
+    buf_printf(path, "%c%s=", first ? '?' : '&', name);
+    http_escape(path, text_of(value));
+}
+
+bool ctl_word(const Ctl *ctl, size_t n, const char **word, Err *err)
+{
+    if (n < ctl->args->words.count) {
+        *word = ctl->args->words.at[n];
+        return true;
+    }
+    scoped(buf_free) Buf page = {0};
+    args_help_verb(&page, ctl->args->verb);
+    Text first = {(const char *)page.at, (size_t)(strchr(buf_cstr(&page), '\n') - (char *)page.at)};
+    return err_set(err, ERR_USAGE, "usage.words", "an argument is missing:  %.*s", TEXT_ARG(first));
+}
+
+bool ctl_started(Ctl *ctl, const json_t *jobs, Err *err)
+{
+    size_t i;
+    json_t *job;
+    if (ctl->args->follow || ctl->args->wait)
+        return follow_jobs(ctl->client, ctl->args, jobs, &ctl->exit_code, err);
+    if (ctl_wants_json(ctl)) {
+        print_json(stdout, jobs);
+        return true;
+    }
+    json_array_foreach(jobs, i, job)
+    {
+        printf("%s %s %s %s", print_text_at(job, "state"), print_text_at(job, "id"),
+               print_text_at(job, "kind"), print_text_at(job, "source"));
+        if (print_text_at(job, "pool")[0] != 0)
+            printf(" (pool %s)", print_text_at(job, "pool"));
+        printf(". Follow: holdfast job follow %s\n", print_text_at(job, "id"));
+    }
+    return true;
+}
+
+/* One backup by id or unique prefix. */
+static bool select_by_id(Ctl *ctl, const char *id, json_t **backup, Err *err)
+{
+    scoped(buf_free) Buf path = {0};
+    buf_printf(&path, "/backups/");
+    http_escape(&path, text_of(id));
+    return client_get(ctl->client, buf_cstr(&path), backup, err);
+}
+
+/* "latest~3" -> 3; false when it is not of that form. */
+static bool steps_back(const char *when, long *steps)
+{
+    char *end;
+    *steps = 0;
+    if (strncmp(when, "latest", 6) != 0)
+        return false;
+    if (when[6] == 0)
+        return true;
+    if (when[6] != '~')
+        return false;
+    *steps = strtol(when + 7, &end, 10);
+    return *end == 0 && end != when + 7 && *steps >= 0 && *steps < 10000;
+}
+
+bool ctl_select(Ctl *ctl, const char *selector, json_t **backup, Err *err)
+{
+    scoped(buf_free) Buf path = {0};
+    scoped(buf_free) Buf source = {0};
+    const char *at = strrchr(selector, '@');
+    long steps = 0;
+    json_t *items = NULL;
+    if (strncasecmp(selector, "bk_", 3) == 0)
+        return select_by_id(ctl, selector, backup, err);
+    buf_add(&source, selector, at == NULL ? strlen(selector) : (size_t)(at - selector));
+    buf_printf(&path, "/backups");
+    ctl_query(&path, "source", buf_cstr(&source));
+    if (at != NULL && !steps_back(at + 1, &steps))
+        ctl_query(&path, "until", at + 1);
+    if (!client_list(ctl->client, buf_cstr(&path), (size_t)steps + 1, &items, err)) {
+        json_decref(items);
+        return false;
+    }
+    if (json_array_size(items) <= (size_t)steps) {
+        json_decref(items);
+        return err_set(err, ERR_MISSING, "backup.missing",
+                       "there is no backup for '%s'. See:  holdfast backup list --source %s",
+                       selector, buf_cstr(&source));
+    }
+    *backup = json_incref(json_array_get(items, (size_t)steps));
+    json_decref(items);
+    return true;
+}

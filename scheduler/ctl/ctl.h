@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ctl.h — the functions behind verbs.def. Each asks the API, prints the answer on stdout and sets
+ * the exit code where it is not 0; a failure is an Err, printed once by main. */
+#ifndef SCHEDULER_CTL_CTL_H
+#define SCHEDULER_CTL_CTL_H
+
+#include "scheduler/ctl/client.h"
+#include "scheduler/ctl/print.h"
+
+typedef struct Ctl {
+    const Args *args;
+    Client *client; /* NULL for verbs that ask nobody */
+    int exit_code;
+} Ctl;
+
+#define VERB(symbol, ...) MUST_CHECK bool ctl_##symbol(Ctl *ctl, Err *err);
+#include "scheduler/ctl/verbs.def"
+#undef VERB
+
+/* -o: is JSON asked for? */
+bool ctl_wants_json(const Ctl *ctl);
+
+/* Prints a list as asked: a table of `columns`, JSON, or one name a line. */
+void ctl_list(const Ctl *ctl, const json_t *items, const PrintColumn *columns, size_t count,
+              const char *name_path);
+void ctl_card(const Ctl *ctl, const json_t *item, const PrintColumn *columns, size_t count);
+
+/* Appends "?name=value" or "&name=value" when value is not NULL. */
+void ctl_query(Buf *path, const char *name, const char *value);
+
+/* The n-th word after the verb, or an error that shows the verb's form. */
+MUST_CHECK bool ctl_word(const Ctl *ctl, size_t n, const char **word, Err *err);
+
+/* A job that was just made: says so, and follows it when --follow or --wait is given. */
+MUST_CHECK bool ctl_started(Ctl *ctl, const json_t *jobs, Err *err);
+
+/* The backup that a selector names: an id, a unique prefix, SOURCE, SOURCE@latest, SOURCE@latest~N,
+ * SOURCE@TIME (the newest that is consistent at or before it). *backup is the caller's. */
+MUST_CHECK bool ctl_select(Ctl *ctl, const char *selector, json_t **backup, Err *err);
+
+#endif

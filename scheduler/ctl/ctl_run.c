@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scheduler/ctl/ctl.h"
+
+static bool start(Ctl *ctl, const char *source, json_t *jobs, Err *err)
+{
+    scoped(buf_free) Buf path = {0};
+    json_t *job = NULL;
+    json_t *body = json_object();
+    if (ctl->args->method != NULL)
+        json_object_set_new(body, "method", json_string(ctl->args->method));
+    if (ctl->args->reason != NULL)
+        json_object_set_new(body, "reason", json_string(ctl->args->reason));
+    buf_printf(&path, "/sources/");
+    http_escape(&path, text_of(source));
+    buf_printf(&path, "/run");
+    bool done = client_send(ctl->client, "POST", buf_cstr(&path), body, &job, err);
+    if (done)
+        json_array_append(jobs, job);
+    json_decref(job);
+    json_decref(body);
+    return done;
+}
+
+static bool start_all(Ctl *ctl, json_t *jobs, Err *err)
+{
+    json_t *sources = NULL;
+    size_t i;
+    json_t *source;
+    bool done = client_list(ctl->client, "/sources", 0, &sources, err);
+    json_array_foreach(sources, i, source)
+    {
+        done = done && start(ctl, print_text_at(source, "name"), jobs, err);
+    }
+    json_decref(sources);
+    return done;
+}
+
+bool ctl_run(Ctl *ctl, Err *err)
+{
+    json_t *jobs = json_array();
+    const char *first;
+    bool done = ctl->args->all || ctl_word(ctl, 0, &first, err);
+    if (done && ctl->args->all)
+        done = start_all(ctl, jobs, err);
+    for (size_t i = 0; done && !ctl->args->all && i < ctl->args->words.count; i++)
+        done = start(ctl, ctl->args->words.at[i], jobs, err);
+    if (done && json_array_size(jobs) == 0)
+        done = err_set(err, ERR_MISSING, "source.none",
+                       "there is no source to run. Add one to the fleet file, then:  holdfast "
+                       "policy apply fleet.yaml");
+    done = done && ctl_started(ctl, jobs, err);
+    json_decref(jobs);
+    return done;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scheduler/ctl/ctl.h"
+
+#include <stdlib.h>
+
+bool ctl_audit_log(Ctl *ctl, Err *err)
+{
+    static const PrintColumn columns[] = {
+        {"SEQ", "seq", AS_COUNT},      {"AT", "at", AS_WHEN},         {"WHO", "actor", AS_TEXT},
+        {"VIA", "via", AS_TEXT},       {"WHAT", "action", AS_TEXT},   {"OBJECT", "object", AS_TEXT},
+        {"RESULT", "result", AS_TEXT}, {"REASON", "reason", AS_TEXT},
+    };
+    json_t *items = NULL;
+    size_t limit = ctl->args->limit == NULL ? 50 : (size_t)strtoul(ctl->args->limit, NULL, 10);
+    bool done = client_list(ctl->client, "/audit/events", limit, &items, err);
+    if (done)
+        ctl_list(ctl, items, columns, sizeof columns / sizeof *columns, "seq");
+    json_decref(items);
+    return done;
+}

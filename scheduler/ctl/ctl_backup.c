@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scheduler/ctl/ctl.h"
+#include "scheduler/ctl/follow.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* A listing comes from a worker that has the reader key; it is short or it is not coming. */
+static const int64_t LISTING_MS = 120000;
+
+static const PrintColumn list_columns[] = {
+    {"BACKUP", "id", AS_TEXT},         {"SOURCE", "source", AS_TEXT},
+    {"STATE", "state", AS_TEXT},       {"CONSISTENT", "consistent_at", AS_WHEN},
+    {"SIZE", "bytes", AS_BYTES},       {"NEW", "new_bytes", AS_BYTES},
+    {"ENTRIES", "entries", AS_COUNT},  {"STORE", "store", AS_TEXT},
+    {"VERIFIED", "verified", AS_TEXT},
+};
+
+static const PrintColumn card_columns[] = {
+    {"backup", "id", AS_TEXT},
+    {"source", "source", AS_TEXT},
+    {"state", "state", AS_TEXT},
+    {"job", "job", AS_TEXT},
+    {"consistent", "consistent_at", AS_WHEN},
+    {"position", "position", AS_TEXT},
+    {"committed", "committed_at", AS_WHEN},
+    {"sequence", "sequence", AS_COUNT},
+    {"entries", "entries", AS_COUNT},
+    {"size", "bytes", AS_BYTES},
+    {"stored", "stored_bytes", AS_BYTES},
+    {"new", "new_bytes", AS_BYTES},
+    {"store", "store", AS_TEXT},
+    {"repository", "repository", AS_TEXT},
+    {"key set", "key_set", AS_TEXT},
+    {"worker", "worker", AS_TEXT},
+    {"verified", "verified", AS_TEXT},
+    {"contents", "contents", AS_TEXT},
+    {"issues", "issues", AS_TEXT},
+};
+
+static const PrintColumn file_columns[] = {
+    {"TYPE", "type", AS_TEXT},
+    {"SIZE", "size", AS_BYTES},
+    {"MODIFIED", "mtime", AS_WHEN},
+    {"PATH", "path", AS_TEXT},
+};
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+bool ctl_backup_list(Ctl *ctl, Err *err)
+{
+    scoped(buf_free) Buf path = {0};
+    json_t *items = NULL;
+    size_t limit = ctl->args->limit == NULL ? 50 : (size_t)strtoul(ctl->args->limit, NULL, 10);
+    buf_printf(&path, "/backups");
+    ctl_query(&path, "source", ctl->args->source);
+    ctl_query(&path, "state", ctl->args->state);
+    bool done = client_list(ctl->client, buf_cstr(&path), limit, &items, err);
+    if (done)
+        ctl_list(ctl, items, list_columns, COUNT(list_columns), "id");
+    json_decref(items);
+    return done;
+}
+
+bool ctl_backup_show(Ctl *ctl, Err *err)
+{
+    const char *selector;
+    json_t *found = NULL;
+    json_t *backup = NULL;
+    scoped(buf_free) Buf path = {0};
+    if (!ctl_word(ctl, 0, &selector, err) || !ctl_select(ctl, selector, &found, err))
+        return false;
+    buf_printf(&path, "/backups/%s", print_text_at(found, "id"));
+    bool done = client_get(ctl->client, buf_cstr(&path), &backup, err);
+    if (done)
+        ctl_card(ctl, backup, card_columns, COUNT(card_columns));
+    json_decref(found);
+    json_decref(backup);
+    return done;
+}
+
+bool ctl_backup_files(Ctl *ctl, Err *err)
+{
+    const char *selector;
+    json_t *found = NULL;
+    json_t *job = NULL;
+    json_t *ended = NULL;
+    scoped(buf_free) Buf path = {0};
+    if (!ctl_word(ctl, 0, &selector, err) || !ctl_select(ctl, selector, &found, err))
+        return false;
+    buf_printf(&path, "/backups/%s/files", print_text_at(found, "id"));
+    ctl_query(&path, "prefix", ctl->args->words.count > 1 ? ctl->args->words.at[1] : NULL);
+    ctl_query(&path, "limit", ctl->args->limit);
+    bool done = client_get(ctl->client, buf_cstr(&path), &job, err) &&
+                follow_quietly(ctl->client, print_text_at(job, "id"), LISTING_MS, &ended, err);
+    if (done && strcmp(print_text_at(ended, "state"), "completed") != 0)
+        done = err_set(err, ERR_IO, "backup.files", "%s", print_text_at(ended, "error.text"));
+    if (done) {
+        ctl_list(ctl, print_at(ended, "answer.items"), file_columns, COUNT(file_columns), "path");
+        if (json_is_true(print_at(ended, "answer.more")) && !ctl->args->quiet)
+            fprintf(stderr, "there is more: narrow it with a PREFIX, or raise --limit\n");
+    }
+    json_decref(found);
+    json_decref(job);
+    json_decref(ended);
+    return done;
+}
+
+static bool write_out(void *ctx, Slice bytes, Err *err)
+{
+    if (fwrite(bytes.at, 1, bytes.len, ctx) != bytes.len)
+        return err_set_sys(err, err_code_of_errno(errno), "fetch.write", "writing the file");
+    return true;
+}
+
+bool ctl_backup_fetch(Ctl *ctl, Err *err)
+{
+    const char *selector;
+    const char *file;
+    json_t *found = NULL;
+    FILE *out = stdout;
+    scoped(buf_free) Buf path = {0};
+    if (!ctl_word(ctl, 0, &selector, err) || !ctl_word(ctl, 1, &file, err) ||
+        !ctl_select(ctl, selector, &found, err))
+        return false;
+    buf_printf(&path, "/backups/%s/fetch", print_text_at(found, "id"));
+    ctl_query(&path, "path", file);
+    json_decref(found);
+    if (ctl->args->out != NULL && (out = fopen(ctl->args->out, "wbx")) == NULL)
+        return err_set_sys(err, err_code_of_errno(errno), "fetch.open", "%s", ctl->args->out);
+    bool done = client_stream(ctl->client, buf_cstr(&path), write_out, out, err);
+    if (fflush(out) != 0 && done)
+        done = err_set_sys(err, err_code_of_errno(errno), "fetch.write", "writing the file");
+    if (out != stdout)
+        fclose(out);
+    return done;
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A restore is two steps: a plan, which a worker with the reader key makes and which the operator
+ * reads, and the restore of exactly that plan, named by the plan's token. */
+#include "scheduler/ctl/ctl.h"
+#include "scheduler/ctl/follow.h"
+
+#include <unistd.h>
+
+/* A plan is a short job; a worker that does not answer in this time is not there. */
+static const int64_t PLAN_MS = 120000;
+
+static json_t *texts(const ArgList *list)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < list->count; i++)
+        json_array_append_new(array, json_string(list->at[i]));
+    return array;
+}
+
+static json_t *request_of(const Ctl *ctl, const json_t *backup)
+{
+    json_t *body = json_object();
+    json_t *select = json_object();
+    json_object_set(body, "backup", json_object_get(backup, "id"));
+    if (ctl->args->to != NULL)
+        json_object_set_new(body, "to", json_string(ctl->args->to));
+    if (ctl->args->pool != NULL)
+        json_object_set_new(body, "pool", json_string(ctl->args->pool));
+    if (ctl->args->in_place)
+        json_object_set_new(body, "in_place", json_true());
+    if (ctl->args->confirm != NULL)
+        json_object_set_new(body, "confirm", json_string(ctl->args->confirm));
+    if (ctl->args->reason != NULL)
+        json_object_set_new(body, "reason", json_string(ctl->args->reason));
+    if (ctl->args->only.count != 0)
+        json_object_set_new(select, "paths", texts(&ctl->args->only));
+    if (ctl->args->glob.count != 0)
+        json_object_set_new(select, "globs", texts(&ctl->args->glob));
+    json_object_set_new(body, "select", select);
+    return body;
+}
+
+static void show_plan(const Ctl *ctl, const json_t *backup, const json_t *plan)
+{
+    static const PrintColumn columns[] = {
+        {"backup", "id", AS_TEXT},
+        {"source", "source", AS_TEXT},
+        {"consistent", "consistent_at", AS_WHEN},
+        {"size", "bytes", AS_BYTES},
+        {"stored", "stored_bytes", AS_BYTES},
+    };
+    static const PrintColumn effects[] = {
+        {"to", "target", AS_TEXT},
+        {"exists", "exists", AS_TEXT},
+        {"creates", "creates", AS_TEXT},
+        {"replaces", "replaces", AS_TEXT},
+        {"entries", "entries", AS_COUNT},
+        {"free there", "free_bytes", AS_BYTES},
+        {"took last", "last_seconds", AS_SECONDS},
+        {"warning", "warning", AS_TEXT},
+    };
+    print_card(stderr, backup, columns, sizeof columns / sizeof *columns, ctl->args->utc);
+    print_card(stderr, plan, effects, sizeof effects / sizeof *effects, ctl->args->utc);
+}
+
+/* Asks on a terminal; refuses where nobody can answer. */
+static bool agreed(const Ctl *ctl, Err *err)
+{
+    char answer[16];
+    if (ctl->args->yes)
+        return true;
+    if (ctl->args->no_input || isatty(STDIN_FILENO) != 1)
+        return err_set(err, ERR_CONFLICT, "restore.not_agreed",
+                       "nobody is here to agree to this plan; say --yes to go on");
+    fprintf(stderr, "Restore? [y/N] ");
+    if (fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y'))
+        return true;
+    return err_set(err, ERR_CANCELLED, "restore.not_agreed", "nothing was restored");
+}
+
+/* The plan's job ends with the plan as its answer. */
+static bool make_plan(Ctl *ctl, const json_t *request, json_t **plan_job, Err *err)
+{
+    json_t *job = NULL;
+    if (!client_send(ctl->client, "POST", "/restores/plan", request, &job, err))
+        return false;
+    bool done = follow_quietly(ctl->client, print_text_at(job, "id"), PLAN_MS, plan_job, err);
+    json_decref(job);
+    if (!done)
+        return err_note(err, "planning the restore");
+    if (strcmp(print_text_at(*plan_job, "state"), "completed") != 0)
+        return err_set(err, ERR_CONFLICT,
+                       print_text_at(*plan_job, "error.cause")[0] == 0
+                           ? "restore.plan"
+                           : print_text_at(*plan_job, "error.cause"),
+                       "%s", print_text_at(*plan_job, "error.text"));
+    return true;
+}
+
+static bool go(Ctl *ctl, json_t *request, const json_t *plan_job, Err *err)
+{
+    json_t *job = NULL;
+    json_t *jobs = json_array();
+    json_object_set(request, "plan", json_object_get(plan_job, "id"));
+    bool done = client_send(ctl->client, "POST", "/restores", request, &job, err);
+    if (done) {
+        json_array_append(jobs, job);
+        done = ctl_started(ctl, jobs, err);
+    }
+    json_decref(job);
+    json_decref(jobs);
+    return done;
+}
+
+bool ctl_restore(Ctl *ctl, Err *err)
+{
+    const char *selector;
+    json_t *backup = NULL;
+    json_t *plan_job = NULL;
+    if (!ctl_word(ctl, 0, &selector, err))
+        return false;
+    if (ctl->args->to == NULL && !ctl->args->in_place)
+        return err_set(
+            err, ERR_USAGE, "restore.where",
+            "say where: --to DIRECTORY or --to DATABASE, or --in-place --confirm SOURCE");
+    if (!ctl_select(ctl, selector, &backup, err))
+        return false;
+    json_t *request = request_of(ctl, backup);
+    bool done = make_plan(ctl, request, &plan_job, err);
+    if (done && ctl->args->plan) {
+        if (ctl_wants_json(ctl))
+            print_json(stdout, json_object_get(plan_job, "answer"));
+        else
+            show_plan(ctl, backup, json_object_get(plan_job, "answer"));
+    } else if (done) {
+        if (!ctl->args->quiet && !ctl_wants_json(ctl))
+            show_plan(ctl, backup, json_object_get(plan_job, "answer"));
+        done = agreed(ctl, err) && go(ctl, request, plan_job, err);
+    }
+    json_decref(request);
+    json_decref(plan_job);
+    json_decref(backup);
+    return done;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scheduler/ctl/ctl.h"
+#include "scheduler/ctl/follow.h"
+
+#include <stdlib.h>
+
+static const int64_t TEST_MS = 60000;
+
+static const PrintColumn list_columns[] = {
+    {"SOURCE", "name", AS_TEXT},           {"TYPE", "type", AS_TEXT},
+    {"POLICY", "policy", AS_TEXT},         {"STATE", "state", AS_TEXT},
+    {"LAST GOOD", "last_good_at", AS_AGO}, {"SIZE", "last_bytes", AS_BYTES},
+    {"NEXT", "next_at", AS_WHEN},
+};
+
+static const PrintColumn card_columns[] = {
+    {"source", "name", AS_TEXT},        {"type", "type", AS_TEXT},
+    {"policy", "policy", AS_TEXT},      {"owner", "owner", AS_TEXT},
+    {"state", "state", AS_TEXT},        {"last good", "last_good_at", AS_WHEN},
+    {"backup", "last_backup", AS_TEXT}, {"size", "last_bytes", AS_BYTES},
+    {"next", "next_at", AS_WHEN},       {"schedules", "schedules", AS_TEXT},
+    {"settings", "config", AS_TEXT},
+};
+
+static const PrintColumn decision_columns[] = {
+    {"AT", "at", AS_WHEN},     {"WHAT", "decision", AS_TEXT}, {"REASON", "reason", AS_TEXT},
+    {"SLOT", "slot", AS_WHEN}, {"JOB", "job", AS_TEXT},       {"TEXT", "text", AS_TEXT},
+};
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static bool source_path(const Ctl *ctl, const char *suffix, Buf *path, Err *err)
+{
+    const char *name;
+    if (!ctl_word(ctl, 0, &name, err))
+        return false;
+    buf_printf(path, "/sources/");
+    http_escape(path, text_of(name));
+    buf_printf(path, "%s", suffix);
+    return true;
+}
+
+bool ctl_source_list(Ctl *ctl, Err *err)
+{
+    json_t *items = NULL;
+    bool done = client_list(ctl->client, "/sources", 0, &items, err);
+    if (done)
+        ctl_list(ctl, items, list_columns, COUNT(list_columns), "name");
+    json_decref(items);
+    return done;
+}
+
+bool ctl_source_show(Ctl *ctl, Err *err)
+{
+    scoped(buf_free) Buf path = {0};
+    json_t *source = NULL;
+    if (!source_path(ctl, "", &path, err) ||
+        !client_get(ctl->client, buf_cstr(&path), &source, err))
+        return false;
+    ctl_card(ctl, source, card_columns, COUNT(card_columns));
+    json_decref(source);
+    return true;
+}
+
+static void print_checks(const Ctl *ctl, const json_t *job)
+{
+    size_t i;
+    json_t *check;
+    if (ctl_wants_json(ctl)) {
+        print_json(stdout, job);
+        return;
+    }
+    json_array_foreach(print_at(job, "answer.checks"), i, check)
+    {
+        const char *next = print_text_at(check, "next");
+        printf("%s %s: ", json_is_true(print_at(check, "ok")) ? "✓" : "✗",
+               print_text_at(check, "name"));
+        print_safe(stdout, print_text_at(check, "text"));
+        printf("%s%s\n", next[0] == 0 ? "" : " → ", next);
+    }
+}
+
+bool ctl_source_test(Ctl *ctl, Err *err)
+{
+    scoped(buf_free) Buf path = {0};
+    json_t *job = NULL;
+    json_t *ended = NULL;
+    bool done = source_path(ctl, "/test", &path, err) &&
+                client_send(ctl->client, "POST", buf_cstr(&path), NULL, &job, err) &&
+                follow_quietly(ctl->client, print_text_at(job, "id"), TEST_MS, &ended, err);
+    if (done) {
+        print_checks(ctl, ended);
+        if (strcmp(print_text_at(ended, "state"), "completed") != 0)
+            done =
+                err_set(err, ERR_SOURCE, "source.test", "%s", print_text_at(ended, "error.text"));
+        else if (!json_is_true(print_at(ended, "answer.ok")))
+            ctl->exit_code = 1;
+    }
+    json_decref(job);
+    json_decref(ended);
+    return done;
+}
+
+bool ctl_why(Ctl *ctl, Err *err)
+{
+    scoped(buf_free) Buf path = {0};
+    json_t *items = NULL;
+    if (!source_path(ctl, "/decisions", &path, err))
+        return false;
+    size_t limit = ctl->args->limit == NULL ? 20 : (size_t)strtoul(ctl->args->limit, NULL, 10);
+    bool done = client_list(ctl->client, buf_cstr(&path), limit, &items, err);
+    if (done)
+        ctl_list(ctl, items, decision_columns, COUNT(decision_columns), "text");
+    json_decref(items);
+    return done;
+}

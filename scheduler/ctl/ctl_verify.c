@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scheduler/ctl/ctl.h"
+
+bool ctl_verify(Ctl *ctl, Err *err)
+{
+    const char *selector;
+    json_t *backup = NULL;
+    json_t *job = NULL;
+    scoped(buf_free) Buf path = {0};
+    if (!ctl_word(ctl, 0, &selector, err) || !ctl_select(ctl, selector, &backup, err))
+        return false;
+    json_t *jobs = json_array();
+    json_t *body =
+        json_pack("{s:s}", "level", ctl->args->level == NULL ? "stored" : ctl->args->level);
+    if (ctl->args->pool != NULL)
+        json_object_set_new(body, "pool", json_string(ctl->args->pool));
+    buf_printf(&path, "/backups/%s/verify", print_text_at(backup, "id"));
+    bool done = client_send(ctl->client, "POST", buf_cstr(&path), body, &job, err);
+    if (done) {
+        json_array_append(jobs, job);
+        done = ctl_started(ctl, jobs, err);
+    }
+    json_decref(job);
+    json_decref(jobs);
+    json_decref(body);
+    json_decref(backup);
+    return done;
+}

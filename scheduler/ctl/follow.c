@@ -4,6 +4,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/base/units.h"
+#include "protocol/ids.h"
 #include "scheduler/ctl/print.h"
 
 #include <inttypes.h>

@@ -23,7 +23,9 @@ struct EngineHost {
     void (*issue)(void *ctx, const Issue *issue);
     void (*note)(void *ctx, const char *event, const char *text); /* a line of the job's log */
     bool (*cancelled)(void *ctx);                                 /* poll in long loops */
-    const char *scratch; /* private directory 0700 of this attempt; files over 1 MiB are a defect */
+    /* Private directory 0700 of this attempt. Content never goes there: a file over 1 MiB is a
+     * defect, but for the list of directories of a very large restore. */
+    const char *scratch;
 };
 
 typedef struct EngineParams {
@@ -37,7 +39,8 @@ typedef struct Source Source;
 typedef struct SourceOps {
     unsigned (*lanes)(const Source *s);
     /* The next entry of this lane; *more false at the end. The Entry's strings live until the
-     * lane's next call of next or close. Content is opened lazily: by the first read. */
+     * lane's next call of next or close. Content is opened lazily: by the first read. An entry that
+     * `end` withdrew may come once more: a second reading of what changed during the first. */
     bool (*next)(Source *s, unsigned lane, Entry *entry, bool *more, Err *err);
     /* Up to `room` bytes of the current entry; *got 0 at its end. `*zeros` may be set instead of
      * bytes: that many zero bytes follow (a hole), nothing was written to at. */
@@ -46,7 +49,9 @@ typedef struct SourceOps {
     /* The current entry is over: fills what is only known now (rows, final size, mtime). *keep
      * false withdraws the entry (it vanished, was refused: an Issue was raised). */
     bool (*end)(Source *s, unsigned lane, Entry *entry, bool *keep, Err *err);
-    /* After every lane ended: checks end markers and counts. Receipt strings live until close. */
+    /* After every lane ended: checks end markers and counts. Receipt strings live until close.
+     * details may hold "items": [{"kind": "path"|"database"|"table", "name", "entries", "rows",
+     * "bytes"}], the lines that the catalogue shows of this backup. */
     bool (*finish)(Source *s, Receipt *receipt, Err *err);
     void (*close)(Source *s);
 } SourceOps;

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/engine/postgresql.h"
+
+#include "worker/engine/postgresql_source.h"
+#include "worker/engine/postgresql_tools.h"
+
+static bool tools(json_t **report, Err *err)
+{
+    (void)err;
+    *report = postgresql_tools_list();
+    return true;
+}
+
+const Engine postgresql_engine = {
+    .name = "postgresql",
+    .open_source = postgresql_source_open,
+    .tools = tools,
+};

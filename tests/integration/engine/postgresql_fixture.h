@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * postgresql_fixture.h — what the PostgreSQL engine's tests share: a private server, a recorder
+ * that holds a backup in memory, and the threads that drive lanes as a job does. */
+#ifndef TESTS_INTEGRATION_ENGINE_POSTGRESQL_FIXTURE_H
+#define TESTS_INTEGRATION_ENGINE_POSTGRESQL_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "common/base/mem.h"
+#include "worker/engine/postgresql.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <libpq-fe.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+typedef struct Server {
+    char folder[64], tools[200];
+    int port;
+    pid_t pid;
+    const struct passwd *owner; /* a server refuses to run as root */
+} Server;
+
+/* ---- a private server ---- */
+
+static inline pid_t server_spawn(const Server *server, const char *log, const char *const argv[])
+{
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0666);
+    dup2(open("/dev/null", O_RDONLY), 0);
+    dup2(fd, 1);
+    dup2(fd, 2);
+    if (server->owner != NULL &&
+        (initgroups(server->owner->pw_name, server->owner->pw_gid) != 0 ||
+         setgid(server->owner->pw_gid) != 0 || setuid(server->owner->pw_uid) != 0))
+        _exit(126);
+    if (chdir(server->folder) != 0 || prctl(PR_SET_PDEATHSIG, SIGINT) != 0)
+        _exit(126);
+    char *words[24] = {NULL};
+    for (size_t i = 0; i < 23 && argv[i] != NULL; i++)
+        words[i] = mem_string(argv[i]);
+    execv(words[0], words);
+    _exit(127);
+}
+
+static inline int server_run(const Server *server, const char *const argv[])
+{
+    char log[100];
+    int status = -1;
+    snprintf(log, sizeof log, "%s/log", server->folder);
+    pid_t pid = server_spawn(server, log, argv);
+    assert_true(pid > 0 && waitpid(pid, &status, 0) == pid);
+    return status;
+}
+
+static inline int server_free_port(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    close(fd);
+    return ntohs(at.sin_port);
+}
+
+static inline PGconn *server_connect(const Server *server, const char *database)
+{
+    char port[16];
+    snprintf(port, sizeof port, "%d", server->port);
+    const char *keys[] = {"host", "port", "user", "dbname", "options", NULL};
+    const char *values[] = {
+        server->folder, port, "postgres", database, "-c client_min_messages=warning", NULL};
+    PGconn *conn = PQconnectdbParams(keys, values, 0);
+    if (PQstatus(conn) == CONNECTION_OK)
+        return conn;
+    PQfinish(conn);
+    return NULL;
+}
+
+static inline void server_sql(const Server *server, const char *database, const char *sql)
+{
+    PGconn *conn = server_connect(server, database);
+    assert_non_null(conn);
+    PGresult *result = PQexec(conn, sql);
+    ExecStatusType status = PQresultStatus(result);
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+        fail_msg("%s", PQerrorMessage(conn));
+    PQclear(result);
+    PQfinish(conn);
+}
+
+static inline char *server_ask(const Server *server, const char *database, const char *sql)
+{
+    PGconn *conn = server_connect(server, database);
+    assert_non_null(conn);
+    PGresult *result = PQexec(conn, sql);
+    if (PQresultStatus(result) != PGRES_TUPLES_OK)
+        fail_msg("%s", PQerrorMessage(conn));
+    char *value = mem_string(PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "");
+    PQclear(result);
+    PQfinish(conn);
+    return value;
+}
+
+static inline int64_t server_count(const Server *server, const char *database, const char *sql)
+{
+    char *text = server_ask(server, database, sql);
+    int64_t value = strtoll(text, NULL, 10);
+    mem_free(text);
+    return value;
+}
+
+static inline void server_start(Server *server)
+{
+    char program[300], data[100], port[32], sockets[120];
+    glob_t found = {0};
+    *server = (Server){0};
+    snprintf(server->folder, sizeof server->folder, "/tmp/holdfast-pg.XXXXXX");
+    assert_non_null(mkdtemp(server->folder));
+    assert_int_equal(glob("/usr/lib/postgresql/*/bin", 0, NULL, &found), 0);
+    snprintf(server->tools, sizeof server->tools, "%s", found.gl_pathv[found.gl_pathc - 1]);
+    globfree(&found);
+    if (geteuid() == 0) {
+        server->owner = getpwnam("postgres");
+        assert_non_null(server->owner);
+        assert_int_equal(chown(server->folder, server->owner->pw_uid, server->owner->pw_gid), 0);
+    }
+    snprintf(program, sizeof program, "%s/initdb", server->tools);
+    snprintf(data, sizeof data, "%s/data", server->folder);
+    const char *const init[] = {program,
+                                "-D",
+                                data,
+                                "-A",
+                                "trust",
+                                "-U",
+                                "postgres",
+                                "-N",
+                                "--no-instructions",
+                                "--locale=C.UTF-8",
+                                NULL};
+    assert_int_equal(server_run(server, init), 0);
+    server->port = server_free_port();
+    snprintf(program, sizeof program, "%s/postgres", server->tools);
+    snprintf(port, sizeof port, "port=%d", server->port);
+    snprintf(sockets, sizeof sockets, "unix_socket_directories=%s", server->folder);
+    const char *const run[] = {program,
+                               "-D",
+                               data,
+                               "-c",
+                               port,
+                               "-c",
+                               sockets,
+                               "-c",
+                               "listen_addresses=127.0.0.1",
+                               "-c",
+                               "fsync=off",
+                               "-c",
+                               "max_connections=60",
+                               NULL};
+    char log[100];
+    snprintf(log, sizeof log, "%s/server.log", server->folder);
+    server->pid = server_spawn(server, log, run);
+    PGconn *conn = NULL;
+    for (int i = 0; i < 500 && (conn = server_connect(server, "postgres")) == NULL; i++)
+        usleep(20000);
+    assert_non_null(conn);
+    PQfinish(conn);
+}
+
+static inline void server_stop(Server *server)
+{
+    char command[100];
+    kill(server->pid, SIGINT);
+    waitpid(server->pid, NULL, 0);
+    snprintf(command, sizeof command, "rm -rf %s", server->folder);
+    assert_int_equal(system(command), 0);
+}
+
+/* ---- the surroundings of an engine ---- */
+
+typedef struct Surroundings {
+    EngineHost host;
+    const char *password;
+    pthread_mutex_t lock;
+    unsigned issues, notes;
+    char last_note[400];
+    char scratch[64];
+} Surroundings;
+
+static inline bool surroundings_secret(void *ctx, const json_t *reference, Buf *secret, Err *err)
+{
+    const Surroundings *around = ctx;
+    if (json_object_get(reference, "credential") == NULL || around->password == NULL)
+        return err_set(err, ERR_MISSING, "no-credential", "no such credential");
+    buf_add_text(secret, text_of(around->password));
+    return true;
+}
+
+static inline void surroundings_issue(void *ctx, const Issue *issue)
+{
+    Surroundings *around = ctx;
+    (void)issue;
+    around->issues++;
+}
+
+static inline void surroundings_note(void *ctx, const char *event, const char *text)
+{
+    Surroundings *around = ctx;
+    pthread_mutex_lock(&around->lock);
+    around->notes++;
+    snprintf(around->last_note, sizeof around->last_note, "%s: %s", event, text);
+    pthread_mutex_unlock(&around->lock);
+}
+
+static inline bool surroundings_cancelled(void *ctx)
+{
+    (void)ctx;
+    return false;
+}
+
+static inline void surroundings_open(Surroundings *around)
+{
+    *around = (Surroundings){.lock = PTHREAD_MUTEX_INITIALIZER};
+    snprintf(around->scratch, sizeof around->scratch, "/tmp/holdfast-scratch.XXXXXX");
+    assert_non_null(mkdtemp(around->scratch));
+    around->host = (EngineHost){around,
+                                surroundings_secret,
+                                surroundings_issue,
+                                surroundings_note,
+                                surroundings_cancelled,
+                                around->scratch};
+}
+
+static inline void surroundings_close(Surroundings *around)
+{
+    assert_int_equal(rmdir(around->scratch), 0); /* nothing may be left in it */
+}
+
+/* ---- a backup in memory ---- */
+
+typedef struct Recorded {
+    Entry entry;
+    char *path, *note;
+    Buf content;
+} Recorded;
+
+typedef struct Recording {
+    pthread_mutex_t lock;
+    Recorded *items;
+    size_t count, room;
+    char *details, *position;
+    int64_t consistent_ns;
+    Err err; /* the first one */
+    Source *source;
+    Target *target;
+    void (*on_read)(void *ctx, const Entry *entry, size_t so_far);
+    void *on_read_ctx;
+} Recording;
+
+typedef struct LaneThread {
+    Recording *recording;
+    unsigned lane;
+    uint8_t phase;
+    size_t *next; /* of the items to restore */
+    pthread_t thread;
+} LaneThread;
+
+static inline void recording_fail(Recording *r, const Err *err)
+{
+    pthread_mutex_lock(&r->lock);
+    if (r->err.code == ERR_NONE)
+        r->err = *err;
+    pthread_mutex_unlock(&r->lock);
+}
+
+static inline bool recording_failed(Recording *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool failed = r->err.code != ERR_NONE;
+    pthread_mutex_unlock(&r->lock);
+    return failed;
+}
+
+static inline bool record_entry(Recording *r, unsigned lane, Entry *entry, Err *err)
+{
+    Recorded item = {.path = mem_text(entry->path), .note = mem_text(entry->note)};
+    size_t got = 0;
+    uint64_t zeros = 0;
+    bool keep = true, ok = true;
+    do {
+        buf_reserve(&item.content, 65536);
+        ok = r->source->ops->read(r->source, lane, item.content.at + item.content.len, 65536, &got,
+                                  &zeros, err);
+        if (!ok)
+            break;
+        item.content.len += got;
+        if (r->on_read != NULL)
+            r->on_read(r->on_read_ctx, entry, item.content.len);
+    } while (got > 0 || zeros > 0);
+    ok = ok && r->source->ops->end(r->source, lane, entry, &keep, err);
+    item.entry = *entry;
+    item.entry.path = text_of(item.path);
+    item.entry.note = text_of(item.note);
+    if (!ok || !keep) {
+        mem_free(item.path);
+        mem_free(item.note);
+        buf_free(&item.content);
+        return ok;
+    }
+    pthread_mutex_lock(&r->lock);
+    if (r->count == r->room) {
+        r->room = r->room == 0 ? 64 : 2 * r->room;
+        r->items = mem_resize(r->items, r->room * sizeof *r->items);
+    }
+    r->items[r->count++] = item;
+    pthread_mutex_unlock(&r->lock);
+    return true;
+}
+
+static inline void *record_lane(void *arg)
+{
+    LaneThread *me = arg;
+    Err err = {0};
+    Entry entry;
+    bool more = true;
+    while (more && !recording_failed(me->recording)) {
+        if (!me->recording->source->ops->next(me->recording->source, me->lane, &entry, &more,
+                                              &err) ||
+            (more && !record_entry(me->recording, me->lane, &entry, &err))) {
+            recording_fail(me->recording, &err);
+            break;
+        }
+    }
+    return NULL;
+}
+
+static inline int recorded_order(const void *a, const void *b)
+{
+    return text_compare(((const Recorded *)a)->entry.path, ((const Recorded *)b)->entry.path);
+}
+
+/* False with r->err when the backup failed. */
+static inline bool record(Recording *r, Surroundings *around, const json_t *config, unsigned lanes)
+{
+    LaneThread threads[32];
+    EngineParams params = {config, NULL, &around->host, lanes};
+    Receipt receipt = {0};
+    pthread_mutex_init(&r->lock, NULL);
+    r->err = (Err){0};
+    if (!postgresql_engine.open_source(&r->source, &params, &r->err))
+        return false;
+    unsigned count = r->source->ops->lanes(r->source);
+    for (unsigned i = 0; i < count; i++) {
+        threads[i] = (LaneThread){.recording = r, .lane = i};
+        pthread_create(&threads[i].thread, NULL, record_lane, &threads[i]);
+    }
+    for (unsigned i = 0; i < count; i++)
+        pthread_join(threads[i].thread, NULL);
+    bool ok = r->err.code == ERR_NONE && r->source->ops->finish(r->source, &receipt, &r->err);
+    if (ok) {
+        r->details = mem_text(receipt.details);
+        r->position = mem_text(receipt.position);
+        r->consistent_ns = receipt.consistent_ns;
+        qsort(r->items, r->count, sizeof *r->items, recorded_order);
+    }
+    r->source->ops->close(r->source);
+    return ok;
+}
+
+static inline void recording_free(Recording *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        mem_free(r->items[i].path);
+        mem_free(r->items[i].note);
+        buf_free(&r->items[i].content);
+    }
+    mem_free(r->items);
+    mem_free(r->details);
+    mem_free(r->position);
+}
+
+static inline const Recorded *recording_find(const Recording *r, const char *path)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (strcmp(r->items[i].path, path) == 0)
+            return &r->items[i];
+    return NULL;
+}
+
+static inline json_t *server_config(const Server *server, const char *databases)
+{
+    json_t *names = json_loads(databases, 0, NULL);
+    assert_non_null(names);
+    return json_pack("{s:s, s:i, s:s, s:o, s:i}", "host", server->folder, "port", server->port,
+                     "user", "postgres", "databases", names, "jobs", 4);
+}
+
+#endif

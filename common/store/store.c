@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/store/store.h"
+
+static bool inner(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_';
+}
+
+bool store_name_valid(const char *name)
+{
+    size_t len = strlen(name);
+    if (len == 0 || len > STORE_NAME_MOST)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        bool edge = i == 0 || i + 1 == len || name[i - 1] == '/' || name[i + 1] == '/';
+        if (!inner(name[i]) && (edge || (name[i] != '/' && name[i] != '.')))
+            return false;
+    }
+    return true;
+}
+
+static bool check_name(const char *name, Err *err)
+{
+    return store_name_valid(name) ||
+           err_set(err, ERR_BUG, "store.name", "'%s' is not an object's name", name);
+}
+
+void store_close(Store *store)
+{
+    if (store != NULL)
+        store->ops->close(store);
+}
+
+bool store_put_begin(Store *s, const char *name, StorePut **out, Err *err)
+{
+    *out = NULL;
+    return check_name(name, err) && s->ops->put_begin(s, name, out, err);
+}
+
+bool store_put_write(StorePut *put, Slice bytes, Err *err)
+{
+    return put->store->ops->put_write(put->store, put, bytes, err);
+}
+
+bool store_put_finish(StorePut *put, Err *err)
+{
+    return put->store->ops->put_finish(put->store, put, err);
+}
+
+void store_put_abort(StorePut *put)
+{
+    if (put != NULL)
+        put->store->ops->put_abort(put->store, put);
+}
+
+bool store_put(Store *s, const char *name, Slice bytes, Err *err)
+{
+    StorePut *put;
+    if (!store_put_begin(s, name, &put, err))
+        return false;
+    if (!store_put_write(put, bytes, err)) {
+        store_put_abort(put);
+        return false;
+    }
+    return store_put_finish(put, err);
+}
+
+bool store_replace(Store *s, const char *name, Slice bytes, Err *err)
+{
+    return check_name(name, err) && s->ops->replace(s, name, bytes, err);
+}
+
+bool store_get(Store *s, const char *name, size_t most, bool *found, Buf *out, Err *err)
+{
+    *found = false;
+    return check_name(name, err) && s->ops->get(s, name, most, found, out, err);
+}
+
+bool store_get_range(Store *s, const char *name, uint64_t offset, size_t len, uint8_t *at, Err *err)
+{
+    return check_name(name, err) && s->ops->get_range(s, name, offset, len, at, err);
+}
+
+bool store_head(Store *s, const char *name, bool *found, uint64_t *size, Err *err)
+{
+    *found = false;
+    *size = 0;
+    return check_name(name, err) && s->ops->head(s, name, found, size, err);
+}
+
+bool store_list(Store *s, const char *prefix, StoreVisit *visit, void *ctx, Err *err)
+{
+    return s->ops->list(s, prefix, visit, ctx, err);
+}
+
+bool store_remove(Store *s, const char *name, Err *err)
+{
+    return check_name(name, err) && s->ops->remove(s, name, err);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * store.h — immutable named objects. A put is all or nothing and durable: after a crash the name is
+ * absent or whole. A name is written once; only `replace` overwrites, for config, epoch and holds.
+ * Names are parts of [A-Za-z0-9_-] and inner dots, joined by '/': nothing in one can leave the
+ * store. Every function may be called from several threads at once. */
+#ifndef COMMON_STORE_STORE_H
+#define COMMON_STORE_STORE_H
+
+#include "common/base/buf.h"
+
+enum { STORE_NAME_MOST = 200 };
+
+typedef struct Store Store;
+
+/* One object on its way: finish makes it durable under its name, abort leaves nothing. Both free.
+ */
+typedef struct StorePut {
+    Store *store;
+} StorePut;
+
+typedef bool StoreVisit(void *ctx, const char *name, uint64_t size, Err *err);
+
+/* No function is optional. */
+typedef struct StoreOps {
+    const char *scheme; /* "local" */
+    bool (*put_begin)(Store *s, const char *name, StorePut **out, Err *err);
+    bool (*put_write)(Store *s, StorePut *put, Slice bytes, Err *err);
+    bool (*put_finish)(Store *s, StorePut *put, Err *err);
+    void (*put_abort)(Store *s, StorePut *put);
+    bool (*replace)(Store *s, const char *name, Slice bytes, Err *err);
+    bool (*get)(Store *s, const char *name, size_t most, bool *found, Buf *out, Err *err);
+    bool (*get_range)(Store *s, const char *name, uint64_t offset, size_t len, uint8_t *at,
+                      Err *err);
+    bool (*head)(Store *s, const char *name, bool *found, uint64_t *size, Err *err);
+    bool (*list)(Store *s, const char *prefix, StoreVisit *visit, void *ctx, Err *err);
+    bool (*remove)(Store *s, const char *name, Err *err);
+    void (*close)(Store *s);
+} StoreOps;
+
+struct Store {
+    const StoreOps *ops; /* first member of every driver's struct */
+};
+
+/* A local directory. It must be there (store.missing: is it mounted?); nothing is created yet. */
+MUST_CHECK bool store_local_open(Store **out, const char *path, Err *err);
+void store_close(Store *store); /* NULL is fine */
+
+/* ERR_CONFLICT store.exists when the name is taken. */
+MUST_CHECK bool store_put(Store *s, const char *name, Slice bytes, Err *err);
+MUST_CHECK bool store_put_begin(Store *s, const char *name, StorePut **out, Err *err);
+MUST_CHECK bool store_put_write(StorePut *put, Slice bytes, Err *err);
+MUST_CHECK bool store_put_finish(StorePut *put, Err *err);
+void store_put_abort(StorePut *put); /* NULL is fine */
+
+MUST_CHECK bool store_replace(Store *s, const char *name, Slice bytes, Err *err);
+
+/* Whole, `most` bytes at most (store.large beyond). Not there is a result, not an error. */
+MUST_CHECK bool store_get(Store *s, const char *name, size_t most, bool *found, Buf *out, Err *err);
+/* Exactly len bytes; a missing or shorter object is ERR_CORRUPT store.damaged. */
+MUST_CHECK bool store_get_range(Store *s, const char *name, uint64_t offset, size_t len,
+                                uint8_t *at, Err *err);
+MUST_CHECK bool store_head(Store *s, const char *name, bool *found, uint64_t *size, Err *err);
+/* Every object whose name begins with prefix; a prefix ends with '/' or is empty. In no order. */
+MUST_CHECK bool store_list(Store *s, const char *prefix, StoreVisit *visit, void *ctx, Err *err);
+MUST_CHECK bool store_remove(Store *s, const char *name, Err *err); /* absent is fine */
+
+bool store_name_valid(const char *name);
+
+#endif

@@ -86,9 +86,9 @@ bool wire_scan(Slice bytes, const WireLimits *limits, Err *err)
     if (bytes.len > limits->bytes)
         return malformed(err, "it is too long");
     while (open[0] != 0) {
-        size_t content;
-        size_t values;
-        bool nests;
+        size_t content = 0;
+        size_t values = 0;
+        bool nests = false;
         if (at == bytes.len)
             return malformed(err, "it is cut short");
         if (++elements > limits->elements)

@@ -132,10 +132,8 @@ static bool parse(Text url, RedisAddress *out, Err *err)
         const char *scheme;
         bool tls, socket, sentinel;
     } schemes[] = {
-        {"redis://", false, false, false},
-        {"rediss://", true, false, false},
-        {"unix://", false, true, false},
-        {"redis+sentinel://", false, false, true},
+        {"redis://", false, false, false},         {"rediss://", true, false, false},
+        {"unix://", false, true, false},           {"redis+sentinel://", false, false, true},
         {"rediss+sentinel://", true, false, true},
     };
     for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "postgresql_fixture.h"
+#include "tests/integration/engine/postgresql_fixture.h"
 
 static Server server;
 

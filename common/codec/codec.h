@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * codec.h — compression of one chunk. The id is written beside every chunk and never reused.
+ * Decoding is bounded by the authenticated plain length: a lying frame cannot grow a buffer. */
+#ifndef COMMON_CODEC_CODEC_H
+#define COMMON_CODEC_CODEC_H
+
+#include "protocol/err.h"
+
+typedef enum CodecId {
+    CODEC_NONE = 1, /* what does not shrink is kept as it is */
+    CODEC_ZSTD = 2,
+    CODEC_ZLIB = 3,
+} CodecId;
+
+/* What a thread keeps between chunks; not shared. */
+typedef struct CodecWork CodecWork;
+CodecWork *codec_work_new(void);
+void codec_work_free(CodecWork *work); /* NULL is fine */
+
+/* The most that codec_encode may need for so much input. */
+size_t codec_bound(size_t plain);
+
+/* Encodes into `out` (codec_bound(plain.len) bytes at least). *used is CODEC_NONE, with the bytes
+ * as they came, when encoding saves less than 1/32: a reader then saves the decoding. */
+MUST_CHECK bool codec_encode(CodecWork *work, uint8_t codec, int level, Slice plain, uint8_t *out,
+                             size_t *len, uint8_t *used, Err *err);
+
+/* Decodes to exactly plain_len bytes, else ERR_CORRUPT codec.damaged. */
+MUST_CHECK bool codec_decode(CodecWork *work, uint8_t codec, Slice coded, uint8_t *plain,
+                             size_t plain_len, Err *err);
+
+const char *codec_name(uint8_t codec);                           /* NULL: no such codec */
+MUST_CHECK bool codec_find(Text name, uint8_t *codec, Err *err); /* "zstd", "zlib", "none" */
+
+#endif

@@ -163,6 +163,19 @@ static bool is_dots(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
+/* A directory that already has its final mode may refuse its own owner. */
+static bool unlock(int directory, const char *name)
+{
+    char path[64];
+    int fd = openat(directory, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    bool fine = chmod(path, 0700) == 0;
+    close(fd);
+    return fine;
+}
+
 /* Empties `fd` of all but directories; those move up into `top`, so that no depth needs a stack. */
 static bool flatten(int top, int fd, const char *keep)
 {
@@ -180,7 +193,8 @@ static bool flatten(int top, int fd, const char *keep)
             continue;
         draw_name(drawn);
         fine = errno == EISDIR && (unlinkat(dirfd(list), entry->d_name, AT_REMOVEDIR) == 0 ||
-                                   renameat(dirfd(list), entry->d_name, top, drawn) == 0);
+                                   (unlock(dirfd(list), entry->d_name) &&
+                                    renameat(dirfd(list), entry->d_name, top, drawn) == 0));
     }
     int failure = errno;
     closedir(list);
@@ -205,8 +219,7 @@ static bool clear_pass(int top, const char *keep, bool *empty)
             continue;
         int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
         int fd = openat(top, entry->d_name, flags);
-        /* A directory that already has its final mode may refuse its own owner. */
-        if (fd < 0 && errno == EACCES && fchmodat(top, entry->d_name, 0700, 0) == 0)
+        if (fd < 0 && errno == EACCES && unlock(top, entry->d_name))
             fd = openat(top, entry->d_name, flags);
         fine = fd >= 0 && flatten(top, fd, NULL) && unlinkat(top, entry->d_name, AT_REMOVEDIR) == 0;
     }

@@ -85,7 +85,7 @@ bool wire_scan(Slice bytes, const WireLimits *limits, Err *err)
     size_t at = 0;
     if (bytes.len > limits->bytes)
         return malformed(err, "it is too long");
-    while (open[0] != 0) {
+    while (depth != 0 || open[0] != 0) {
         size_t content = 0;
         size_t values = 0;
         bool nests = false;

@@ -8,40 +8,7 @@
 #define COMMON_CATALOG_CATALOG_PACK_H
 
 #include "common/catalog/catalog.h"
-
-typedef enum PackKind {
-    PACK_DATA = 1,
-    PACK_META = 2,
-} PackKind;
-
-typedef struct ChunkRow {
-    ChunkId id;
-    uint32_t ordinal;
-    uint8_t codec;
-    uint64_t offset;
-    uint32_t stored, plain;
-} ChunkRow;
-
-typedef struct PackRow {
-    uint64_t pack_no; /* given by begin */
-    Uuid object;      /* name on the store, drawn by the attempt */
-    Uuid pack;        /* id that the cryptography binds */
-    PackKind kind;
-    uint64_t bytes;
-    Sha256 sha256; /* of the stored object */
-    const ChunkRow *chunks;
-    size_t chunk_count;
-} PackRow;
-
-typedef struct ChunkPlace {
-    bool found;
-    uint64_t pack_no;
-    Uuid object, pack;
-    uint32_t ordinal;
-    uint8_t codec;
-    uint64_t offset;
-    uint32_t stored, plain;
-} ChunkPlace;
+#include "protocol/pack.h"
 
 /* Binds the order's repository to the id its config carries, the first time; later another id is
  * refused: ERR_CONFLICT repo.other_id. Also gives back what the catalogue knows of its epoch. */
@@ -62,7 +29,6 @@ MUST_CHECK bool catalog_chunk_lookup(Catalog *c, const Fence *fence, const Chunk
 
 /* Takes over what earlier attempts of this job staged whole; visit sees each pack with its chunks
  * (borrowed for the call). visit returning false ends with its *err. */
-typedef bool PackVisit(void *ctx, const PackRow *row, Err *err);
 MUST_CHECK bool catalog_pack_adopt(Catalog *c, const Fence *fence, PackVisit *visit, void *ctx,
                                    Err *err);
 

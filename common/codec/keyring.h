@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * keyring.h — the keys of one key set that this process holds, and what they let it do.
+ * A writer file lets a worker seal, sign and name chunks, never open; a reader file lets it open.
+ * The root never comes here: it lives in the recovery kit (keyfile.h). A keyring of the set "plain"
+ * has no keys: nothing is sealed, nothing is signed, and the worker's own file must have allowed
+ * it. */
+#ifndef COMMON_CODEC_KEYRING_H
+#define COMMON_CODEC_KEYRING_H
+
+#include "common/codec/seal.h"
+
+typedef struct Keyring Keyring;
+
+/* Loads <directory>/<set>.writer and <directory>/<set>.reader, whichever are there (key.missing
+ * when neither is). set "plain": directory is not looked at. */
+MUST_CHECK bool keyring_open(Keyring **out, const char *directory, const char *set, Err *err);
+void keyring_close(Keyring *keyring); /* wipes; NULL is fine */
+
+const char *keyring_set(const Keyring *keyring); /* name of the key set */
+bool keyring_plain(const Keyring *keyring);
+bool keyring_can_write(const Keyring *keyring);
+bool keyring_can_read(const Keyring *keyring);
+Uuid keyring_set_id(const Keyring *keyring); /* nil for plain */
+uint64_t keyring_generation(const Keyring *keyring);
+Slice keyring_root(const Keyring *keyring); /* the root's public key, 32 bytes; empty for plain */
+
+/* Checks the repository's own records against this keyring: signed by the same root, the same key
+ * set, no older generation, else repo.key_mismatch. keys (the stored keys/ object) also teaches a
+ * reader the id secret; both may be called once more. For plain: refuses sealed ones, and back. */
+MUST_CHECK bool keyring_check_config(const Keyring *keyring, Slice config, Uuid *repository,
+                                     Err *err);
+MUST_CHECK bool keyring_learn_keys(Keyring *keyring, Slice keys, Err *err);
+
+/* The name of content: HMAC-SHA-256 under the chunk-id key. */
+void keyring_chunk_id(const Keyring *keyring, Slice plain, ChunkId *out);
+/* Keys from the id secret: label "gear" for the cutting table, "parents" with the source's name. */
+void keyring_derive(const Keyring *keyring, const char *label, Slice context,
+                    uint8_t out[SEAL_KEY]);
+
+/* Appends one slot (16 bytes of key id, sealed box) for each current reader key. */
+void keyring_seal(const Keyring *keyring, const uint8_t key[SEAL_KEY], Buf *out);
+unsigned keyring_slots(const Keyring *keyring);
+/* Opens the first slot that a reader key held here fits: repo.no_reader without one. */
+MUST_CHECK bool keyring_unseal(const Keyring *keyring, Slice slots, uint8_t key[SEAL_KEY],
+                               Err *err);
+
+/* Who signed: read from a certificate whose root signature was checked. */
+typedef struct Signer {
+    char host[128];
+    char role[16]; /* "write", "prune" */
+    uint8_t sign_public[SEAL_SIGN_PUBLIC];
+    uint8_t box_public[SEAL_PUBLIC];
+    uint64_t generation;
+    char sources[1024]; /* names separated by spaces; "*" for all */
+} Signer;
+
+Slice keyring_certificate(const Keyring *keyring); /* of this writer; empty for plain */
+void keyring_sign(const Keyring *keyring, const char *label, Slice bytes,
+                  uint8_t out[SEAL_SIGNATURE]);
+/* Root signed the certificate, and the certificate's key signed the bytes. */
+MUST_CHECK bool keyring_check(const Keyring *keyring, Slice certificate, const char *label,
+                              Slice bytes, const uint8_t signature[SEAL_SIGNATURE], Signer *signer,
+                              Err *err);
+bool keyring_may_write(const Signer *signer, Text source);
+
+#endif

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/codec/keyfile.h"
+
+#include "common/base/hash.h"
+#include "protocol/wire.h"
+
+static const WireLimits LIMITS = {256 << 10, 4, 1024};
+
+/* --- writing: head, map, signature ----------------------------------------------------------- */
+
+typedef struct Record {
+    msgpack_sbuffer body;
+    msgpack_packer to;
+} Record;
+
+static void record_begin(Record *record, size_t members)
+{
+    msgpack_sbuffer_init(&record->body);
+    msgpack_packer_init(&record->to, &record->body, msgpack_sbuffer_write);
+    msgpack_pack_map(&record->to, members);
+}
+
+static void add_key(Record *record, const char *key)
+{
+    msgpack_pack_str_with_body(&record->to, key, strlen(key));
+}
+
+static void add_text(Record *record, const char *key, const char *text)
+{
+    add_key(record, key);
+    msgpack_pack_str_with_body(&record->to, text, strlen(text));
+}
+
+static void add_bytes(Record *record, const char *key, const void *at, size_t len)
+{
+    add_key(record, key);
+    msgpack_pack_bin_with_body(&record->to, at, len);
+}
+
+static void add_number(Record *record, const char *key, uint64_t number)
+{
+    add_key(record, key);
+    msgpack_pack_uint64(&record->to, number);
+}
+
+/* Adds head and body to out, and the root's signature where there is a seed. */
+static void record_end(Record *record, DiskRecord kind, const char *label, const uint8_t *seed,
+                       Buf *out)
+{
+    size_t start = out->len;
+    buf_add(out, disk_magic(kind), DISK_MAGIC);
+    buf_add_byte(out, disk_version(kind));
+    buf_add_byte(out, DISK_PLAIN);
+    buf_add_le32(out, (uint32_t)record->body.size);
+    buf_add(out, record->body.data, record->body.size);
+    if (seed != NULL) {
+        uint8_t signature[SEAL_SIGNATURE];
+        seal_sign(seed, label, (Slice){out->at + start, out->len - start}, signature);
+        buf_add(out, signature, sizeof signature);
+    }
+    explicit_bzero(record->body.data, record->body.size);
+    msgpack_sbuffer_destroy(&record->body);
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+typedef struct Reading {
+    msgpack_unpacked unpacked;
+    Slice signed_part;
+    const uint8_t *signature; /* NULL: none */
+    Err *err;
+} Reading;
+
+static bool damaged(Err *err, const char *what)
+{
+    return err_set(err, ERR_CORRUPT, "key.damaged", "a key record is damaged: %s", what);
+}
+
+static bool reading_begin(Reading *reading, Slice bytes, DiskRecord kind, bool has_signature,
+                          Err *err)
+{
+    uint8_t algorithm;
+    uint32_t len = 0;
+    *reading = (Reading){.err = err};
+    msgpack_unpacked_init(&reading->unpacked);
+    if (!disk_check(bytes, kind, &algorithm, err))
+        return false;
+    if (bytes.len < DISK_HEAD + 4)
+        return damaged(err, "it is cut short");
+    for (unsigned i = 0; i < 4; i++)
+        len |= (uint32_t)bytes.at[DISK_HEAD + i] << (8 * i);
+    size_t end = DISK_HEAD + 4 + (size_t)len;
+    if (bytes.len != end + (has_signature ? SEAL_SIGNATURE : 0))
+        return damaged(err, "its length is not the one it says");
+    reading->signed_part = (Slice){bytes.at, end};
+    reading->signature = has_signature ? bytes.at + end : NULL;
+    return wire_unpack((Slice){bytes.at + DISK_HEAD + 4, len}, &LIMITS, &reading->unpacked, err) &&
+           wire_take_map(&reading->unpacked.data, "a key record", err);
+}
+
+static const msgpack_object *member(const Reading *reading, const char *key)
+{
+    const msgpack_object_map *map = &reading->unpacked.data.via.map;
+    for (uint32_t i = 0; i < map->size; i++)
+        if (map->ptr[i].key.type == MSGPACK_OBJECT_STR &&
+            text_equal((Text){map->ptr[i].key.via.str.ptr, map->ptr[i].key.via.str.size},
+                       text_of(key)))
+            return &map->ptr[i].val;
+    return NULL;
+}
+
+static bool take_bytes(const Reading *reading, const char *key, void *out, size_t len)
+{
+    Slice bytes;
+    const msgpack_object *value = member(reading, key);
+    if (value == NULL || !wire_take_bytes(value, key, &bytes, reading->err) || bytes.len != len)
+        return damaged(reading->err, key);
+    memcpy(out, bytes.at, len);
+    return true;
+}
+
+static bool take_text(const Reading *reading, const char *key, char *out, size_t room)
+{
+    Text text;
+    const msgpack_object *value = member(reading, key);
+    if (value == NULL || !wire_take_text(value, key, &text, reading->err) || text.len >= room ||
+        memchr(text.at, 0, text.len) != NULL)
+        return damaged(reading->err, key);
+    memcpy(out, text.at, text.len);
+    out[text.len] = 0;
+    return true;
+}
+
+static bool take_number(const Reading *reading, const char *key, uint64_t *out)
+{
+    const msgpack_object *value = member(reading, key);
+    return (value != NULL && wire_take_u64(value, key, out, reading->err)) ||
+           damaged(reading->err, key);
+}
+
+/* count * size bytes in one string. */
+static bool take_many(const Reading *reading, const char *key, void *out, size_t size,
+                      unsigned *count)
+{
+    Slice bytes;
+    const msgpack_object *value = member(reading, key);
+    if (value == NULL || !wire_take_bytes(value, key, &bytes, reading->err) ||
+        bytes.len % size != 0 || bytes.len / size > DISK_READERS_MOST || bytes.len == 0)
+        return damaged(reading->err, key);
+    memcpy(out, bytes.at, bytes.len);
+    *count = (unsigned)(bytes.len / size);
+    return true;
+}
+
+static bool root_signed(const Reading *reading, const char *label, const uint8_t *root)
+{
+    if (seal_signed(root, label, reading->signed_part, reading->signature))
+        return true;
+    return err_set(reading->err, ERR_CORRUPT, "repo.key_mismatch",
+                   "a record does not carry the root's signature; is this another key set's "
+                   "repository?");
+}
+
+/* --- keys, config, certificate ------------------------------------------------------------------
+ */
+
+static const char KEYS_LABEL[] = "holdfast keys 1";
+static const char CONFIG_LABEL[] = "holdfast config 1";
+static const char CERT_LABEL[] = "holdfast certificate 1";
+
+static void add_set(Record *record, const char *set, const Uuid *id, uint64_t generation)
+{
+    add_text(record, "set", set);
+    add_bytes(record, "set_id", id->bytes, sizeof id->bytes);
+    add_number(record, "generation", generation);
+}
+
+static bool take_set(const Reading *reading, char *set, Uuid *id, uint64_t *generation)
+{
+    return take_text(reading, "set", set, KEYFILE_NAME_MOST + 1) &&
+           take_bytes(reading, "set_id", id->bytes, sizeof id->bytes) &&
+           take_number(reading, "generation", generation);
+}
+
+void keyfile_keys_pack(const KeysRecord *keys, const uint8_t root_seed[SEAL_SIGN_SEED], Buf *out)
+{
+    Record record;
+    record_begin(&record, 6);
+    add_set(&record, keys->set, &keys->set_id, keys->generation);
+    add_bytes(&record, "root", keys->root, sizeof keys->root);
+    add_bytes(&record, "readers", keys->readers, (size_t)keys->reader_count * SEAL_PUBLIC);
+    add_bytes(&record, "boxes", keys->boxes, (size_t)keys->reader_count * SEAL_BOX);
+    record_end(&record, DISK_KEYS, KEYS_LABEL, root_seed, out);
+}
+
+bool keyfile_keys_unpack(Slice bytes, KeysRecord *keys, Err *err)
+{
+    Reading reading;
+    unsigned boxes = 0;
+    *keys = (KeysRecord){0};
+    bool done = reading_begin(&reading, bytes, DISK_KEYS, true, err) &&
+                take_set(&reading, keys->set, &keys->set_id, &keys->generation) &&
+                take_bytes(&reading, "root", keys->root, sizeof keys->root) &&
+                take_many(&reading, "readers", keys->readers, SEAL_PUBLIC, &keys->reader_count) &&
+                take_many(&reading, "boxes", keys->boxes, SEAL_BOX, &boxes) &&
+                (boxes == keys->reader_count || damaged(err, "boxes")) &&
+                root_signed(&reading, KEYS_LABEL, keys->root);
+    msgpack_unpacked_destroy(&reading.unpacked);
+    return done;
+}
+
+void keyfile_config_pack(const ConfigRecord *config, const uint8_t *root_seed, Buf *out)
+{
+    Record record;
+    record_begin(&record, 6);
+    add_set(&record, config->set, &config->set_id, config->generation);
+    add_bytes(&record, "root", config->root, sizeof config->root);
+    add_bytes(&record, "repository", config->repository.bytes, sizeof config->repository.bytes);
+    add_number(&record, "plain", config->plain);
+    record_end(&record, DISK_CONFIG, CONFIG_LABEL, config->plain ? NULL : root_seed, out);
+}
+
+bool keyfile_config_unpack(Slice bytes, ConfigRecord *config, Err *err)
+{
+    Reading reading;
+    uint64_t plain = 0;
+    uint32_t len = 0;
+    *config = (ConfigRecord){0};
+    for (unsigned i = 0; bytes.len >= DISK_HEAD + 4 && i < 4; i++)
+        len |= (uint32_t)bytes.at[DISK_HEAD + i] << (8 * i);
+    bool has_signature = bytes.len != DISK_HEAD + 4 + (size_t)len;
+    bool done = reading_begin(&reading, bytes, DISK_CONFIG, has_signature, err) &&
+                take_set(&reading, config->set, &config->set_id, &config->generation) &&
+                take_bytes(&reading, "root", config->root, sizeof config->root) &&
+                take_bytes(&reading, "repository", config->repository.bytes,
+                           sizeof config->repository.bytes) &&
+                take_number(&reading, "plain", &plain) &&
+                ((plain == 1) == !has_signature || damaged(err, "its signature")) &&
+                (!has_signature || root_signed(&reading, CONFIG_LABEL, config->root));
+    config->plain = plain == 1;
+    msgpack_unpacked_destroy(&reading.unpacked);
+    return done;
+}
+
+void keyfile_cert_pack(const CertRecord *cert, const uint8_t root_seed[SEAL_SIGN_SEED], Buf *out)
+{
+    Record record;
+    record_begin(&record, 7);
+    add_bytes(&record, "set_id", cert->set_id.bytes, sizeof cert->set_id.bytes);
+    add_number(&record, "generation", cert->generation);
+    add_text(&record, "host", cert->host);
+    add_text(&record, "role", cert->role);
+    add_text(&record, "sources", cert->sources);
+    add_bytes(&record, "sign", cert->sign_public, sizeof cert->sign_public);
+    add_bytes(&record, "box", cert->box_public, sizeof cert->box_public);
+    record_end(&record, DISK_CERT, CERT_LABEL, root_seed, out);
+}
+
+bool keyfile_cert_unpack(Slice bytes, const uint8_t root[SEAL_SIGN_PUBLIC], CertRecord *cert,
+                         Err *err)
+{
+    Reading reading;
+    *cert = (CertRecord){0};
+    bool done = reading_begin(&reading, bytes, DISK_CERT, true, err) &&
+                take_bytes(&reading, "set_id", cert->set_id.bytes, sizeof cert->set_id.bytes) &&
+                take_number(&reading, "generation", &cert->generation) &&
+                take_text(&reading, "host", cert->host, sizeof cert->host) &&
+                take_text(&reading, "role", cert->role, sizeof cert->role) &&
+                take_text(&reading, "sources", cert->sources, sizeof cert->sources) &&
+                take_bytes(&reading, "sign", cert->sign_public, sizeof cert->sign_public) &&
+                take_bytes(&reading, "box", cert->box_public, sizeof cert->box_public) &&
+                root_signed(&reading, CERT_LABEL, root);
+    msgpack_unpacked_destroy(&reading.unpacked);
+    return done;
+}
+
+/* --- a host's own files -------------------------------------------------------------------------
+ */
+
+void keyfile_writer_pack(const WriterFile *file, Buf *out)
+{
+    Record record;
+    record_begin(&record, 9);
+    add_set(&record, file->keys.set, &file->keys.set_id, file->keys.generation);
+    add_bytes(&record, "root", file->keys.root, sizeof file->keys.root);
+    add_bytes(&record, "readers", file->keys.readers,
+              (size_t)file->keys.reader_count * SEAL_PUBLIC);
+    add_bytes(&record, "id_secret", file->id_secret, sizeof file->id_secret);
+    add_bytes(&record, "sign_seed", file->sign_seed, sizeof file->sign_seed);
+    add_bytes(&record, "box_secret", file->box_secret, sizeof file->box_secret);
+    add_bytes(&record, "certificate", file->certificate.at, file->certificate.len);
+    record_end(&record, DISK_WRITER, "", NULL, out);
+}
+
+bool keyfile_writer_unpack(Slice bytes, WriterFile *file, Err *err)
+{
+    Reading reading;
+    Slice certificate = {0};
+    *file = (WriterFile){0};
+    bool done =
+        reading_begin(&reading, bytes, DISK_WRITER, false, err) &&
+        take_set(&reading, file->keys.set, &file->keys.set_id, &file->keys.generation) &&
+        take_bytes(&reading, "root", file->keys.root, sizeof file->keys.root) &&
+        take_many(&reading, "readers", file->keys.readers, SEAL_PUBLIC, &file->keys.reader_count) &&
+        take_bytes(&reading, "id_secret", file->id_secret, sizeof file->id_secret) &&
+        take_bytes(&reading, "sign_seed", file->sign_seed, sizeof file->sign_seed) &&
+        take_bytes(&reading, "box_secret", file->box_secret, sizeof file->box_secret);
+    const msgpack_object *value = done ? member(&reading, "certificate") : NULL;
+    done = done && value != NULL && wire_take_bytes(value, "certificate", &certificate, err);
+    if (done)
+        buf_add_slice(&file->certificate, certificate);
+    else if (err->code == ERR_NONE)
+        damaged(err, "certificate");
+    msgpack_unpacked_destroy(&reading.unpacked);
+    return done;
+}
+
+void keyfile_writer_wipe(WriterFile *file)
+{
+    buf_free(&file->certificate);
+    explicit_bzero(file, sizeof *file);
+}
+
+void keyfile_reader_pack(const ReaderFile *file, Buf *out)
+{
+    Record record;
+    record_begin(&record, 5);
+    add_set(&record, file->set, &file->set_id, file->generation);
+    add_bytes(&record, "root", file->root, sizeof file->root);
+    add_bytes(&record, "secret", file->secret, sizeof file->secret);
+    record_end(&record, DISK_READER, "", NULL, out);
+}
+
+bool keyfile_reader_unpack(Slice bytes, ReaderFile *file, Err *err)
+{
+    Reading reading;
+    *file = (ReaderFile){0};
+    bool done = reading_begin(&reading, bytes, DISK_READER, false, err) &&
+                take_set(&reading, file->set, &file->set_id, &file->generation) &&
+                take_bytes(&reading, "root", file->root, sizeof file->root) &&
+                take_bytes(&reading, "secret", file->secret, sizeof file->secret);
+    msgpack_unpacked_destroy(&reading.unpacked);
+    return done;
+}
+
+void keyfile_reader_id(const uint8_t reader[SEAL_PUBLIC], uint8_t out[16])
+{
+    Sha256 hash;
+    hash_sha256((Slice){reader, SEAL_PUBLIC}, &hash);
+    memcpy(out, hash.bytes, 16);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * keyfile.h — how keys lie in files, and how the root makes them.
+ * All of these records are: magic, version, algorithm 0, a msgpack map with text keys, and where
+ * the root signs, 64 bytes of signature over everything before them. Reading is strict about types
+ * and lengths and skips keys it does not know. */
+#ifndef COMMON_CODEC_KEYFILE_H
+#define COMMON_CODEC_KEYFILE_H
+
+#include "common/codec/seal.h"
+#include "protocol/disk.h"
+
+enum { KEYFILE_NAME_MOST = 63, KEYFILE_SOURCES_MOST = 1023 };
+
+/* The recovery kit: everything else follows from it and from the store. */
+typedef struct Kit {
+    char set[KEYFILE_NAME_MOST + 1];
+    Uuid set_id;
+    uint8_t root_seed[SEAL_SIGN_SEED];
+    uint8_t reader_secret[SEAL_SECRET];
+} Kit;
+
+void keyfile_kit_print(const Kit *kit, Buf *out); /* for people: grouped base32 with a checksum */
+MUST_CHECK bool keyfile_kit_parse(Text text, Kit *kit, Err *err);
+
+/* keys/<set>: what a repository says of its key set. */
+typedef struct KeysRecord {
+    char set[KEYFILE_NAME_MOST + 1];
+    Uuid set_id;
+    uint64_t generation;
+    uint8_t root[SEAL_SIGN_PUBLIC];
+    uint8_t readers[DISK_READERS_MOST][SEAL_PUBLIC];
+    unsigned reader_count;
+    uint8_t boxes[DISK_READERS_MOST][SEAL_BOX]; /* the id secret, to each reader */
+} KeysRecord;
+void keyfile_keys_pack(const KeysRecord *keys, const uint8_t root_seed[SEAL_SIGN_SEED], Buf *out);
+MUST_CHECK bool keyfile_keys_unpack(Slice bytes, KeysRecord *keys, Err *err);
+
+/* config: what a repository is. A plain one has no root and a nil set_id. */
+typedef struct ConfigRecord {
+    Uuid repository;
+    char set[KEYFILE_NAME_MOST + 1];
+    Uuid set_id;
+    uint64_t generation;
+    uint8_t root[SEAL_SIGN_PUBLIC];
+    bool plain;
+} ConfigRecord;
+void keyfile_config_pack(const ConfigRecord *config, const uint8_t *root_seed, Buf *out);
+MUST_CHECK bool keyfile_config_unpack(Slice bytes, ConfigRecord *config, Err *err);
+
+/* A certificate: the root says who may sign what. */
+typedef struct CertRecord {
+    Uuid set_id;
+    uint64_t generation;
+    char host[128];
+    char role[16];
+    char sources[KEYFILE_SOURCES_MOST + 1];
+    uint8_t sign_public[SEAL_SIGN_PUBLIC];
+    uint8_t box_public[SEAL_PUBLIC];
+} CertRecord;
+void keyfile_cert_pack(const CertRecord *cert, const uint8_t root_seed[SEAL_SIGN_SEED], Buf *out);
+/* Checks the signature against root. */
+MUST_CHECK bool keyfile_cert_unpack(Slice bytes, const uint8_t root[SEAL_SIGN_PUBLIC],
+                                    CertRecord *cert, Err *err);
+
+typedef struct WriterFile {
+    KeysRecord keys; /* boxes unused */
+    uint8_t id_secret[SEAL_KEY];
+    uint8_t sign_seed[SEAL_SIGN_SEED];
+    uint8_t box_secret[SEAL_SECRET];
+    Buf certificate; /* owned */
+} WriterFile;
+void keyfile_writer_pack(const WriterFile *file, Buf *out);
+MUST_CHECK bool keyfile_writer_unpack(Slice bytes, WriterFile *file, Err *err);
+void keyfile_writer_wipe(WriterFile *file);
+
+typedef struct ReaderFile {
+    char set[KEYFILE_NAME_MOST + 1];
+    Uuid set_id;
+    uint64_t generation;
+    uint8_t root[SEAL_SIGN_PUBLIC];
+    uint8_t secret[SEAL_SECRET];
+} ReaderFile;
+void keyfile_reader_pack(const ReaderFile *file, Buf *out);
+MUST_CHECK bool keyfile_reader_unpack(Slice bytes, ReaderFile *file, Err *err);
+
+/* The first 16 bytes of sha256(public half): names a reader key in a slot. */
+void keyfile_reader_id(const uint8_t reader[SEAL_PUBLIC], uint8_t out[16]);
+
+#endif

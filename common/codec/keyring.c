@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/codec/keyring.h"
+
+#include "common/base/hash.h"
+#include "common/base/mem.h"
+#include "common/base/secret.h"
+#include "common/codec/keyfile.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct Keyring {
+    char set[KEYFILE_NAME_MOST + 1];
+    bool plain;
+    bool can_write;
+    bool can_read;
+    bool knows_ids;  /* id_secret is there */
+    KeysRecord keys; /* of the writer file; of keys/ once learned */
+    uint8_t id_secret[SEAL_KEY];
+    uint8_t chunk_key[SEAL_KEY];
+    uint8_t sign_seed[SEAL_SIGN_SEED];
+    uint8_t reader_secret[SEAL_SECRET];
+    uint8_t reader_id[16];
+    Buf certificate;
+};
+
+static void derive_chunk_key(Keyring *keyring)
+{
+    keyring->knows_ids = true;
+    keyring_derive(keyring, "chunk ids", (Slice){0}, keyring->chunk_key);
+}
+
+static bool take_writer(Keyring *keyring, Slice bytes, Err *err)
+{
+    WriterFile file;
+    CertRecord cert;
+    bool done = keyfile_writer_unpack(bytes, &file, err) &&
+                keyfile_cert_unpack(buf_slice(&file.certificate), file.keys.root, &cert, err);
+    if (done) {
+        keyring->keys = file.keys;
+        memcpy(keyring->id_secret, file.id_secret, SEAL_KEY);
+        memcpy(keyring->sign_seed, file.sign_seed, SEAL_SIGN_SEED);
+        buf_add_slice(&keyring->certificate, buf_slice(&file.certificate));
+        keyring->can_write = true;
+        derive_chunk_key(keyring);
+    }
+    keyfile_writer_wipe(&file);
+    return done;
+}
+
+static bool take_reader(Keyring *keyring, Slice bytes, Err *err)
+{
+    ReaderFile file;
+    uint8_t reader_public[SEAL_PUBLIC];
+    if (!keyfile_reader_unpack(bytes, &file, err))
+        return false;
+    if (keyring->can_write && (!uuid_equal(&file.set_id, &keyring->keys.set_id) ||
+                               memcmp(file.root, keyring->keys.root, sizeof file.root) != 0))
+        return err_set(err, ERR_INVALID, "repo.key_mismatch",
+                       "the writer file and the reader file of %s are of different key sets",
+                       keyring->set);
+    if (!keyring->can_write) {
+        keyring->keys.set_id = file.set_id;
+        keyring->keys.generation = file.generation;
+        memcpy(keyring->keys.root, file.root, sizeof file.root);
+        memcpy(keyring->keys.set, file.set, sizeof file.set);
+    }
+    memcpy(keyring->reader_secret, file.secret, SEAL_SECRET);
+    seal_public_of(file.secret, reader_public);
+    keyfile_reader_id(reader_public, keyring->reader_id);
+    keyring->can_read = true;
+    explicit_bzero(&file, sizeof file);
+    return true;
+}
+
+typedef bool Taker(Keyring *keyring, Slice bytes, Err *err);
+
+static bool load(Keyring *keyring, const char *directory, const char *suffix, Taker *take, Err *err)
+{
+    char path[PATH_MAX];
+    Secret *secret = NULL;
+    snprintf(path, sizeof path, "%s/%s.%s", directory, keyring->set, suffix);
+    if (access(path, F_OK) != 0)
+        return true;
+    bool done = secret_read_file(path, &secret, err) &&
+                (take(keyring, secret_slice(secret), err) || err_note(err, "%s", path));
+    secret_free(secret);
+    return done;
+}
+
+static bool proper_set(const char *set)
+{
+    size_t len = strlen(set);
+    return len != 0 && len <= KEYFILE_NAME_MOST && set[0] != '.' &&
+           strspn(set, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == len;
+}
+
+bool keyring_open(Keyring **out, const char *directory, const char *set, Err *err)
+{
+    *out = NULL;
+    if (!proper_set(set))
+        return err_set(err, ERR_INVALID, "key.name", "'%s' is not the name of a key set", set);
+    Keyring *keyring = mem_new(Keyring);
+    snprintf(keyring->set, sizeof keyring->set, "%s", set);
+    keyring->plain = strcmp(set, "plain") == 0;
+    madvise(keyring, sizeof *keyring, MADV_DONTDUMP);
+    *out = keyring;
+    if (keyring->plain) {
+        keyring->can_write = keyring->can_read = true;
+        snprintf(keyring->keys.set, sizeof keyring->keys.set, "plain");
+        derive_chunk_key(keyring); /* of a secret of zeros: plain names are no secret */
+        return true;
+    }
+    bool done = load(keyring, directory, "writer", take_writer, err) &&
+                load(keyring, directory, "reader", take_reader, err);
+    if (done && !keyring->can_write && !keyring->can_read)
+        done = err_set(err, ERR_MISSING, "key.missing",
+                       "this host has neither %s.writer nor %s.reader in %s; make one with:  "
+                       "holdfast-worker key enroll",
+                       set, set, directory);
+    if (!done) {
+        keyring_close(keyring);
+        *out = NULL;
+    }
+    return done;
+}
+
+void keyring_close(Keyring *keyring)
+{
+    if (keyring == NULL)
+        return;
+    buf_free(&keyring->certificate);
+    explicit_bzero(keyring, sizeof *keyring);
+    mem_free(keyring);
+}
+
+const char *keyring_set(const Keyring *keyring)
+{
+    return keyring->set;
+}
+
+bool keyring_plain(const Keyring *keyring)
+{
+    return keyring->plain;
+}
+
+bool keyring_can_write(const Keyring *keyring)
+{
+    return keyring->can_write;
+}
+
+bool keyring_can_read(const Keyring *keyring)
+{
+    return keyring->can_read;
+}
+
+Uuid keyring_set_id(const Keyring *keyring)
+{
+    return keyring->keys.set_id;
+}
+
+uint64_t keyring_generation(const Keyring *keyring)
+{
+    return keyring->keys.generation;
+}
+
+Slice keyring_root(const Keyring *keyring)
+{
+    return (Slice){keyring->keys.root, keyring->plain ? 0 : sizeof keyring->keys.root};
+}
+
+static bool mismatch(const Keyring *keyring, Err *err)
+{
+    return err_set(
+        err, ERR_CORRUPT, "repo.key_mismatch",
+        "the repository's root, key set or generation is not that of %s on this host; if "
+        "its keys were rotated, enroll this host again",
+        keyring->set);
+}
+
+bool keyring_check_config(const Keyring *keyring, Slice config, Uuid *repository, Err *err)
+{
+    ConfigRecord record;
+    if (!keyfile_config_unpack(config, &record, err))
+        return false;
+    if (record.plain != keyring->plain)
+        return mismatch(keyring, err);
+    if (!keyring->plain && (!uuid_equal(&record.set_id, &keyring->keys.set_id) ||
+                            memcmp(record.root, keyring->keys.root, sizeof record.root) != 0 ||
+                            record.generation < keyring->keys.generation))
+        return mismatch(keyring, err);
+    *repository = record.repository;
+    return true;
+}
+
+bool keyring_learn_keys(Keyring *keyring, Slice keys, Err *err)
+{
+    KeysRecord record;
+    if (keyring->plain)
+        return true;
+    if (!keyfile_keys_unpack(keys, &record, err))
+        return false;
+    if (!uuid_equal(&record.set_id, &keyring->keys.set_id) ||
+        memcmp(record.root, keyring->keys.root, sizeof record.root) != 0 ||
+        record.generation < keyring->keys.generation)
+        return mismatch(keyring, err);
+    for (unsigned i = 0; !keyring->knows_ids && i < record.reader_count; i++) {
+        uint8_t id[16];
+        keyfile_reader_id(record.readers[i], id);
+        if (memcmp(id, keyring->reader_id, sizeof id) != 0)
+            continue;
+        if (!seal_unbox(keyring->reader_secret, record.boxes[i], keyring->id_secret, err))
+            return err_note(err, "the id secret of %s", keyring->set);
+        derive_chunk_key(keyring);
+    }
+    if (!keyring->knows_ids)
+        return err_set(err, ERR_DENIED, "repo.no_reader",
+                       "the repository is not sealed to the reader key of this host");
+    return true;
+}
+
+void keyring_chunk_id(const Keyring *keyring, Slice plain, ChunkId *out)
+{
+    Sha256 name;
+    hash_hmac_sha256((Slice){keyring->chunk_key, SEAL_KEY}, plain, &name);
+    memcpy(out->bytes, name.bytes, sizeof out->bytes);
+}
+
+void keyring_derive(const Keyring *keyring, const char *label, Slice context, uint8_t out[SEAL_KEY])
+{
+    Sha256 hash;
+    scoped(buf_free) Buf info = {0};
+    buf_printf(&info, "holdfast %s", label);
+    buf_add_byte(&info, 0);
+    if (context.len != 0) { /* hashed: a source's name may be long */
+        hash_sha256(context, &hash);
+        buf_add(&info, hash.bytes, sizeof hash.bytes);
+    }
+    seal_derive(keyring->id_secret, buf_slice(&info), out);
+}
+
+unsigned keyring_slots(const Keyring *keyring)
+{
+    return keyring->plain ? 0 : keyring->keys.reader_count;
+}
+
+void keyring_seal(const Keyring *keyring, const uint8_t key[SEAL_KEY], Buf *out)
+{
+    for (unsigned i = 0; i < keyring_slots(keyring); i++) {
+        uint8_t *slot = buf_extend(out, DISK_SLOT);
+        keyfile_reader_id(keyring->keys.readers[i], slot);
+        seal_box(keyring->keys.readers[i], key, slot + 16);
+    }
+}
+
+bool keyring_unseal(const Keyring *keyring, Slice slots, uint8_t key[SEAL_KEY], Err *err)
+{
+    if (!keyring->can_read)
+        return err_set(err, ERR_DENIED, "repo.no_reader",
+                       "this host has no reader key of %s; restore and verify on one that has it",
+                       keyring->set);
+    for (size_t at = 0; at + DISK_SLOT <= slots.len; at += DISK_SLOT)
+        if (memcmp(slots.at + at, keyring->reader_id, 16) == 0)
+            return seal_unbox(keyring->reader_secret, slots.at + at + 16, key, err);
+    return err_set(err, ERR_DENIED, "repo.no_reader",
+                   "this record is not sealed to the reader key of this host");
+}
+
+Slice keyring_certificate(const Keyring *keyring)
+{
+    return buf_slice(&keyring->certificate);
+}
+
+void keyring_sign(const Keyring *keyring, const char *label, Slice bytes,
+                  uint8_t out[SEAL_SIGNATURE])
+{
+    if (keyring->plain || !keyring->can_write)
+        memset(out, 0, SEAL_SIGNATURE);
+    else
+        seal_sign(keyring->sign_seed, label, bytes, out);
+}
+
+bool keyring_check(const Keyring *keyring, Slice certificate, const char *label, Slice bytes,
+                   const uint8_t signature[SEAL_SIGNATURE], Signer *signer, Err *err)
+{
+    CertRecord cert;
+    if (keyring->plain) {
+        *signer = (Signer){.role = "write", .sources = "*"};
+        return true;
+    }
+    if (!keyfile_cert_unpack(certificate, keyring->keys.root, &cert, err))
+        return false;
+    if (!uuid_equal(&cert.set_id, &keyring->keys.set_id) ||
+        !seal_signed(cert.sign_public, label, bytes, signature))
+        return err_set(err, ERR_CORRUPT, "repo.signature",
+                       "a record is not signed by %s as it says", cert.host);
+    *signer = (Signer){.generation = cert.generation};
+    memcpy(signer->host, cert.host, sizeof signer->host);
+    memcpy(signer->role, cert.role, sizeof signer->role);
+    memcpy(signer->sources, cert.sources, sizeof signer->sources);
+    memcpy(signer->sign_public, cert.sign_public, sizeof signer->sign_public);
+    memcpy(signer->box_public, cert.box_public, sizeof signer->box_public);
+    return true;
+}
+
+bool keyring_may_write(const Signer *signer, Text source)
+{
+    if (strcmp(signer->role, "write") != 0)
+        return false;
+    for (const char *at = signer->sources; *at != 0;) {
+        size_t len = strcspn(at, " ");
+        Text name = {at, len};
+        if (text_equal(name, source) || text_equal(name, TEXT("*")))
+            return true;
+        at += len;
+        at += strspn(at, " ");
+    }
+    return false;
+}

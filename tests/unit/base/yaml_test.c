@@ -153,9 +153,9 @@ static void expect(const char *text, const char *wanted)
 static void a_good_tree_gives_amounts_in_plain_units_and_defaults(void **state)
 {
     (void)state;
-    expect("gold:\n  copies: [{store: nas, keep_daily: 14}]\n  rate: 80MiB/s\n  free: 15%\n"
+    expect("gold:\n  copies: [{store: nas, keep_daily: 14}]\n  rate: 80MiB/s\n  free: 25%\n"
            "  verify: always\n  password: {credential: db}\n",
-           "{\"gold\":{\"copies\":[{\"keep_daily\":14,\"store\":\"nas\"}],\"free\":0.15,"
+           "{\"gold\":{\"copies\":[{\"keep_daily\":14,\"store\":\"nas\"}],\"free\":0.25,"
            "\"overlap\":\"skip\",\"password\":{\"credential\":\"db\"},\"rate\":83886080,"
            "\"timeout\":28800000,\"verify\":\"always\"}}");
 }

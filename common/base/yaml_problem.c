@@ -38,7 +38,9 @@ void yaml_problem(YamlProblems *problems, const YamlDoc *doc, const YamlNode *no
         row->line = node->line;
         row->column = node->column;
         row->width = node->width;
-        row->excerpt = doc == NULL ? NULL : line_text(doc->text, node->line);
+        /* A secret that should not be in the file should not be on the screen either. */
+        bool shown = doc != NULL && strcmp(code, "literal-secret") != 0;
+        row->excerpt = shown ? line_text(doc->text, node->line) : NULL;
     }
     problems->errors += !warning;
 }
@@ -58,6 +60,8 @@ static int by_place(const void *a, const void *b)
 /* "   39 |  - {keep_dayly: 14}" and the carets below; tabs of the line are kept as they are. */
 static void print_excerpt(const YamlProblem *row, Buf *out)
 {
+    if (row->excerpt == NULL && row->suggestion != NULL)
+        buf_printf(out, "      | %s\n", row->suggestion);
     if (row->excerpt == NULL || row->column == 0)
         return;
     buf_printf(out, "%5u | %s\n      | ", row->line, row->excerpt);

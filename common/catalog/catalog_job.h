@@ -101,7 +101,8 @@ MUST_CHECK bool catalog_job_create(Catalog *c, const JobRequest *request, JobCre
 MUST_CHECK bool catalog_job_cancel(Catalog *c, uint64_t job, Text actor, Text reason,
                                    char state[16], Err *err);
 
-/* A new job with the params of one that failed, was cancelled, missed or skipped. */
+/* A failed job is tried again with fresh counters (out->again is true); one that was cancelled,
+ * missed or skipped gives a new job with its params. Others: ERR_CONFLICT job.not_ended. */
 MUST_CHECK bool catalog_job_retry(Catalog *c, uint64_t job, Text actor, JobCreated *out, Err *err);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * catalog_view.h — what the API shows, as JSON text made by one statement each (sql/view_*.sql).
  * Lists are {"items":[…],"next_cursor":"…"|null}. Times are RFC 3339 UTC, sizes bytes, durations
- * seconds. Job ids are numbers and backup ids uuids here: the API turns them into jb_ and bk_. */
+ * seconds. Fields are those of protocol/api.def, ids in their text form (jb_…, bk_…). */
 #ifndef COMMON_CATALOG_CATALOG_VIEW_H
 #define COMMON_CATALOG_CATALOG_VIEW_H
 

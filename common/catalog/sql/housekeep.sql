@@ -1,0 +1,2 @@
+-- One row: what has had its time is gone.
+SELECT holdfast.housekeep()

@@ -1,0 +1,2 @@
+-- One row: how many waiting jobs missed their start deadline.
+SELECT holdfast.jobs_overdue()

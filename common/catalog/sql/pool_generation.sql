@@ -1,0 +1,2 @@
+-- One row: the pool's generation.
+SELECT generation FROM holdfast.pool WHERE no = $1

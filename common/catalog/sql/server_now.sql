@@ -1,0 +1,2 @@
+-- One row: the catalogue's clock.
+SELECT clock_timestamp()

@@ -1,0 +1,10 @@
+-- A row when there is such a backup: it, its contents, issues and proofs; $8 id.
+SELECT (holdfast.backup_json(b) || jsonb_build_object('receipt', b.receipt, 'issues', b.issues,
+  'parent', holdfast.backup_text(b.parent), 'manifest_sha256', encode(b.manifest_sha256, 'hex'), 'packs', cardinality(b.packs),
+  'held_reason', b.held_reason,
+  'contents', (SELECT coalesce(jsonb_agg(jsonb_build_object('kind', i.kind, 'name', i.name, 'items', i.entries, 'rows', i.rows, 'bytes', i.bytes)
+      ORDER BY i.n), '[]') FROM holdfast.backup_item i WHERE i.backup = b.id),
+  'verifications', (SELECT coalesce(jsonb_agg(jsonb_build_object('level', v.level, 'result', v.result, 'at', holdfast.rfc3339(v.finished_at),
+      'seconds', round(extract(epoch FROM v.finished_at - v.started_at)), 'job', holdfast.job_text(v.job), 'checks', v.checks) ORDER BY v.id), '[]')
+    FROM holdfast.verification v WHERE v.backup = b.id)))::text
+FROM holdfast.backup b WHERE b.id = $8

@@ -19,7 +19,7 @@ typedef struct RepoFacts {
 } RepoFacts;
 
 /* Borrows store and keyring until repo_close. expected may be NULL (offline verbs). */
-MUST_CHECK bool repo_open(Repo **out, Store *store, const Keyring *keyring, const Uuid *expected,
+MUST_CHECK bool repo_open(Repo **out, Store *store, Keyring *keyring, const Uuid *expected,
                           Err *err);
 const RepoFacts *repo_facts(const Repo *repo);
 Store *repo_store(Repo *repo);

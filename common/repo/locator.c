@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * locator.c — places from the index objects of a store: sorted rows, found by halving. */
+#include "common/repo/locator.h"
+
+#include "common/base/mem.h"
+#include "common/repo/index.h"
+#include "common/repo/repo_internal.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+/* 56 bytes a chunk: a terabyte of 1 MiB chunks takes 56 MiB. */
+typedef struct Row {
+    ChunkId id;
+    uint64_t offset;
+    uint32_t pack;
+    uint32_t ordinal;
+    uint32_t stored;
+    uint32_t plain : 24; /* 4 MiB at most */
+    uint32_t codec : 8;
+} Row;
+
+typedef struct IndexLocator {
+    RepoLocator locator;
+    Repo *repo;
+    pthread_mutex_t lock;
+    Row *rows;
+    size_t count, room;
+    PackRow *packs; /* chunks NULL */
+    size_t pack_count, pack_room;
+    Uuid *objects; /* index objects read */
+    size_t object_count, object_room;
+    uint64_t damaged;
+} IndexLocator;
+
+static IndexLocator *index_of(RepoLocator *locator)
+{
+    return (IndexLocator *)locator;
+}
+
+static bool take_pack(void *ctx, const PackRow *pack, Err *err)
+{
+    (void)err;
+    IndexLocator *l = ctx;
+    if (l->pack_count == l->pack_room) {
+        l->pack_room = l->pack_room == 0 ? 64 : l->pack_room * 2;
+        l->packs = mem_resize(l->packs, l->pack_room * sizeof l->packs[0]);
+    }
+    l->packs[l->pack_count] = *pack;
+    l->packs[l->pack_count].chunks = NULL;
+    l->packs[l->pack_count].pack_no = l->pack_count + 1;
+    if (l->count + pack->chunk_count > l->room) {
+        l->room = (l->count + pack->chunk_count) * 2;
+        l->rows = mem_resize(l->rows, l->room * sizeof l->rows[0]);
+    }
+    for (size_t i = 0; i < pack->chunk_count; i++) {
+        const ChunkRow *c = &pack->chunks[i];
+        l->rows[l->count++] = (Row){.id = c->id,
+                                    .offset = c->offset,
+                                    .pack = (uint32_t)l->pack_count,
+                                    .ordinal = c->ordinal,
+                                    .stored = c->stored,
+                                    .plain = c->plain & 0xffffff,
+                                    .codec = c->codec};
+    }
+    l->pack_count++;
+    return true;
+}
+
+static bool was_read(const IndexLocator *l, const Uuid *object)
+{
+    for (size_t i = 0; i < l->object_count; i++)
+        if (uuid_equal(&l->objects[i], object))
+            return true;
+    return false;
+}
+
+/* A damaged index hides the packs it names, no others: it is counted and passed over. */
+static bool read_object(void *ctx, const char *name, uint64_t size, Err *err)
+{
+    (void)size;
+    IndexLocator *l = ctx;
+    const char *slash = strrchr(name, '/');
+    Uuid object;
+    if (slash == NULL || !uuid_parse(text_of(slash + 1), &object, err) || was_read(l, &object))
+        return true;
+    scoped(buf_free) Buf head = {0}, body = {0};
+    bool found;
+    size_t packs = l->pack_count, rows = l->count;
+    Signer signer;
+    if (!repo_get(l->repo, DISK_INDEX, name, NULL, &found, &head, &body, NULL, &signer, err) ||
+        (found && !index_read(buf_slice(&head), buf_slice(&body), take_pack, l, err))) {
+        if (err->code != ERR_CORRUPT && err->code != ERR_INVALID)
+            return false;
+        l->pack_count = packs;
+        l->count = rows;
+        l->damaged++;
+    }
+    if (l->object_count == l->object_room) {
+        l->object_room = l->object_room == 0 ? 64 : l->object_room * 2;
+        l->objects = mem_resize(l->objects, l->object_room * sizeof l->objects[0]);
+    }
+    l->objects[l->object_count++] = object;
+    return true;
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+    const Row *left = a, *right = b;
+    int order = memcmp(&left->id, &right->id, sizeof left->id);
+    /* Of several places the newest pack's comes first. */
+    return order != 0 ? order : (left->pack < right->pack) - (left->pack > right->pack);
+}
+
+static bool load(IndexLocator *l, Err *err)
+{
+    if (!store_list(repo_store(l->repo), "index/", read_object, l, err))
+        return err_note(err, "reading the index");
+    if (l->count > 0)
+        qsort(l->rows, l->count, sizeof l->rows[0], compare_rows);
+    return true;
+}
+
+static size_t first_of(const IndexLocator *l, const ChunkId *id)
+{
+    size_t low = 0, high = l->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (memcmp(&l->rows[middle].id, id, sizeof *id) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static ChunkPlace place_of(const IndexLocator *l, const Row *row)
+{
+    const PackRow *pack = &l->packs[row->pack];
+    return (ChunkPlace){true,
+                        pack->pack_no,
+                        pack->object,
+                        pack->pack,
+                        {.id = row->id,
+                         .ordinal = row->ordinal,
+                         .codec = row->codec,
+                         .offset = row->offset,
+                         .stored = row->stored,
+                         .plain = row->plain}};
+}
+
+/* avoid: an object that did not hold what it should; NULL for none. */
+static void find_one(const IndexLocator *l, const ChunkId *id, const Uuid *avoid, ChunkPlace *place)
+{
+    memset(place, 0, sizeof *place);
+    for (size_t i = first_of(l, id); i < l->count; i++) {
+        if (memcmp(&l->rows[i].id, id, sizeof *id) != 0)
+            return;
+        ChunkPlace found = place_of(l, &l->rows[i]);
+        if (avoid != NULL && uuid_equal(avoid, &found.object))
+            continue;
+        *place = found;
+        return;
+    }
+}
+
+static bool index_find(RepoLocator *locator, const ChunkId *ids, size_t count, ChunkPlace *places,
+                       Err *err)
+{
+    (void)err;
+    IndexLocator *l = index_of(locator);
+    pthread_mutex_lock(&l->lock);
+    for (size_t i = 0; i < count; i++)
+        find_one(l, &ids[i], NULL, &places[i]);
+    pthread_mutex_unlock(&l->lock);
+    return true;
+}
+
+/* A repack may have moved the chunk since the index was read. */
+static bool index_again(RepoLocator *locator, const Uuid *object, const ChunkId *id,
+                        ChunkPlace *place, Err *err)
+{
+    IndexLocator *l = index_of(locator);
+    pthread_mutex_lock(&l->lock);
+    find_one(l, id, object, place);
+    bool good = place->found || load(l, err);
+    if (good && !place->found)
+        find_one(l, id, object, place);
+    pthread_mutex_unlock(&l->lock);
+    return good;
+}
+
+static void index_close(RepoLocator *locator)
+{
+    IndexLocator *l = index_of(locator);
+    pthread_mutex_destroy(&l->lock);
+    mem_free(l->rows);
+    mem_free(l->packs);
+    mem_free(l->objects);
+    mem_free(l);
+}
+
+static const RepoLocatorOps INDEX_OPS = {index_find, index_again, index_close};
+
+bool locator_open_index(RepoLocator **out, Repo *repo, uint64_t *damaged, Err *err)
+{
+    IndexLocator *l = mem_new(IndexLocator);
+    l->locator.ops = &INDEX_OPS;
+    l->repo = repo;
+    pthread_mutex_init(&l->lock, NULL);
+    if (!load(l, err)) {
+        index_close(&l->locator);
+        return false;
+    }
+    if (damaged != NULL)
+        *damaged = l->damaged;
+    *out = &l->locator;
+    return true;
+}
+
+bool locator_packs(RepoLocator *locator, PackVisit *visit, void *ctx, Err *err)
+{
+    IndexLocator *l = index_of(locator);
+    for (size_t i = 0; i < l->pack_count; i++)
+        if (!visit(ctx, &l->packs[i], err))
+            return false;
+    return true;
+}
+
+void locator_close(RepoLocator *locator)
+{
+    if (locator != NULL)
+        locator->ops->close(locator);
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * parents.c — parent lists: a table of ids and packed rows. */
+#include "common/repo/parents.h"
+
+#include "common/base/hash.h"
+#include "common/base/mem.h"
+
+enum {
+    KEY_FORMAT = 1,
+    KEY_IDS = 2,
+    KEY_ROWS = 3,
+    KEY_ROW_COUNT = 4,
+    /* A file system's clock may stand still this long; what changed later than that before it was
+     * read could change again without a trace. */
+    SETTLED_NS = 2000000000,
+};
+
+/* rows: key, le32 length, that many bytes of extents; then the next. */
+struct Parents {
+    IdMap ids;
+    Buf rows;
+    uint64_t row_count;
+    uint32_t *slots; /* offset of a row / its alignment of one, + 1; 0: free */
+    uint64_t mask;
+};
+
+void parents_key(ParentsKey *out, const uint8_t key[32], const Entry *entry)
+{
+    Sha256 path, stat;
+    hash_hmac_sha256((Slice){key, 32}, slice_of_text(entry->path), &path);
+    uint64_t fields[5] = {entry->size, (uint64_t)entry->mtime_ns, (uint64_t)entry->ctime_ns,
+                          entry->inode, entry->type};
+    uint8_t packed[sizeof fields + 16];
+    for (unsigned i = 0; i < 5; i++)
+        for (unsigned b = 0; b < 8; b++)
+            packed[8 * i + b] = (uint8_t)(fields[i] >> (8 * b));
+    memcpy(packed + sizeof fields, path.bytes, 16);
+    hash_hmac_sha256((Slice){key, 32}, (Slice){packed, sizeof packed}, &stat);
+    memcpy(out->bytes, path.bytes, 16);
+    memcpy(out->bytes + 16, stat.bytes, 8);
+}
+
+bool parents_worthy(const Entry *entry, int64_t now_ns)
+{
+    return entry->type == ENTRY_FILE && entry->ctime_ns != 0 &&
+           entry->ctime_ns < now_ns - SETTLED_NS && entry->mtime_ns < now_ns - SETTLED_NS;
+}
+
+Parents *parents_new(void)
+{
+    return mem_new(Parents);
+}
+
+static void add_varint(Buf *out, uint64_t value)
+{
+    for (; value >= 0x80; value >>= 7)
+        buf_add_byte(out, (uint8_t)(value | 0x80));
+    buf_add_byte(out, (uint8_t)value);
+}
+
+/* index + 1, offset, length; or 0, length for zeros. */
+bool parents_extent(Parents *parents, Buf *row, const Extent *extent)
+{
+    if (extent->zeros) {
+        add_varint(row, 0);
+        add_varint(row, extent->length);
+        return true;
+    }
+    if (parents->ids.count >= PARENTS_IDS_MAX &&
+        idmap_find(&parents->ids, &extent->id) == IDMAP_NONE)
+        return false;
+    add_varint(row, (uint64_t)idmap_add(&parents->ids, &extent->id, NULL) + 1);
+    add_varint(row, extent->offset);
+    add_varint(row, extent->length);
+    return true;
+}
+
+void parents_add(Parents *parents, const ParentsKey *key, Slice row)
+{
+    buf_add(&parents->rows, key->bytes, sizeof key->bytes);
+    buf_add_le32(&parents->rows, (uint32_t)row.len);
+    buf_add_slice(&parents->rows, row);
+    parents->row_count++;
+}
+
+void parents_add_page(Parents *parents, const ChunkId *id)
+{
+    if (parents->ids.count < PARENTS_IDS_MAX)
+        idmap_add(&parents->ids, id, NULL);
+}
+
+void parents_body(const Parents *parents, Buf *out)
+{
+    buf_reserve(out, parents->rows.len + parents->ids.count * sizeof(ChunkId) + 64);
+    canon_map(out, 4);
+    canon_uint(out, KEY_FORMAT);
+    canon_uint(out, PARENTS_FORMAT);
+    canon_uint(out, KEY_IDS);
+    canon_bin(out,
+              (Slice){(const uint8_t *)parents->ids.ids, parents->ids.count * sizeof(ChunkId)});
+    canon_uint(out, KEY_ROWS);
+    canon_bin(out, buf_slice(&parents->rows));
+    canon_uint(out, KEY_ROW_COUNT);
+    canon_uint(out, parents->row_count);
+}
+
+static uint32_t load32(const uint8_t *at)
+{
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+static uint64_t slot_of(const Parents *parents, const uint8_t *key)
+{
+    return (load32(key) | (uint64_t)load32(key + 4) << 32) & parents->mask;
+}
+
+/* A hash table of offsets over the rows; false when lengths do not add up. */
+static bool index_rows(Parents *parents)
+{
+    uint64_t room = 64;
+    while (room < parents->row_count * 2)
+        room *= 2;
+    parents->mask = room - 1;
+    parents->slots = mem_array(uint32_t, room);
+    size_t at = 0;
+    uint64_t rows = 0;
+    while (parents->rows.len - at >= PARENTS_KEY + 4) {
+        const uint8_t *row = parents->rows.at + at;
+        uint64_t slot = slot_of(parents, row);
+        while (parents->slots[slot] != 0)
+            slot = (slot + 1) & parents->mask;
+        parents->slots[slot] = (uint32_t)(at + 1);
+        uint32_t len = load32(row + PARENTS_KEY);
+        at += PARENTS_KEY + 4;
+        if (len > parents->rows.len - at || ++rows > parents->row_count)
+            return false;
+        at += len;
+    }
+    return at == parents->rows.len && rows == parents->row_count;
+}
+
+bool parents_read(Parents **out, Slice body, Err *err)
+{
+    Parents *parents = parents_new();
+    CanonReader r = canon_reader(body);
+    uint64_t last = 0, format = 0;
+    Slice ids = {0}, rows = {0};
+    uint32_t fields = canon_read_map(&r);
+    for (uint32_t i = 0; i < fields && !r.bad; i++) {
+        uint64_t key = canon_read_key(&r, &last);
+        if (key == KEY_FORMAT)
+            format = canon_read_uint(&r);
+        else if (key == KEY_IDS)
+            ids = canon_read_bin(&r);
+        else if (key == KEY_ROWS)
+            rows = canon_read_bin(&r);
+        else if (key == KEY_ROW_COUNT)
+            parents->row_count = canon_read_uint(&r);
+        else
+            canon_skip(&r);
+    }
+    bool good = canon_done(&r) && format == PARENTS_FORMAT && ids.len % sizeof(ChunkId) == 0 &&
+                ids.len / sizeof(ChunkId) <= PARENTS_IDS_MAX &&
+                parents->row_count <= rows.len / (PARENTS_KEY + 4);
+    for (size_t i = 0; good && i < ids.len; i += sizeof(ChunkId)) {
+        ChunkId id;
+        memcpy(id.bytes, ids.at + i, sizeof id);
+        idmap_add(&parents->ids, &id, NULL);
+    }
+    buf_add_slice(&parents->rows, rows);
+    if (good && index_rows(parents)) {
+        *out = parents;
+        return true;
+    }
+    parents_free(parents);
+    return err_set(err, ERR_CORRUPT, "repo.bad_parents",
+                   "the parent list is not valid; everything will be read again");
+}
+
+const IdMap *parents_ids(const Parents *parents)
+{
+    return &parents->ids;
+}
+
+bool parents_find(const Parents *parents, const ParentsKey *key, ParentsRow *row)
+{
+    for (uint64_t slot = slot_of(parents, key->bytes);; slot = (slot + 1) & parents->mask) {
+        if (parents->slots[slot] == 0)
+            return false;
+        const uint8_t *at = parents->rows.at + parents->slots[slot] - 1;
+        if (memcmp(at, key->bytes, PARENTS_KEY) == 0) {
+            *row = (ParentsRow){at + PARENTS_KEY + 4, load32(at + PARENTS_KEY)};
+            return true;
+        }
+    }
+}
+
+static bool take_varint(ParentsRow *row, uint64_t *value)
+{
+    *value = 0;
+    for (unsigned shift = 0; shift < 63 && row->left > 0; shift += 7) {
+        uint8_t byte = *row->at++;
+        row->left--;
+        *value |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80)
+            return true;
+    }
+    return false;
+}
+
+bool parents_next(const Parents *parents, ParentsRow *row, Extent *extent, uint32_t *index)
+{
+    uint64_t id, offset = 0;
+    memset(extent, 0, sizeof *extent);
+    *index = IDMAP_NONE;
+    if (row->left == 0 || !take_varint(row, &id))
+        return false;
+    extent->zeros = id == 0;
+    if (!extent->zeros && !take_varint(row, &offset))
+        return false;
+    if (!take_varint(row, &extent->length) || id > parents->ids.count || offset > UINT32_MAX)
+        return false;
+    extent->offset = (uint32_t)offset;
+    if (!extent->zeros) {
+        *index = (uint32_t)id - 1;
+        extent->id = parents->ids.ids[*index];
+    }
+    return true;
+}
+
+void parents_free(Parents *parents)
+{
+    if (parents == NULL)
+        return;
+    idmap_free(&parents->ids);
+    buf_free(&parents->rows);
+    mem_free(parents->slots);
+    mem_free(parents);
+}

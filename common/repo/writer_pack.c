@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * writer_pack.c — the end of the pipeline: one thread seals chunks into packs and stages them.
+ * Upload first, announce second: a pack's rows reach the ledger when its object is durable. */
+#include "common/base/clock.h"
+#include "common/base/crashpoint.h"
+#include "common/base/mem.h"
+#include "common/base/rand.h"
+#include "common/repo/index.h"
+#include "common/repo/pack.h"
+#include "common/repo/repo_internal.h"
+#include "common/repo/writer_internal.h"
+
+enum {
+    KINDS = PACK_META + 1,
+    RATE_SLICE_NS = 50 * 1000 * 1000, /* the longest sleep before looking whether to stop */
+};
+
+typedef struct OpenPack {
+    PackWriter *writer; /* NULL: none is open */
+    uint64_t pack_no;
+} OpenPack;
+
+struct Packing {
+    OpenPack open[KINDS];
+    IndexBuilder *index;
+    int64_t allowed_ns; /* when the bytes so far may have been written */
+};
+
+void writer_pack_init(RepoWriter *w)
+{
+    w->packing = mem_new(struct Packing);
+    w->packing->index = index_builder_new();
+}
+
+void writer_pack_adopted(RepoWriter *w, const PackRow *row)
+{
+    index_builder_add(w->packing->index, row);
+}
+
+/* The row of a pack comes before its object, so that the collector knows whose it is. */
+static bool begin_pack(RepoWriter *w, OpenPack *open, PackKind kind, Err *err)
+{
+    RepoLedger *ledger = w->params.ledger;
+    Uuid object = rand_uuid(), pack = rand_uuid();
+    if (!ledger->ops->pack_begin(ledger, &object, &pack, kind, &open->pack_no, err))
+        return err_note(err, "announcing a pack");
+    CRASHPOINT("repo.pack_begun");
+    if (!pack_begin(&open->writer, repo_keyring(w->params.repo), repo_store(w->params.repo), kind,
+                    &object, &pack, err))
+        return err_note(err, "starting a pack");
+    return true;
+}
+
+static bool end_pack(RepoWriter *w, OpenPack *open, Err *err)
+{
+    PackRow row;
+    RepoLedger *ledger = w->params.ledger;
+    if (open->writer == NULL)
+        return true;
+    CRASHPOINT("repo.pack_written");
+    if (!pack_finish(open->writer, &row, err))
+        return err_note(err, "storing a pack");
+    CRASHPOINT("repo.pack_durable");
+    row.pack_no = open->pack_no;
+    if (!ledger->ops->pack_stage(ledger, &row, err))
+        return err_note(err, "staging a pack");
+    CRASHPOINT("repo.pack_staged");
+    index_builder_add(w->packing->index, &row);
+    pthread_mutex_lock(&w->known_lock);
+    packset_add(&w->used, row.pack_no);
+    pthread_mutex_unlock(&w->known_lock);
+    pack_free(open->writer);
+    open->writer = NULL;
+    return true;
+}
+
+/* A token bucket with a second of burst: bytes move the clock of what is allowed. */
+static bool keep_rate(RepoWriter *w, size_t bytes, Err *err)
+{
+    if (w->params.rate == 0)
+        return true;
+    const int64_t second = 1000000000;
+    int64_t now = clock_mono_ns();
+    int64_t *allowed = &w->packing->allowed_ns;
+    if (*allowed < now - second)
+        *allowed = now - second;
+    *allowed += (int64_t)((double)bytes * 1e9 / (double)w->params.rate);
+    while ((now = clock_mono_ns()) < *allowed) {
+        int64_t rest = *allowed - now;
+        struct timespec nap = {0, rest < RATE_SLICE_NS ? rest : RATE_SLICE_NS};
+        nanosleep(&nap, NULL);
+        if (writer_failed(w, err))
+            return false;
+    }
+    return true;
+}
+
+static bool pack_chunk_of(RepoWriter *w, Chunk *chunk, Err *err)
+{
+    OpenPack *open = &w->packing->open[chunk->kind];
+    if (open->writer == NULL && !begin_pack(w, open, chunk->kind, err))
+        return false;
+    uint64_t before = pack_bytes(open->writer);
+    if (!pack_add(open->writer, &chunk->id, chunk->codec, (Slice){chunk->at, chunk->coded},
+                  chunk->len, err))
+        return err_note(err, "writing a pack");
+    size_t added = (size_t)(pack_bytes(open->writer) - before);
+    atomic_fetch_add(&w->stored, added);
+    if (chunk->kind == PACK_DATA)
+        atomic_fetch_add(&w->new_bytes, chunk->len);
+    writer_drop_bytes(chunk);
+    if (!keep_rate(w, added, err))
+        return false;
+    return pack_bytes(open->writer) < w->params.pack_bytes || end_pack(w, open, err);
+}
+
+/* NULL: closed and empty, or failed. */
+static Chunk *next_chunk(RepoWriter *w)
+{
+    pthread_mutex_lock(&w->lock);
+    while (w->coded.count == 0 && !w->coded_closed && !w->failed)
+        pthread_cond_wait(&w->pack, &w->lock);
+    Chunk *chunk = w->failed ? NULL : writer_queue_pop(&w->coded);
+    if (chunk != NULL && chunk->kind == PACK_META) {
+        w->meta_queued -= chunk->len;
+        pthread_cond_broadcast(&w->room);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return chunk;
+}
+
+void *writer_packer(void *ctx)
+{
+    RepoWriter *w = ctx;
+    Err err = {0};
+    bool good = true;
+    Chunk *chunk;
+    while (good && (chunk = next_chunk(w)) != NULL) {
+        good = pack_chunk_of(w, chunk, &err);
+        writer_release(chunk);
+    }
+    for (unsigned kind = PACK_DATA; good && kind < KINDS && !atomic_load(&w->stop); kind++)
+        good = end_pack(w, &w->packing->open[kind], &err);
+    if (!good)
+        writer_fail(w, &err);
+    return NULL;
+}
+
+bool writer_pack_index(RepoWriter *w, Uuid *index, Err *err)
+{
+    return index_builder_put(w->packing->index, w->params.repo, &w->used, index, err);
+}
+
+void writer_pack_free(RepoWriter *w)
+{
+    if (w->packing == NULL)
+        return;
+    for (unsigned kind = PACK_DATA; kind < KINDS; kind++)
+        pack_free(w->packing->open[kind].writer);
+    index_builder_free(w->packing->index);
+    mem_free(w->packing);
+}

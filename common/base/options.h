@@ -20,6 +20,7 @@
 #ifndef COMMON_BASE_OPTIONS_H
 #define COMMON_BASE_OPTIONS_H
 
+#include "common/base/json.h"
 #include "common/base/yaml.h"
 
 #define OPTIONS_TYPE_text     char *   /* never NULL; "" when there is none */

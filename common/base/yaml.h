@@ -53,8 +53,8 @@ typedef struct YamlProblems {
 MUST_CHECK bool yaml_parse(const char *file, Text text, YamlDoc **out, YamlProblems *problems);
 /* The same from a file; *err when it cannot be read, a problem when it cannot be parsed. */
 MUST_CHECK bool yaml_load(const char *path, YamlDoc **out, YamlProblems *problems, Err *err);
-void yaml_free(YamlDoc *doc);     /* NULL is fine */
-void yaml_release(YamlDoc **doc); /* for scoped() */
+void yaml_doc_free(YamlDoc *doc);     /* NULL is fine */
+void yaml_doc_release(YamlDoc **doc); /* for scoped() */
 
 const YamlNode *yaml_root(const YamlDoc *doc); /* an empty file is an empty map */
 /* The value of a key; NULL when node is NULL, no map, or has no such key. */

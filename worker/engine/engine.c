@@ -2,9 +2,11 @@
 #include "worker/engine/engine.h"
 
 #include "worker/engine/files.h"
+#include "worker/engine/postgresql.h"
 
 static const Engine *const engines[] = {
     &files_engine,
+    &postgresql_engine,
 };
 
 enum { ENGINE_COUNT = sizeof engines / sizeof engines[0] };

@@ -50,6 +50,7 @@ static bool lock_lane(PostgresqlCopy *copy, bool *taken, Err *err)
         return true;
     if (err->code != ERR_BUSY)
         return false;
+    *err = (Err){0};
     return postgresql_link_exec(copy->link, copy->conn, "going on after a refused lock",
                                 "ROLLBACK TO SAVEPOINT lane; RELEASE SAVEPOINT lane", err);
 }

@@ -256,6 +256,13 @@ static const char session_settings[] =
     "pg_catalog.set_config('client_encoding', pg_catalog.current_setting('server_encoding'), "
     "false)";
 
+/* Notices are for people at a terminal. */
+static void ignore_notice(void *ctx, const char *message)
+{
+    (void)ctx;
+    (void)message;
+}
+
 bool postgresql_link_connect(PostgresqlLink *link, Text database, PGconn **out, Err *err)
 {
     const char *keys[SETTINGS_MAX + 8], *values[SETTINGS_MAX + 8];
@@ -278,6 +285,7 @@ bool postgresql_link_connect(PostgresqlLink *link, Text database, PGconn **out, 
     if (conn == NULL)
         return err_set(err, ERR_FULL, "source.memory", "no memory for a connection");
     PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
+    PQsetNoticeProcessor(conn, ignore_notice, NULL);
     if (PQstatus(conn) == CONNECTION_BAD || !wait_connected(conn, link->patience_s)) {
         bool late = PQstatus(conn) != CONNECTION_BAD;
         connect_failed(link, conn, text_of(name), err);

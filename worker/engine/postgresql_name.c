@@ -18,6 +18,14 @@ void postgresql_name_part(Buf *path, Text name)
     }
 }
 
+void postgresql_name_path(Buf *path, Text schema, Text table)
+{
+    buf_add_text(path, TEXT("tables/"));
+    postgresql_name_part(path, schema);
+    buf_add_byte(path, '/');
+    postgresql_name_part(path, table);
+}
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
@@ -76,50 +84,6 @@ void postgresql_name_conninfo(Buf *out, const char *key, Text value)
         buf_add_byte(out, (uint8_t)value.at[i]);
     }
     buf_add_byte(out, '\'');
-}
-
-/* Length of the valid UTF-8 sequence at `at`, 0 when there is none. */
-static size_t utf8_length(const uint8_t *at, size_t len)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t need = at[0] < 0x80 ? 1 : at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
-    if (need == 1)
-        return 1;
-    if (at[0] < 0xc2 || at[0] > 0xf4 || need > len)
-        return 0;
-    uint32_t code = at[0] & (0xffU >> (need + 1));
-    for (size_t i = 1; i < need; i++) {
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-        code = code << 6 | (at[i] & 0x3fU);
-    }
-    bool fine = code >= least[need] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff);
-    return fine ? need : 0;
-}
-
-json_t *postgresql_name_json(Text bytes)
-{
-    scoped(buf_free) Buf out = {0};
-    for (size_t i = 0; i < bytes.len;) {
-        const uint8_t *at = (const uint8_t *)bytes.at + i;
-        size_t len = utf8_length(at, bytes.len - i);
-        if (len == 0 || *at < 0x20 || *at == 0x7f || *at == '%') {
-            buf_printf(&out, "%%%02X", *at);
-            i++;
-        } else {
-            buf_add(&out, at, len);
-            i += len;
-        }
-    }
-    return json_stringn(buf_cstr(&out), out.len);
-}
-
-bool postgresql_name_unjson(const json_t *string, Buf *out)
-{
-    if (!json_is_string(string))
-        return false;
-    postgresql_name_unpart((Text){json_string_value(string), json_string_length(string)}, out);
-    return true;
 }
 
 bool postgresql_name_split(Text path, Text *parts, size_t room, size_t *count)

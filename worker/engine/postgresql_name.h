@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * postgresql_name.h — names of databases, schemas and tables are data: how they become a part of
- * an entry path, a word of SQL, a value of a connection string, a JSON string. Any byte but NUL
+ * an entry path, a word of SQL, a value of a connection string. Any byte but NUL
  * may be in one. A path part keeps every byte but '%', '/', control characters, and the dots of
  * "." and "..", which become %XX. */
 #ifndef WORKER_ENGINE_POSTGRESQL_NAME_H
@@ -8,17 +8,12 @@
 
 #include "common/base/buf.h"
 
-#include <jansson.h>
-
-void postgresql_name_part(Buf *path, Text name);    /* adds the encoded part */
-void postgresql_name_unpart(Text part, Buf *name);  /* the inverse; lenient */
-void postgresql_name_quote(Buf *sql, Text name);    /* "a""b" */
+void postgresql_name_part(Buf *path, Text name);               /* adds the encoded part */
+void postgresql_name_path(Buf *path, Text schema, Text table); /* adds "tables/<schema>/<table>" */
+void postgresql_name_unpart(Text part, Buf *name);             /* the inverse; lenient */
+void postgresql_name_quote(Buf *sql, Text name);               /* "a""b" */
 void postgresql_name_literal(Buf *sql, Text value); /* E'a\'b', safe in every encoding we meet */
 void postgresql_name_conninfo(Buf *out, const char *key, Text value); /* key='va\'lue' */
-
-/* Bytes as a JSON string: '%', control characters and bytes outside of UTF-8 become %XX. */
-json_t *postgresql_name_json(Text bytes);
-MUST_CHECK bool postgresql_name_unjson(const json_t *string, Buf *out);
 
 /* Splits "databases/<db>/tables/<schema>/<table>" at its slashes; false if there are not `count`.
  */

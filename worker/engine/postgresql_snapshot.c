@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/engine/postgresql_snapshot.h"
 
+#include "common/base/json.h"
 #include "common/base/mem.h"
 #include "hf_engine_assets.h"
 #include "worker/engine/postgresql_name.h"
@@ -75,6 +76,7 @@ static void fill_tables(PostgresqlSnapshot *s, const PostgresqlSnapshotParams *p
             .columns = postgresql_link_value(rows, i, 4),
             .condition = postgresql_link_value(rows, i, 5),
             .quoted = postgresql_link_value(rows, i, 7),
+            .extension = *PQgetvalue(rows, i, 8) == 't',
             .content = UINT64_MAX,
         };
         bool unlogged = *PQgetvalue(rows, i, 6) == 'u' && s->standby;
@@ -212,17 +214,44 @@ static bool read_sequences(PostgresqlSnapshot *s, const PostgresqlLink *link, Er
     return true;
 }
 
-static bool read_rest(PostgresqlSnapshot *s, const PostgresqlLink *link, Err *err)
+/* UTF-8 whatever the database's encoding is: JSON knows no other. */
+static bool read_properties(PostgresqlSnapshot *s, const PostgresqlLink *link, Err *err)
 {
     scoped(postgresql_link_clear) PGresult *row = NULL;
-    if (!postgresql_link_query(link, s->holder, "reading the database's properties",
-                               sql(&asset_engine_properties_sql), NULL, 0, &row, err) ||
-        !read_sequences(s, link, err) ||
-        !postgresql_link_query(link, s->holder, "listing large objects",
-                               sql(&asset_engine_blobs_sql), NULL, 0, &s->blobs, err))
-        return false;
-    buf_add_text(&s->properties, postgresql_link_value(row, 0, 0));
+    bool utf8 = strcmp(s->encoding, "SQL_ASCII") != 0;
+    bool ok = (!utf8 || PQsetClientEncoding(s->holder, "UTF8") == 0) &&
+              postgresql_link_query(link, s->holder, "reading the database's properties",
+                                    sql(&asset_engine_properties_sql), NULL, 0, &row, err) &&
+              (!utf8 || PQsetClientEncoding(s->holder, s->encoding) == 0);
+    json_t *properties = ok ? json_loads(PQgetvalue(row, 0, 0), 0, NULL) : NULL;
+    json_t *tables = json_array();
+    if (properties == NULL) {
+        json_decref(tables);
+        return ok ? err_set(err, ERR_SOURCE, "source.properties",
+                            "the names of roles or settings of database %s are no valid text",
+                            s->name)
+                  : false;
+    }
+    for (size_t i = 0; i < s->table_count; i++) {
+        scoped(buf_free) Buf path = {0};
+        const PostgresqlTable *t = &s->tables[i];
+        postgresql_name_path(&path, t->schema, t->name);
+        json_array_append_new(
+            tables, json_pack("[s%, o]", t->oid.at, t->oid.len, json_bytes(buf_slice(&path))));
+    }
+    json_object_set_new(properties, "tables", tables);
+    char *text = json_dumps(properties, JSON_COMPACT | JSON_SORT_KEYS);
+    buf_add_text(&s->properties, text_of(text));
+    free(text);
+    json_decref(properties);
     return true;
+}
+
+static bool read_rest(PostgresqlSnapshot *s, const PostgresqlLink *link, Err *err)
+{
+    return read_properties(s, link, err) && read_sequences(s, link, err) &&
+           postgresql_link_query(link, s->holder, "listing large objects",
+                                 sql(&asset_engine_blobs_sql), NULL, 0, &s->blobs, err);
 }
 
 bool postgresql_snapshot_open(PostgresqlSnapshot **out, PostgresqlLink *link,

@@ -14,6 +14,7 @@ typedef struct PostgresqlTable {
     Text oid, schema, name, columns, condition, quoted; /* as the listing gave them */
     uint64_t bytes;                                     /* of its files: a hint */
     bool excluded;          /* by exclude_table_data, or unreadable here */
+    bool extension;         /* an extension's configuration: made by it, perhaps with rows */
     uint64_t rows, content; /* what was copied; content UINT64_MAX until it was */
 } PostgresqlTable;
 
@@ -29,7 +30,8 @@ typedef struct PostgresqlSnapshot {
     int64_t consistent_ns;
     PostgresqlTable *tables;
     size_t table_count;
-    Buf properties; /* JSON text, sql/properties.sql */
+    Buf properties; /* JSON text: sql/properties.sql, and "tables": [[oid, path below the database]]
+                     */
     Buf sequences;  /* SQL text: setval statements, one a line */
     size_t sequence_count;
     PGresult *blobs; /* oid, statements */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/engine/postgresql_source.h"
 
+#include "common/base/json.h"
 #include "common/base/mem.h"
-#include "hf_engine_assets.h"
+#include "worker/engine/postgresql_choose.h"
 #include "worker/engine/postgresql_copy.h"
 #include "worker/engine/postgresql_dump.h"
 #include "worker/engine/postgresql_name.h"
@@ -87,8 +88,9 @@ static unsigned source_lanes(const Source *source)
 static bool open_db(PostgresqlSource *s, Db *db, Err *err)
 {
     scoped(buf_free) Buf name = {0};
-    if (!postgresql_name_unjson(json_array_get(s->names, s->current), &name))
-        return err_set(err, ERR_BUG, "source.config", "a database name is no text");
+    const json_t *encoded = json_array_get(s->names, s->current);
+    if (!json_unbytes((Text){json_string_value(encoded), json_string_length(encoded)}, &name, err))
+        return false;
     PostgresqlSnapshotParams params = {text_of_slice(buf_slice(&name)), s->exclude, s->host,
                                        s->lock_wait_s};
     db->stage = WORK_PROPERTIES;
@@ -170,10 +172,10 @@ static void give_back(PostgresqlSource *s, const Work *work)
 
 static void table_note(Lane *lane, const PostgresqlTable *table)
 {
-    json_t *note = json_pack("{s:o, s:s%}", "columns", postgresql_name_json(table->columns), "oid",
-                             table->oid.at, table->oid.len);
-    if (table->condition.len > 0) /* rows that are there already stay: an extension made them */
-        json_object_set_new(note, "condition", postgresql_name_json(table->condition));
+    json_t *note = json_pack("{s:o, s:s%}", "columns", json_bytes(slice_of_text(table->columns)),
+                             "oid", table->oid.at, table->oid.len);
+    if (table->extension) /* its other rows come with the extension */
+        json_object_set_new(note, "extension", json_true());
     char *text = json_dumps(note, JSON_COMPACT | JSON_SORT_KEYS);
     buf_clear(&lane->note);
     buf_add_text(&lane->note, text_of(text));
@@ -183,7 +185,7 @@ static void table_note(Lane *lane, const PostgresqlTable *table)
 
 static void blob_note(Lane *lane, Text statements)
 {
-    json_t *note = json_pack("{s:o}", "sql", postgresql_name_json(statements));
+    json_t *note = json_pack("{s:o}", "sql", json_bytes(slice_of_text(statements)));
     char *text = json_dumps(note, JSON_COMPACT);
     buf_clear(&lane->note);
     buf_add_text(&lane->note, text_of(text));
@@ -191,7 +193,7 @@ static void blob_note(Lane *lane, Text statements)
     json_decref(note);
 }
 
-static void describe(Lane *lane, Entry *entry)
+static void describe(const PostgresqlSource *s, Lane *lane, Entry *entry)
 {
     const Work *work = &lane->work;
     *entry = (Entry){.type = ENTRY_STREAM, .cut = CUT_DUMP, .mode = 0600};
@@ -209,6 +211,7 @@ static void describe(Lane *lane, Entry *entry)
         entry->size = work->db->properties.len;
     } else if (work->kind == WORK_ARCHIVE) {
         buf_add_text(&lane->path, TEXT("schema.pgdump"));
+        buf_printf(&lane->note, "{\"tool\":\"%s\"}", s->tools.version);
     } else if (work->kind == WORK_PRE) {
         buf_add_text(&lane->path, TEXT("schema.pre.sql"));
     } else if (work->kind == WORK_POST) {
@@ -220,10 +223,7 @@ static void describe(Lane *lane, Entry *entry)
         entry->size = work->db->sequences.len;
     } else if (work->kind == WORK_TABLE) {
         const PostgresqlTable *table = &work->db->tables[work->index];
-        buf_add_text(&lane->path, TEXT("tables/"));
-        postgresql_name_part(&lane->path, table->schema);
-        buf_add_byte(&lane->path, '/');
-        postgresql_name_part(&lane->path, table->name);
+        postgresql_name_path(&lane->path, table->schema, table->name);
         entry->phase = 1;
         entry->size = table->bytes;
         table_note(lane, table);
@@ -258,7 +258,7 @@ static bool source_next(Source *source, unsigned index, Entry *entry, bool *more
     lane->bytes = lane->blob_at = 0;
     *more = lane->work.kind != WORK_NONE;
     if (*more)
-        describe(lane, entry);
+        describe(s, lane, entry);
     else
         postgresql_link_disconnect(&lane->conn); /* a lane without work holds no connection */
     return true;
@@ -388,8 +388,8 @@ static json_t *db_details(const Db *db, Err *err)
     uint64_t rows = 0, bytes = 0, count = 0;
     for (size_t i = 0; i < snapshot->table_count; i++) {
         const PostgresqlTable *t = &snapshot->tables[i];
-        json_t *row = json_pack("{s:o, s:o}", "schema", postgresql_name_json(t->schema), "table",
-                                postgresql_name_json(t->name));
+        json_t *row = json_pack("{s:o, s:o}", "schema", json_bytes(slice_of_text(t->schema)),
+                                "table", json_bytes(slice_of_text(t->name)));
         json_array_append_new(tables, row);
         if (t->excluded) {
             json_object_set_new(row, "excluded", json_true());
@@ -409,12 +409,12 @@ static json_t *db_details(const Db *db, Err *err)
         count++;
     }
     return json_pack("{s:o, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:I, s:o}", "name",
-                     postgresql_name_json(text_of(snapshot->name)), "encoding", snapshot->encoding,
-                     "snapshot", snapshot->id, "lsn", snapshot->position, "consistent_ns",
-                     (json_int_t)snapshot->consistent_ns, "tables", (json_int_t)count, "rows",
-                     (json_int_t)rows, "bytes", (json_int_t)bytes, "large_objects",
-                     PQntuples(snapshot->blobs), "sequences", (json_int_t)snapshot->sequence_count,
-                     "table_list", tables);
+                     json_bytes(slice_of_text(text_of(snapshot->name))), "encoding",
+                     snapshot->encoding, "snapshot", snapshot->id, "lsn", snapshot->position,
+                     "consistent_ns", (json_int_t)snapshot->consistent_ns, "tables",
+                     (json_int_t)count, "rows", (json_int_t)rows, "bytes", (json_int_t)bytes,
+                     "large_objects", PQntuples(snapshot->blobs), "sequences",
+                     (json_int_t)snapshot->sequence_count, "table_list", tables);
 }
 
 static bool source_finish(Source *source, Receipt *receipt, Err *err)
@@ -481,69 +481,24 @@ static void source_close(Source *source)
     mem_free(s);
 }
 
-static bool asked_for_all(const json_t *wanted)
-{
-    const char *only = json_string_value(json_array_get(wanted, 0));
-    return json_array_size(wanted) == 0 ||
-           (json_array_size(wanted) == 1 && only != NULL && strcmp(only, "all") == 0);
-}
-
-/* A database that is asked for and not there is refused before anything is read. */
-static bool choose_databases(PostgresqlSource *s, PGconn *conn, const json_t *wanted, Err *err)
-{
-    scoped(postgresql_link_clear) PGresult *rows = NULL;
-    bool all = asked_for_all(wanted);
-    size_t i;
-    json_t *name;
-    s->names = json_array();
-    if (!postgresql_link_query(s->link, conn, "listing databases",
-                               (const char *)asset_engine_databases_sql.bytes, NULL, 0, &rows, err))
-        return false;
-    for (int k = 0; all && k < PQntuples(rows); k++)
-        json_array_append_new(s->names, postgresql_name_json(postgresql_link_value(rows, k, 0)));
-    json_array_foreach(all ? NULL : wanted, i, name)
-    {
-        scoped(buf_free) Buf plain = {0};
-        bool found = false;
-        if (json_is_string(name))
-            buf_add(&plain, json_string_value(name), json_string_length(name));
-        for (int k = 0; k < PQntuples(rows) && !found; k++)
-            found = text_equal(postgresql_link_value(rows, k, 0), text_of_slice(buf_slice(&plain)));
-        if (!found)
-            return err_set(err, ERR_MISSING, "source.missing",
-                           "database \"%s\" is not on the server, or the role may not connect to "
-                           "it; correct `databases` or grant CONNECT",
-                           buf_cstr(&plain));
-        json_array_append_new(s->names, postgresql_name_json(text_of_slice(buf_slice(&plain))));
-    }
-    s->db_count = json_array_size(s->names);
-    if (s->db_count == 0)
-        return err_set(err, ERR_MISSING, "source.missing",
-                       "the role may connect to no database; grant CONNECT");
-    s->dbs = mem_array(Db, s->db_count);
-    return true;
-}
-
 static bool look_at_server(PostgresqlSource *s, const json_t *config, Err *err)
 {
     PGconn *conn = NULL;
     scoped(postgresql_link_clear) PGresult *rights = NULL;
-    const json_t *wanted = json_object_get(config, "databases");
-    const char *first = json_string_value(json_array_get(wanted, 0));
-    /* A role may lack CONNECT on the maintenance database: then one that it backs up will do. */
-    if (!postgresql_link_connect(s->link, (Text){0}, &conn, err) &&
-        (asked_for_all(wanted) || err->code == ERR_UNREACHABLE ||
-         !postgresql_link_connect(s->link, text_of(first), &conn, err)))
+    if (!postgresql_choose_connect(s->link, config, &conn, err))
         return false;
     s->server_version = PQserverVersion(conn);
-    bool ok = choose_databases(s, conn, wanted, err) &&
+    bool ok = postgresql_choose_databases(s->link, conn, config, &s->names, err) &&
               postgresql_link_query(
                   s->link, conn, "looking at the role's rights",
                   "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')", NULL,
                   0, &rights, err) &&
               postgresql_tools_find(s->server_version, "source.tools", &s->tools, err);
-    if (ok)
+    if (ok) {
+        s->db_count = json_array_size(s->names);
+        s->dbs = mem_array(Db, s->db_count);
         s->passwords = *PQgetvalue(rights, 0, 0) == 't';
+    }
     if (ok && !s->passwords && s->host->note != NULL)
         s->host->note(s->host->ctx, "source.globals",
                       "the role may not read pg_authid: roles are kept without their passwords");

@@ -407,6 +407,105 @@ static inline const Recorded *recording_find(const Recording *r, const char *pat
     return NULL;
 }
 
+/* ---- and back ---- */
+
+static inline bool restore_entry(Recording *r, unsigned lane, const Recorded *item, Err *err)
+{
+    const TargetOps *ops = r->target->ops;
+    bool want = false;
+    if (!ops->begin(r->target, lane, &item->entry, &want, err))
+        return false;
+    for (size_t at = 0; want && at < item->content.len; at += 100001) { /* cuts rows anywhere */
+        size_t len = item->content.len - at < 100001 ? item->content.len - at : 100001;
+        if (!ops->write(r->target, lane, (Slice){item->content.at + at, len}, err))
+            return false;
+    }
+    return ops->end(r->target, lane, &item->entry, err);
+}
+
+static inline void *restore_lane(void *arg)
+{
+    LaneThread *me = arg;
+    Recording *r = me->recording;
+    Err err = {0};
+    while (!recording_failed(r)) {
+        pthread_mutex_lock(&r->lock);
+        while (*me->next < r->count && r->items[*me->next].entry.phase != me->phase)
+            ++*me->next;
+        size_t at = (*me->next)++;
+        pthread_mutex_unlock(&r->lock);
+        if (at >= r->count)
+            break;
+        if (!restore_entry(r, me->lane, &r->items[at], &err))
+            recording_fail(r, &err);
+    }
+    return NULL;
+}
+
+/* False with r->err when the restore failed. *report may be NULL. */
+static inline bool restore(Recording *r, Surroundings *around, const json_t *config,
+                           const json_t *request, json_t **report)
+{
+    LaneThread threads[32];
+    EngineParams params = {config, request, &around->host, 4};
+    json_t *told = NULL;
+    r->err = (Err){0};
+    if (!postgresql_engine.open_target(&r->target, &params, &r->err))
+        return false;
+    unsigned count = r->target->ops->lanes(r->target);
+    bool ok = true;
+    for (uint8_t phase = 0; ok && phase < 4; phase++) {
+        size_t next = 0;
+        ok = r->target->ops->phase(r->target, phase, &r->err);
+        for (unsigned i = 0; ok && i < count; i++) {
+            threads[i] = (LaneThread){.recording = r, .lane = i, .phase = phase, .next = &next};
+            pthread_create(&threads[i].thread, NULL, restore_lane, &threads[i]);
+        }
+        for (unsigned i = 0; ok && i < count; i++)
+            pthread_join(threads[i].thread, NULL);
+        ok = ok && r->err.code == ERR_NONE;
+    }
+    ok = ok && r->target->ops->finish(r->target, &told, &r->err);
+    r->target->ops->close(r->target);
+    if (report != NULL)
+        *report = told;
+    else
+        json_decref(told);
+    return ok;
+}
+
+/* What pg_dump says of a whole database, but for its random restrict key. */
+static inline char *server_dump(const Server *server, const char *database, const char *options)
+{
+    Buf command = {0}, text = {0};
+    buf_printf(&command,
+               "%s/pg_dump -h %s -p %d -U postgres %s -d %s | grep -av '^.\\(un\\)\\?restrict '",
+               server->tools, server->folder, server->port, options, database);
+    FILE *pipe = popen(buf_cstr(&command), "r");
+    assert_non_null(pipe);
+    for (int c; (c = getc(pipe)) != EOF;)
+        buf_add_byte(&text, (uint8_t)c);
+    assert_int_equal(pclose(pipe), 0);
+    buf_free(&command);
+    buf_cstr(&text);
+    return (char *)buf_take(&text, &(size_t){0});
+}
+
+static inline void assert_same_dump(const Server *server, const char *a, const char *b)
+{
+    char *first = server_dump(server, a, ""), *second = server_dump(server, b, "");
+    assert_true(strlen(first) > 1000);
+    if (strcmp(first, second) != 0) {
+        size_t at = 0;
+        while (first[at] == second[at])
+            at++;
+        size_t from = at > 300 ? at - 300 : 0;
+        fail_msg("the dumps differ:\n%.600s\n------\n%.600s", first + from, second + from);
+    }
+    mem_free(first);
+    mem_free(second);
+}
+
 static inline json_t *server_config(const Server *server, const char *databases)
 {
     json_t *names = json_loads(databases, 0, NULL);

@@ -58,10 +58,38 @@ static void a_dump_holds_every_table_with_its_rows(void **state)
     surroundings_close(&around);
 }
 
+static void a_restore_makes_an_equal_database(void **state)
+{
+    Surroundings around;
+    Recording backup = {0};
+    json_t *report = NULL;
+    (void)state;
+    surroundings_open(&around);
+    json_t *config = server_config(&server, "[\"nasty\"]");
+    json_t *request = json_pack("{s:{s:s}}", "target", "database", "nasty_copy");
+    if (!record(&backup, &around, config, 4))
+        fail_msg("%s: %s", backup.err.cause, backup.err.text);
+    if (!restore(&backup, &around, config, request, &report))
+        fail_msg("%s: %s", backup.err.cause, backup.err.text);
+    assert_same_dump(&server, "nasty", "nasty_copy");
+    assert_int_equal(server_count(&server, "postgres",
+                                  "SELECT count(*) FROM pg_database WHERE datname ~ 'holdfast'"),
+                     0);
+    /* It is there now: a second restore to the same name is refused. */
+    assert_false(restore(&backup, &around, config, request, NULL));
+    assert_string_equal(backup.err.cause, "target.exists");
+    json_decref(report);
+    json_decref(request);
+    json_decref(config);
+    recording_free(&backup);
+    surroundings_close(&around);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dump_holds_every_table_with_its_rows),
+        cmocka_unit_test(a_restore_makes_an_equal_database),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);
 }

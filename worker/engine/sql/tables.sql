@@ -1,8 +1,10 @@
 -- Tables whose rows a dump carries, biggest first: oid, schema, table, bytes, quoted column list,
--- condition of an extension's configuration table (else empty), persistence, quoted name.
+-- condition of an extension's configuration table (else empty), persistence, quoted name, whether it
+-- is an extension's configuration table.
 SELECT c.oid, n.nspname, c.relname, coalesce(pg_catalog.pg_relation_size(c.oid), 0) AS bytes,
     coalesce(columns.list, ''), coalesce(e.condition, ''), c.relpersistence,
-    '"' || replace(n.nspname, '"', '""') || '"."' || replace(c.relname, '"', '""') || '"'
+    '"' || replace(n.nspname, '"', '""') || '"."' || replace(c.relname, '"', '""') || '"',
+    e.relation IS NOT NULL
 FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN LATERAL (

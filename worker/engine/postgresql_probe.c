@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/engine/postgresql_probe.h"
+
+#include "common/base/json.h"
+#include "common/base/mem.h"
+#include "hf_engine_assets.h"
+#include "worker/engine/postgresql_choose.h"
+#include "worker/engine/postgresql_restore.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+
+typedef struct Probe {
+    PostgresqlLink *link;
+    PGconn *conn;
+    json_t *checks;
+    bool ok;
+} Probe;
+
+static void check(Probe *p, const char *name, bool ok, const char *next, const char *text)
+{
+    p->ok = p->ok && ok;
+    json_array_append_new(p->checks, json_pack("{s:s, s:b, s:s, s:s}", "name", name, "ok", (int)ok,
+                                               "text", text, "next", ok ? "" : next));
+}
+
+/* An Err's text ends with the next step already. */
+static void check_err(Probe *p, const char *name, const Err *err)
+{
+    check(p, name, false, err->text, err->text);
+}
+
+static bool probe_server(Probe *p, const EngineParams *params, json_t *report)
+{
+    Err err = {0};
+    PostgresqlTools tools;
+    char text[200];
+    scoped(postgresql_link_clear) PGresult *row = NULL;
+    uint64_t jobs = json_u64_or(params->config, "jobs", 4);
+    if (!postgresql_link_query(p->link, p->conn, "looking at the server",
+                               (const char *)asset_engine_server_sql.bytes, NULL, 0, &row, &err)) {
+        check_err(p, "server", &err);
+        return false;
+    }
+    json_object_set_new(report, "server_version", json_string(PQgetvalue(row, 0, 5)));
+    check(p, "login", true, "",
+          *PQgetvalue(row, 0, 2) == 't' ? "signed in to a standby" : "signed in");
+    if (postgresql_tools_find(PQserverVersion(p->conn), "source.tools", &tools, &err)) {
+        snprintf(text, sizeof text, "pg_dump %s for server %s", tools.version,
+                 PQgetvalue(row, 0, 5));
+        json_object_set_new(report, "tool_version", json_string(tools.version));
+        check(p, "tools", true, "", text);
+    } else {
+        check_err(p, "tools", &err);
+    }
+    snprintf(text, sizeof text, "%s connections are free, a backup takes %llu",
+             PQgetvalue(row, 0, 3), (unsigned long long)jobs + 2);
+    check(p, "connections", strtoll(PQgetvalue(row, 0, 3), NULL, 10) >= (long long)jobs + 2,
+          "lower `jobs` or raise max_connections", text);
+    bool passwords = *PQgetvalue(row, 0, 1) == 't';
+    check(p, "globals", true, "",
+          passwords ? "roles are kept with their passwords"
+                    : "roles are kept without their passwords: only a superuser may read those");
+    return true;
+}
+
+static void probe_database(Probe *p, Text name, json_t *databases)
+{
+    Err err = {0};
+    PGconn *conn = NULL;
+    char text[300], label[80];
+    scoped(postgresql_link_clear) PGresult *row = NULL;
+    snprintf(label, sizeof label, "database %.*s", (int)(name.len > 63 ? 63 : name.len), name.at);
+    if (!postgresql_link_connect(p->link, name, &conn, &err) ||
+        !postgresql_link_query(p->link, conn, "looking at rights",
+                               (const char *)asset_engine_rights_sql.bytes, NULL, 0, &row, &err)) {
+        check_err(p, label, &err);
+        postgresql_link_disconnect(&conn);
+        return;
+    }
+    json_array_append_new(
+        databases, json_pack("{s:o, s:I, s:I, s:I}", "name", json_bytes(slice_of_text(name)),
+                             "tables", (json_int_t)strtoll(PQgetvalue(row, 0, 0), NULL, 10),
+                             "large_objects", (json_int_t)strtoll(PQgetvalue(row, 0, 5), NULL, 10),
+                             "bytes", (json_int_t)strtoll(PQgetvalue(row, 0, 6), NULL, 10)));
+    if (strcmp(PQgetvalue(row, 0, 1), "0") != 0) {
+        snprintf(text, sizeof text, "%s of %s tables may not be read, for example %.100s",
+                 PQgetvalue(row, 0, 1), PQgetvalue(row, 0, 0), PQgetvalue(row, 0, 2));
+        check(p, label, false, "grant pg_read_all_data to the role", text);
+    } else if (strcmp(PQgetvalue(row, 0, 3), "0") != 0) {
+        snprintf(text, sizeof text, "row security would hide rows of %s tables, for example %.100s",
+                 PQgetvalue(row, 0, 3), PQgetvalue(row, 0, 4));
+        check(p, label, false, "give the role BYPASSRLS", text);
+    } else {
+        snprintf(text, sizeof text, "%s tables, %s bytes, all of them readable",
+                 PQgetvalue(row, 0, 0), PQgetvalue(row, 0, 6));
+        check(p, label, true, "", text);
+    }
+    postgresql_link_disconnect(&conn);
+}
+
+static void probe_source(Probe *p, const EngineParams *params, json_t *report)
+{
+    Err err = {0};
+    json_t *names = NULL, *databases = json_array();
+    size_t i;
+    json_t *name;
+    json_object_set_new(report, "databases", databases);
+    if (!postgresql_choose_connect(p->link, params->config, &p->conn, &err)) {
+        check_err(p, "login", &err);
+        return;
+    }
+    if (!probe_server(p, params, report))
+        return;
+    if (!postgresql_choose_databases(p->link, p->conn, params->config, &names, &err)) {
+        check_err(p, "databases", &err);
+        return;
+    }
+    json_array_foreach(names, i, name)
+    {
+        scoped(buf_free) Buf plain = {0};
+        if (json_unbytes((Text){json_string_value(name), json_string_length(name)}, &plain, &err))
+            probe_database(p, text_of_slice(buf_slice(&plain)), databases);
+    }
+    json_decref(names);
+}
+
+bool postgresql_probe_test(const EngineParams *params, json_t **report, Err *err)
+{
+    Probe p = {.checks = json_array(), .ok = true};
+    *report = json_pack("{s:s, s:o}", "engine", "postgresql", "checks", p.checks);
+    if (!postgresql_link_open(&p.link, params->config, params->host, "source", err)) {
+        check_err(&p, "credential", err);
+        *err = (Err){0};
+    } else {
+        probe_source(&p, params, *report);
+    }
+    json_object_set_new(*report, "ok", json_boolean(p.ok));
+    postgresql_link_disconnect(&p.conn);
+    postgresql_link_close(p.link);
+    return true;
+}
+
+/* ---- what a restore would do ---- */
+
+static json_t *free_bytes(const char *directory)
+{
+    struct statvfs disk;
+    /* Only where the server's disk is ours to see: the same host, and a role that may know. */
+    if (*directory == 0 || statvfs(directory, &disk) != 0)
+        return json_null();
+    return json_integer((json_int_t)disk.f_bavail * (json_int_t)disk.f_frsize);
+}
+
+static bool plan_one(const PostgresqlRules *rules, PGconn *conn, Text from, Text to,
+                     json_t *databases, bool *allowed, Err *err)
+{
+    bool exists = false;
+    Err refusal = {0};
+    PostgresqlRestore *restore = postgresql_restore_new(from, to);
+    bool fine = postgresql_restore_allowed(rules, conn, restore, &exists, &refusal);
+    postgresql_restore_free(restore);
+    if (!fine && refusal.code != ERR_CONFLICT && refusal.code != ERR_INVALID) {
+        *err = refusal;
+        return false;
+    }
+    *allowed = *allowed && fine;
+    json_array_append_new(databases,
+                          json_pack("{s:o, s:o, s:b, s:s, s:s}", "name",
+                                    json_bytes(slice_of_text(from)), "database",
+                                    json_bytes(slice_of_text(to)), "exists", (int)exists, "action",
+                                    !fine    ? "refused"
+                                    : exists ? "set aside and replace"
+                                             : "create",
+                                    "refused", fine ? "" : refusal.text));
+    return true;
+}
+
+static bool plan_all(const PostgresqlRules *rules, PGconn *conn, const EngineParams *params,
+                     json_t *databases, bool *allowed, Err *err)
+{
+    const json_t *wanted = json_object_get(params->request, "target");
+    json_t *map = json_object_get(wanted, "databases"), *to;
+    const json_t *names = json_object_get(params->config, "databases");
+    const char *from;
+    size_t i;
+    json_t *name;
+    Text one = json_text_or(wanted, "database", (Text){0});
+    if (json_is_object(map)) {
+        json_object_foreach(map, from,
+                            to) if (!plan_one(rules, conn, text_of(from),
+                                              (Text){json_string_value(to), json_string_length(to)},
+                                              databases, allowed, err)) return false;
+        return true;
+    }
+    if (one.at != NULL)
+        return plan_one(rules, conn, TEXT(""), one, databases, allowed, err);
+    json_array_foreach(names, i, name)
+    {
+        Text text = {json_string_value(name), json_string_length(name)};
+        if (text.at == NULL || text_equal(text, TEXT("all")))
+            continue;
+        if (!plan_one(rules, conn, text, text, databases, allowed, err))
+            return false;
+    }
+    return true;
+}
+
+bool postgresql_probe_plan(const EngineParams *params, json_t **report, Err *err)
+{
+    const json_t *server = json_object_get(json_object_get(params->request, "target"), "server");
+    const json_t *config = json_is_object(server) ? server : params->config;
+    PostgresqlRules rules = {
+        .host = params->host,
+        .in_place = json_bool_or(params->request, "in_place", false),
+        .confirm = json_text_or(params->request, "confirm", (Text){0}).at,
+    };
+    PGconn *conn = NULL;
+    scoped(postgresql_link_release) PostgresqlLink *link = NULL;
+    scoped(postgresql_link_clear) PGresult *row = NULL;
+    scoped(json_release) json_t *databases = json_array();
+    bool allowed = true;
+    if (!postgresql_link_open(&link, config, params->host, "target", err) ||
+        !postgresql_link_connect(link, (Text){0}, &conn, err))
+        return false;
+    rules.link = link;
+    bool ok =
+        postgresql_link_query(link, conn, "looking at the server",
+                              (const char *)asset_engine_server_sql.bytes, NULL, 0, &row, err) &&
+        plan_all(&rules, conn, params, databases, &allowed, err);
+    if (ok) {
+        bool exists = false;
+        size_t i;
+        json_t *database;
+        json_array_foreach(databases, i, database) exists =
+            exists || json_is_true(json_object_get(database, "exists"));
+        *report = json_pack("{s:s, s:s, s:b, s:b, s:b, s:O, s:o}", "target",
+                            PQhost(conn) == NULL ? "" : PQhost(conn), "server_version",
+                            PQgetvalue(row, 0, 5), "ok", (int)allowed, "exists", (int)exists,
+                            "may_create",
+                            (int)(*PQgetvalue(row, 0, 6) == 't' || *PQgetvalue(row, 0, 0) == 't'),
+                            "creates", databases, "free_bytes", free_bytes(PQgetvalue(row, 0, 4)));
+    }
+    postgresql_link_disconnect(&conn);
+    return ok;
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * repository.c — keys, config and store of a test. */
+#include "tests/harness/repository.h"
+
+#include "common/base/mem.h"
+#include "common/base/rand.h"
+#include "common/codec/keyfile.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void must(bool good, const Err *err)
+{
+    if (good)
+        return;
+    fprintf(stderr, "repository: %s: %s\n", err->cause, err->text);
+    abort();
+}
+
+static void put_file(const char *dir, const char *name, const Buf *bytes)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0400);
+    if (fd < 0 || write(fd, bytes->at, bytes->len) != (ssize_t)bytes->len || close(fd) != 0)
+        must(false, &(Err){.cause = "test", .text = "a file could not be written"});
+}
+
+typedef struct Keys {
+    KeysRecord keys;
+    uint8_t root_seed[SEAL_SIGN_SEED];
+    uint8_t reader_secret[SEAL_SECRET];
+    uint8_t id_secret[SEAL_KEY];
+} Keys;
+
+static void draw_keys(Keys *k)
+{
+    rand_bytes(k->root_seed, sizeof k->root_seed);
+    rand_bytes(k->reader_secret, sizeof k->reader_secret);
+    rand_bytes(k->id_secret, sizeof k->id_secret);
+    k->keys = (KeysRecord){.set = "test", .set_id = rand_uuid(), .generation = 1};
+    seal_sign_public_of(k->root_seed, k->keys.root);
+    k->keys.reader_count = 1;
+    seal_public_of(k->reader_secret, k->keys.readers[0]);
+    seal_box(k->keys.readers[0], k->id_secret, k->keys.boxes[0]);
+}
+
+static void write_keys(const Repository *r, const Keys *k)
+{
+    scoped(buf_free) Buf writer = {0}, reader = {0};
+    WriterFile file = {.keys = k->keys};
+    memcpy(file.id_secret, k->id_secret, sizeof file.id_secret);
+    rand_bytes(file.sign_seed, sizeof file.sign_seed);
+    rand_bytes(file.box_secret, sizeof file.box_secret);
+    CertRecord cert = {.set_id = k->keys.set_id,
+                       .generation = 1,
+                       .host = "testhost",
+                       .role = "write",
+                       .sources = "*"};
+    seal_sign_public_of(file.sign_seed, cert.sign_public);
+    seal_public_of(file.box_secret, cert.box_public);
+    keyfile_cert_pack(&cert, k->root_seed, &file.certificate);
+    keyfile_writer_pack(&file, &writer);
+    keyfile_writer_wipe(&file);
+    ReaderFile read = {.set = "test", .set_id = k->keys.set_id, .generation = 1};
+    memcpy(read.root, k->keys.root, sizeof read.root);
+    memcpy(read.secret, k->reader_secret, sizeof read.secret);
+    keyfile_reader_pack(&read, &reader);
+    put_file(r->dir, "keys/test.writer", &writer);
+    put_file(r->dir, "keys/test.reader", &reader);
+}
+
+static void create(Repository *r, bool plain)
+{
+    scoped(buf_free) Buf config = {0}, keys = {0};
+    Keys k;
+    Err err = {0};
+    draw_keys(&k);
+    ConfigRecord record = {.repository = rand_uuid(), .plain = plain};
+    if (!plain) {
+        write_keys(r, &k);
+        record.set_id = k.keys.set_id;
+        record.generation = 1;
+        memcpy(record.root, k.keys.root, sizeof record.root);
+        keyfile_keys_pack(&k.keys, k.root_seed, &keys);
+    }
+    snprintf(record.set, sizeof record.set, "%s", plain ? "plain" : "test");
+    keyfile_config_pack(&record, plain ? NULL : k.root_seed, &config);
+    must(store_local_open(&r->store, r->store_path, &err), &err);
+    if (!plain)
+        must(store_put(r->store, "keys/test", buf_slice(&keys), &err), &err);
+    must(store_put(r->store, "config", buf_slice(&config), &err), &err);
+    store_close(r->store);
+}
+
+static void open_all(Repository *r)
+{
+    Err err = {0};
+    char keys[80];
+    snprintf(keys, sizeof keys, "%s/keys", r->dir);
+    must(store_local_open(&r->store, r->store_path, &err), &err);
+    must(keyring_open(&r->keyring, keys, r->plain ? "plain" : "test", &err), &err);
+    must(repo_open(&r->repo, r->store, r->keyring, NULL, &err), &err);
+}
+
+Repository *repository_new(bool plain)
+{
+    Repository *r = mem_new(Repository);
+    char path[80];
+    snprintf(r->dir, sizeof r->dir, "/tmp/holdfast-repository.XXXXXX");
+    if (mkdtemp(r->dir) == NULL)
+        must(false, &(Err){.cause = "test", .text = "no temporary directory"});
+    snprintf(r->store_path, sizeof r->store_path, "%s/store", r->dir);
+    snprintf(path, sizeof path, "%s/keys", r->dir);
+    mkdir(path, 0700);
+    mkdir(r->store_path, 0700);
+    r->plain = plain;
+    r->ledger = ledger_new();
+    create(r, plain);
+    open_all(r);
+    return r;
+}
+
+static void close_all(Repository *r)
+{
+    repo_close(r->repo);
+    keyring_close(r->keyring);
+    store_close(r->store);
+}
+
+void repository_reopen(Repository *r)
+{
+    close_all(r);
+    open_all(r);
+}
+
+Keyring *repository_keyring(Repository *r, bool read)
+{
+    Keyring *keyring;
+    Err err = {0};
+    char keys[80], from[100], aside[100];
+    snprintf(keys, sizeof keys, "%s/keys", r->dir);
+    snprintf(from, sizeof from, "%s/test.%s", keys, read ? "writer" : "reader");
+    snprintf(aside, sizeof aside, "%s/aside", keys);
+    if (rename(from, aside) != 0)
+        must(false, &(Err){.cause = "test", .text = "no such key file"});
+    must(keyring_open(&keyring, keys, "test", &err), &err);
+    if (rename(aside, from) != 0)
+        must(false, &(Err){.cause = "test", .text = "a key file would not come back"});
+    return keyring;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+void repository_free(Repository *r)
+{
+    close_all(r);
+    ledger_free(r->ledger);
+    nftw(r->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    mem_free(r);
+}
+
+void repository_params(Repository *r, const RepoBackup *previous, WriterParams *params)
+{
+    *params = (WriterParams){.repo = r->repo,
+                             .ledger = r->ledger,
+                             .source = TEXT("tree"),
+                             .backup = rand_backup_id(),
+                             .lanes = 1,
+                             .ordered = true,
+                             .threads = 2};
+    if (previous == NULL)
+        return;
+    params->has_parent = true;
+    params->parent = previous->id;
+    params->parent_sequence = previous->sequence;
+    params->parent_manifest = previous->manifest;
+}
+
+bool repository_write(RepoWriter *w, unsigned lane, const RepositoryEntry *e, bool *known, Err *err)
+{
+    if (!writer_entry_begin(w, lane, &e->entry, known, err))
+        return false;
+    size_t done = 0;
+    while (!*known && done < e->content.len) {
+        uint8_t *at;
+        size_t room;
+        if (!writer_reserve(w, lane, &at, &room, err))
+            return false;
+        size_t part = e->content.len - done < room ? e->content.len - done : room;
+        memcpy(at, e->content.at + done, part);
+        done += part;
+        if (!writer_advance(w, lane, part, err))
+            return false;
+    }
+    if (!*known && e->zeros > 0 && !writer_zeros(w, lane, e->zeros, err))
+        return false;
+    return writer_entry_end(w, lane, &e->entry, true, err);
+}
+
+void repository_commit(Repository *r, const RepoBackup *backup)
+{
+    Err err = {0};
+    ledger_commit(r->ledger, backup->pack_nos, backup->pack_count);
+    must(repo_marker_put(r->repo, &backup->id, &backup->manifest, &err), &err);
+}
+
+void repository_backup(Repository *r, const RepositoryEntry *entries, size_t count,
+                       const RepoBackup *previous, RepoBackup *out)
+{
+    WriterParams params;
+    RepoWriter *w;
+    Err err = {0};
+    bool known;
+    Receipt receipt = {.consistent_ns = 1700000000000000000, .details = TEXT("{}")};
+    repository_params(r, previous, &params);
+    must(writer_open(&w, &params, &err), &err);
+    for (size_t i = 0; i < count; i++)
+        must(repository_write(w, 0, &entries[i], &known, &err), &err);
+    must(writer_finish(w, &receipt, out, &err), &err);
+    writer_close(w);
+    repository_commit(r, out);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * repository.h — a private repository in a temporary directory, with or without keys. */
+#ifndef TESTS_HARNESS_REPOSITORY_H
+#define TESTS_HARNESS_REPOSITORY_H
+
+#include "common/codec/keyring.h"
+#include "common/repo/repo.h"
+#include "common/repo/writer.h"
+#include "common/store/store.h"
+#include "tests/harness/ledger.h"
+
+typedef struct Repository {
+    char dir[64]; /* private, removed at the end; holds keys/ and store/ */
+    char store_path[80];
+    bool plain;
+    Store *store;
+    Keyring *keyring; /* writes and reads */
+    Repo *repo;
+    RepoLedger *ledger;
+} Repository;
+
+/* Fails the test when it cannot be made. */
+Repository *repository_new(bool plain);
+void repository_free(Repository *repository);
+
+/* Closes and opens everything but the ledger again, as another process would. */
+void repository_reopen(Repository *repository);
+/* A keyring over the same key files: the writer's alone, or the reader's too. */
+Keyring *repository_keyring(Repository *repository, bool read);
+
+/* One backup of entries that a callback gives. Parameters are the writer's defaults with one
+ * ordered lane; previous may be NULL. Commits in the ledger and writes the marker. */
+typedef struct RepositoryEntry {
+    Entry entry;
+    Slice content;
+    uint64_t zeros; /* a hole behind the content */
+} RepositoryEntry;
+void repository_params(Repository *repository, const RepoBackup *previous, WriterParams *params);
+bool repository_write(RepoWriter *w, unsigned lane, const RepositoryEntry *entry, bool *known,
+                      Err *err);
+void repository_backup(Repository *repository, const RepositoryEntry *entries, size_t count,
+                       const RepoBackup *previous, RepoBackup *out);
+void repository_commit(Repository *repository, const RepoBackup *backup);
+
+#endif

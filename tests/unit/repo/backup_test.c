@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A backup is written and read back, with keys and without. */
+#include "common/base/mem.h"
+#include "common/base/rand.h"
+#include "common/repo/reader.h"
+#include "tests/harness/repository.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { FILES = 900, OLD_NS = 1600000000 };
+
+typedef struct Tree {
+    RepositoryEntry entries[FILES];
+    char *paths[FILES];
+    uint8_t *contents[FILES];
+    size_t count;
+} Tree;
+
+static int by_path(const void *a, const void *b)
+{
+    const RepositoryEntry *left = a, *right = b;
+    return text_compare(left->entry.path, right->entry.path);
+}
+
+static uint32_t noise(uint32_t *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return *state >> 8;
+}
+
+static void add(Tree *tree, const char *path, size_t len, uint64_t zeros, uint32_t seed)
+{
+    size_t i = tree->count++;
+    tree->paths[i] = mem_string(path);
+    tree->contents[i] = mem_resize(NULL, len + 1);
+    for (size_t b = 0; b < len; b++)
+        tree->contents[i][b] = (uint8_t)("etaoin shrdlu\n"[noise(&seed) % 14]);
+    tree->entries[i] =
+        (RepositoryEntry){.entry = {.path = text_of(tree->paths[i]),
+                                    .type = ENTRY_FILE,
+                                    .cut = i % 2 == 0 ? CUT_DUMP : CUT_IMAGE,
+                                    .mode = 0644,
+                                    .uid = 7,
+                                    .user = TEXT("someone"),
+                                    .mtime_ns = (int64_t)OLD_NS * 1000000000 + (int64_t)i,
+                                    .ctime_ns = (int64_t)OLD_NS * 1000000000 + (int64_t)i,
+                                    .inode = i + 1,
+                                    .size = len + zeros},
+                          .content = {tree->contents[i], len},
+                          .zeros = zeros};
+}
+
+static Tree *tree_new(void)
+{
+    Tree *tree = mem_new(Tree);
+    char path[64];
+    for (uint32_t i = 0; i < FILES - 10; i++) {
+        snprintf(path, sizeof path, "small/%03u/file %u", i % 37, i);
+        add(tree, path, (i * 37) % 4000, 0, i);
+    }
+    add(tree, "big/dump", 9 * 1024 * 1024 + 17, 0, 5);
+    add(tree, "big/image", 7 * 1024 * 1024, 0, 6);
+    add(tree, "big/sparse", 3 * 1024 * 1024 + 5, 40 * 1024 * 1024 + 3, 7);
+    add(tree, "big/hole", 0, 100 * 1024 * 1024, 8);
+    add(tree, "big/zeros", 0, 12345, 9);
+    qsort(tree->entries, tree->count, sizeof tree->entries[0], by_path);
+    return tree;
+}
+
+static void tree_free(Tree *tree)
+{
+    for (size_t i = 0; i < tree->count; i++) {
+        mem_free(tree->paths[i]);
+        mem_free(tree->contents[i]);
+    }
+    mem_free(tree);
+}
+
+typedef struct Compare {
+    RepoReader *reader;
+    const Tree *tree;
+    size_t next;
+    uint64_t at;
+} Compare;
+
+static bool same_data(void *ctx, Slice bytes, Err *err)
+{
+    (void)err;
+    Compare *c = ctx;
+    const RepositoryEntry *e = &c->tree->entries[c->next];
+    for (size_t i = 0; i < bytes.len; i++, c->at++)
+        if (bytes.at[i] != (c->at < e->content.len ? e->content.at[c->at] : 0))
+            fail_msg("%.*s differs at %llu", TEXT_ARG(e->entry.path), (unsigned long long)c->at);
+    return true;
+}
+
+static bool same_zeros(void *ctx, uint64_t count, Err *err)
+{
+    (void)err;
+    Compare *c = ctx;
+    const RepositoryEntry *e = &c->tree->entries[c->next];
+    for (; count > 0 && c->at < e->content.len; count--, c->at++)
+        assert_int_equal(e->content.at[c->at], 0);
+    c->at += count;
+    return true;
+}
+
+static bool same_entry(void *ctx, const Entry *entry, const ReaderContent *content, bool *stop,
+                       Err *err)
+{
+    (void)stop;
+    Compare *c = ctx;
+    const RepositoryEntry *e = &c->tree->entries[c->next];
+    assert_true(text_equal(entry->path, e->entry.path));
+    assert_int_equal(entry->mtime_ns, e->entry.mtime_ns);
+    assert_int_equal(entry->mode, e->entry.mode);
+    assert_true(text_equal(entry->user, e->entry.user));
+    assert_int_equal(reader_content_size(content), e->entry.size);
+    ReaderSink sink = {c, same_data, same_zeros};
+    c->at = 0;
+    if (!reader_content(c->reader, content, &sink, err))
+        return false;
+    assert_int_equal(c->at, e->entry.size);
+    c->next++;
+    return true;
+}
+
+static void compare(Repository *r, const RepoBackup *backup, const Tree *tree)
+{
+    RepoLocator *locator;
+    Err err = {0};
+    uint64_t damaged;
+    assert_true(locator_open_index(&locator, r->repo, &damaged, &err));
+    assert_int_equal(damaged, 0);
+    ReaderParams params = {
+        .repo = r->repo, .locator = locator, .backup = backup->id, .manifest = &backup->manifest};
+    Compare c = {.tree = tree};
+    if (!reader_open(&c.reader, &params, &err) ||
+        !reader_walk(c.reader, NULL, same_entry, &c, &err))
+        fail_msg("%s: %s", err.cause, err.text);
+    assert_int_equal(c.next, tree->count);
+    reader_close(c.reader);
+    locator_close(locator);
+}
+
+static void round_trip(bool plain)
+{
+    Repository *r = repository_new(plain);
+    Tree *tree = tree_new();
+    RepoBackup first, second, third;
+    repository_backup(r, tree->entries, tree->count, NULL, &first);
+    assert_int_equal(first.entries, tree->count);
+    assert_true(first.new_bytes > 19 * 1024 * 1024);
+    repository_reopen(r);
+    compare(r, &first, tree);
+
+    /* Nothing changed: known entries, and pages that are there already. */
+    repository_backup(r, tree->entries, tree->count, &first, &second);
+    assert_int_equal(second.new_bytes, 0);
+    assert_int_equal(second.stored_bytes, 0);
+    assert_int_equal(second.sequence, 2);
+    compare(r, &second, tree);
+
+    /* Nothing changed and the list of yesterday is not used: cut alike, found again. */
+    repository_backup(r, tree->entries, tree->count, NULL, &third);
+    assert_int_equal(third.new_bytes, 0);
+    assert_int_equal(third.stored_bytes, 0);
+    compare(r, &third, tree);
+    assert_false(ledger_unsorted(r->ledger));
+    repo_backup_free(&first);
+    repo_backup_free(&second);
+    repo_backup_free(&third);
+    tree_free(tree);
+    repository_free(r);
+}
+
+static void a_tree_comes_back_byte_for_byte(void **state)
+{
+    (void)state;
+    round_trip(false);
+}
+
+static void a_tree_comes_back_from_a_plain_repository(void **state)
+{
+    (void)state;
+    round_trip(true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_tree_comes_back_byte_for_byte),
+        cmocka_unit_test(a_tree_comes_back_from_a_plain_repository),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

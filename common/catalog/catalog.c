@@ -21,6 +21,16 @@ bool catalog_open(Catalog **out, const CatalogParams *params, Err *err)
     return false;
 }
 
+bool catalog_ok(const Catalog *c)
+{
+    return statement_ok(c);
+}
+
+bool catalog_reset(Catalog *c, Err *err)
+{
+    return statement_reset(c, err);
+}
+
 bool catalog_server_now(Catalog *c, int64_t *now_ns, Err *err)
 {
     scoped(rows_free) Rows rows = {0};
@@ -28,4 +38,9 @@ bool catalog_server_now(Catalog *c, int64_t *now_ns, Err *err)
         return false;
     *now_ns = rows_time(&rows, 0, 0);
     return true;
+}
+
+void catalog_close(Catalog *c)
+{
+    statement_close(c);
 }

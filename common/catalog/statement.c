@@ -150,24 +150,24 @@ bool statement_connect(Catalog **out, const CatalogParams *params, Err *err)
     c->timeout_ms = params->timeout_ms == 0 ? 30000 : params->timeout_ms;
     c->connect_timeout_s = params->connect_timeout_s == 0 ? 5 : params->connect_timeout_s;
     if (!connect_now(c, err)) {
-        catalog_close(c);
+        statement_close(c);
         return false;
     }
     *out = c;
     return true;
 }
 
-bool catalog_ok(const Catalog *c)
+bool statement_ok(const Catalog *c)
 {
     return c != NULL && !c->broken && PQstatus(c->pg) == CONNECTION_OK;
 }
 
-bool catalog_reset(Catalog *c, Err *err)
+bool statement_reset(Catalog *c, Err *err)
 {
     return connect_now(c, err);
 }
 
-void catalog_close(Catalog *c)
+void statement_close(Catalog *c)
 {
     if (c == NULL)
         return;
@@ -246,7 +246,7 @@ static bool receive(Catalog *c, const Asset *sql, PGresult **out, Err *err)
 
 static bool usable(Catalog *c, Err *err)
 {
-    if (catalog_ok(c))
+    if (statement_ok(c))
         return true;
     return err_set(err, ERR_UNREACHABLE, "catalogue.unreachable",
                    "the connection to the catalogue is broken; it is opened again");

@@ -34,6 +34,10 @@ void statement_fence(Args *args, const Fence *fence);
 /* A connection without the checks that catalog_open makes. */
 MUST_CHECK bool statement_connect(Catalog **out, const CatalogParams *params, Err *err);
 
+bool statement_ok(const Catalog *c);
+MUST_CHECK bool statement_reset(Catalog *c, Err *err);
+void statement_close(Catalog *c);
+
 /* The SCRAM verifier of a password, so that the server and its log never see the password. */
 MUST_CHECK bool statement_verifier(Catalog *c, Text role, Slice password, Buf *out, Err *err);
 

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * fleet.h — a catalogue with everything a job needs: a private PostgreSQL, the schema, a policy,
+ * enrolled workers that said hello. A failure ends the test. Timers are set to be short. */
+#ifndef TESTS_HARNESS_FLEET_H
+#define TESTS_HARNESS_FLEET_H
+
+#include "common/catalog/catalog_backup.h"
+#include "common/catalog/catalog_job.h"
+#include "common/catalog/catalog_plan.h"
+#include "common/catalog/catalog_worker.h"
+#include "tests/harness/postgres.h"
+
+typedef struct Fleet {
+    Postgres *pg;
+    Catalog *admin;     /* superuser */
+    Catalog *scheduler; /* role holdfast_scheduler */
+} Fleet;
+
+typedef struct FleetWorker {
+    Catalog *c; /* logged in as this worker */
+    Uuid instance;
+    WorkerWelcome welcome;
+} FleetWorker;
+
+/* Migrates; no policy, no workers yet. */
+Fleet *fleet_start(void);
+void fleet_stop(Fleet *fleet);
+
+/* Another connection of a role. */
+Catalog *fleet_connect(const Fleet *fleet, const char *role);
+
+/* `count` file sources s1, s2, … in pool "fra" of store "nas" (key set "keys"), each with one
+ * schedule "nightly". extra: more members of each source, such as ",\"dedup\":\"repository\"". */
+void fleet_policy(Fleet *fleet, unsigned count, const char *extra);
+
+/* Enrols (pool "fra") and says hello as a writer, and as a reader too when asked. */
+FleetWorker fleet_worker(Fleet *fleet, const char *name, bool reader);
+void fleet_worker_close(FleetWorker *worker);
+
+/* One statement's first column of the first row as text, by the superuser; "" when none. */
+void fleet_ask(const Fleet *fleet, const char *sql, char out[512]);
+int64_t fleet_count(const Fleet *fleet, const char *sql);
+void fleet_do(const Fleet *fleet, const char *sql);
+
+/* A manual backup of a source, queued; the ticket's numbers. */
+TicketRow fleet_ticket(Fleet *fleet, const char *source);
+/* The same for any request. */
+TicketRow fleet_job(Fleet *fleet, const JobRequest *request);
+
+/* Claims, and it must be granted. */
+Fence fleet_claim(FleetWorker *worker, TicketRow ticket);
+
+/* Begins and stages one pack with `count` chunks whose ids begin with `seed`. */
+PackRow fleet_stage(Catalog *c, const Fence *fence, uint8_t seed, size_t count);
+ChunkId fleet_chunk(uint8_t seed, size_t n);
+
+/* A commit row that names these packs and nothing else. */
+BackupRow fleet_backup(const uint64_t *packs, size_t count, uint64_t sequence);
+
+/* Stages one pack and commits: the id of the backup. */
+Uuid fleet_back_up(Fleet *fleet, FleetWorker *worker, const char *source, uint64_t sequence,
+                   uint8_t seed);
+
+#endif

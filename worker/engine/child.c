@@ -15,6 +15,7 @@
 
 enum {
     WORDS_KEPT = 4096,   /* of each end of standard error: enough for any real complaint */
+    LINE_HEAD = 120,     /* bytes before that word that are worth quoting: program and table */
     STOP_PATIENCE = 200, /* times 10 ms between SIGTERM and SIGKILL */
 };
 
@@ -197,6 +198,17 @@ Text child_words(const Child *child)
     return text_of_slice(buf_slice(&child->words));
 }
 
+static const char *trouble_in(const char *at, size_t len)
+{
+    static const char *const words[] = {"error:", "FATAL:", "ERROR:"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        const char *found = memmem(at, len, words[i], strlen(words[i]));
+        if (found != NULL)
+            return found;
+    }
+    return NULL;
+}
+
 /* The line that says what went wrong: the first with "error:" or "FATAL:", else the last one. */
 static Text telling_line(Text words)
 {
@@ -205,9 +217,11 @@ static Text telling_line(Text words)
         const char *at = words.at + start;
         const char *newline = memchr(at, '\n', words.len - start);
         size_t len = newline == NULL ? words.len - start : (size_t)(newline - at);
-        if (memmem(at, len, "error:", 6) != NULL || memmem(at, len, "FATAL:", 6) != NULL ||
-            memmem(at, len, "ERROR:", 6) != NULL)
-            return (Text){at, len};
+        const char *word = trouble_in(at, len);
+        if (word != NULL) { /* of a line without end only what the word begins */
+            size_t before = (size_t)(word - at) > LINE_HEAD ? (size_t)(word - at) : 0;
+            return (Text){at + before, len - before};
+        }
         if (len > 0)
             last = (Text){at, len};
         start += len + 1;

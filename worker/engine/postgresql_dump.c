@@ -68,34 +68,38 @@ static bool archive_is_whole(const PostgresqlTools *tools, Slice archive, Err *e
     return true;
 }
 
-bool postgresql_dump_archive(PostgresqlLink *link, const PostgresqlTools *tools,
-                             const PostgresqlSnapshot *snapshot, Buf *archive, Err *err)
+bool postgresql_dump_archive(PostgresqlLink *link, const PostgresqlTools *tools, Text name,
+                             const char *snapshot, int lock_wait_s, Buf *archive, Err *err)
 {
     scoped(buf_free) Buf conninfo = {0};
     scoped(buf_free) Buf database = {0};
-    scoped(buf_free) Buf at = {0};
     const char *const *environment;
-    char program[300];
+    char program[300], at[100], wait[48];
     postgresql_tools_path(tools, "pg_dump", program);
-    if (!postgresql_link_program(link, text_of(snapshot->name), &conninfo, &environment, err))
+    if (!postgresql_link_program(link, name, &conninfo, &environment, err))
         return false;
     buf_printf(&database, "--dbname=%s", buf_cstr(&conninfo));
-    buf_printf(&at, "--snapshot=%s", snapshot->id);
-    /* Large objects are entries of their own; statistics of newer versions are data to us. */
+    snprintf(at, sizeof at, "--snapshot=%s", snapshot);
+    snprintf(wait, sizeof wait, "--lock-wait-timeout=%ds", lock_wait_s);
+    /* Large objects are entries of their own. */
     const char *const arguments[] = {"--format=custom",
                                      "--compress=0",
                                      "--section=pre-data",
                                      "--section=post-data",
                                      "--no-blobs",
                                      "--no-password",
-                                     "--lock-wait-timeout=60s",
-                                     buf_cstr(&at),
+                                     wait,
+                                     at,
                                      buf_cstr(&database),
                                      NULL};
     ChildParams params = {program, arguments, environment, -1, "source.dump"};
-    if (!child_output(&params, archive, SCHEMA_MAX, err))
-        return err_note(err, "dumping the schema of %s", snapshot->name);
-    return archive_is_whole(tools, buf_slice(archive), err);
+    if (child_output(&params, archive, SCHEMA_MAX, err))
+        return archive_is_whole(tools, buf_slice(archive), err);
+    if (strstr(err->text, "statement timeout") != NULL || strstr(err->text, "lock timeout") != NULL)
+        return err_set(err, ERR_BUSY, "source.locked",
+                       "somebody waits for or holds an exclusive lock on a table; next: try again "
+                       "when it is released");
+    return err_note(err, "dumping the definitions");
 }
 
 bool postgresql_dump_text(const PostgresqlTools *tools, Slice archive, PostgresqlSection section,

@@ -6,14 +6,16 @@
 #ifndef WORKER_ENGINE_POSTGRESQL_DUMP_H
 #define WORKER_ENGINE_POSTGRESQL_DUMP_H
 
-#include "worker/engine/postgresql_snapshot.h"
+#include "worker/engine/postgresql_link.h"
 #include "worker/engine/postgresql_tools.h"
 
 typedef enum PostgresqlSection { POSTGRESQL_PRE_DATA, POSTGRESQL_POST_DATA } PostgresqlSection;
 
-/* Runs pg_dump on the snapshot: the archive of both sections, without data. */
+/* Runs pg_dump on an exported snapshot: the archive of both sections, without data. Waits for its
+ * locks for so many seconds; what comes after them is ERR_BUSY. */
 MUST_CHECK bool postgresql_dump_archive(PostgresqlLink *link, const PostgresqlTools *tools,
-                                        const PostgresqlSnapshot *snapshot, Buf *archive, Err *err);
+                                        Text name, const char *snapshot, int lock_wait_s,
+                                        Buf *archive, Err *err);
 /* One section of an archive as SQL text; no server is asked. */
 MUST_CHECK bool postgresql_dump_text(const PostgresqlTools *tools, Slice archive,
                                      PostgresqlSection section, Buf *text, Err *err);

@@ -4,6 +4,7 @@
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "hf_engine_assets.h"
+#include "worker/engine/postgresql_dump.h"
 #include "worker/engine/postgresql_name.h"
 
 #include <fnmatch.h>
@@ -13,6 +14,7 @@
 enum {
     TRIES = 5,               /* snapshots taken while tables keep changing under us */
     LOCK_STATEMENT = 100000, /* bytes of one LOCK TABLE: well below any limit of the server */
+    DUMP_LOCK_WAIT_S = 3,    /* pg_dump's patience; a new attempt is cheap then */
     SEQUENCE_BATCH = 100,    /* branches of one UNION ALL */
 };
 
@@ -163,7 +165,18 @@ static bool take_snapshot(PostgresqlSnapshot *s, const PostgresqlLink *link, int
     return true;
 }
 
-static bool list_and_lock(PostgresqlSnapshot *s, const PostgresqlLink *link,
+static bool dump_definitions(PostgresqlSnapshot *s, PostgresqlLink *link,
+                             const PostgresqlSnapshotParams *params, bool *again, Err *err)
+{
+    buf_clear(&s->archive);
+    if (postgresql_dump_archive(link, params->tools, params->database, s->id, DUMP_LOCK_WAIT_S,
+                                &s->archive, err))
+        return true;
+    *again = err->code == ERR_BUSY;
+    return false;
+}
+
+static bool list_and_lock(PostgresqlSnapshot *s, PostgresqlLink *link,
                           const PostgresqlSnapshotParams *params, bool *again, Err *err)
 {
     if (!take_snapshot(s, link, params->lock_wait_s, err) ||
@@ -171,7 +184,8 @@ static bool list_and_lock(PostgresqlSnapshot *s, const PostgresqlLink *link,
                                NULL, 0, &s->table_rows, err))
         return false;
     fill_tables(s, params);
-    return lock_tables(s, link, again, err) && nothing_moved(s, link, again, err);
+    return lock_tables(s, link, again, err) && nothing_moved(s, link, again, err) &&
+           dump_definitions(s, link, params, again, err);
 }
 
 static void forget_tables(PostgresqlSnapshot *s)
@@ -266,6 +280,7 @@ bool postgresql_snapshot_open(PostgresqlSnapshot **out, PostgresqlLink *link,
         for (int i = 0; i < TRIES && again && !ok; i++) {
             again = false;
             if (i > 0) {
+                *err = (Err){0};
                 PQclear(PQexec(s->holder, "ROLLBACK"));
                 forget_tables(s);
             }
@@ -293,6 +308,11 @@ bool postgresql_snapshot_join(const PostgresqlSnapshot *snapshot, PostgresqlLink
                              "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err) &&
         postgresql_link_exec(link, *out, "joining the snapshot", import, err))
         return true;
+    if (err->code == ERR_SOURCE)
+        err_set(err, ERR_SOURCE, "source.lost",
+                "the session that held the snapshot of database %s was ended; next: find out by "
+                "whom in the server's log, and run the backup again",
+                snapshot->name);
     postgresql_link_disconnect(out);
     return false;
 }
@@ -310,6 +330,7 @@ void postgresql_snapshot_close(PostgresqlSnapshot *snapshot)
     forget_tables(snapshot);
     PQclear(snapshot->blobs);
     buf_free(&snapshot->properties);
+    buf_free(&snapshot->archive);
     buf_free(&snapshot->sequences);
     pthread_mutex_destroy(&snapshot->lock);
     mem_free(snapshot->name);

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * postgresql_snapshot.h — one database held still: a transaction that keeps its snapshot exported
  * and every table locked against being dropped or altered (ACCESS SHARE, as pg_dump does), and the
- * list of what there is to copy. Locks come after the snapshot, so what was emptied, rewritten or
- * dropped between the two is looked for, and then a new snapshot is taken. */
+ * list of what there is to copy, definitions included. Locks come after the snapshot, so what was
+ * emptied, rewritten or dropped between the two is looked for, and then a new snapshot is taken.
+ * pg_dump locks the same tables once more: if somebody's exclusive request came in between, both
+ * would wait for each other, so that attempt is given up, which lets the other one pass, and begun
+ * again. */
 #ifndef WORKER_ENGINE_POSTGRESQL_SNAPSHOT_H
 #define WORKER_ENGINE_POSTGRESQL_SNAPSHOT_H
 
 #include "worker/engine/postgresql_link.h"
+#include "worker/engine/postgresql_tools.h"
 
 #include <pthread.h>
 
@@ -32,6 +36,7 @@ typedef struct PostgresqlSnapshot {
     size_t table_count;
     Buf properties; /* JSON text: sql/properties.sql, and "tables": [[oid, path below the database]]
                      */
+    Buf archive;    /* of pg_dump: the definitions */
     Buf sequences;  /* SQL text: setval statements, one a line */
     size_t sequence_count;
     PGresult *blobs; /* oid, statements */
@@ -42,7 +47,8 @@ typedef struct PostgresqlSnapshotParams {
     Text database;
     const json_t *exclude; /* array of patterns: "schema.table", '*' and '?' allowed; or NULL */
     const EngineHost *host;
-    int lock_wait_s;
+    const PostgresqlTools *tools;
+    int lock_wait_s; /* of our own locks */
 } PostgresqlSnapshotParams;
 
 MUST_CHECK bool postgresql_snapshot_open(PostgresqlSnapshot **out, PostgresqlLink *link,

@@ -92,7 +92,7 @@ static bool open_db(PostgresqlSource *s, Db *db, Err *err)
     if (!json_unbytes((Text){json_string_value(encoded), json_string_length(encoded)}, &name, err))
         return false;
     PostgresqlSnapshotParams params = {text_of_slice(buf_slice(&name)), s->exclude, s->host,
-                                       s->lock_wait_s};
+                                       &s->tools, s->lock_wait_s};
     db->stage = WORK_PROPERTIES;
     return postgresql_snapshot_open(&db->snapshot, s->link, &params, err);
 }
@@ -287,10 +287,10 @@ static bool start(PostgresqlSource *s, Lane *lane, Err *err)
         buf_add_slice(&lane->memory, buf_slice(&work->db->properties));
         return true;
     case WORK_ARCHIVE:
-        if (!postgresql_dump_archive(s->link, &s->tools, work->db, &lane->memory, err))
-            return false;
-        buf_clear(&lane->archive);
-        buf_add_slice(&lane->archive, buf_slice(&lane->memory));
+        buf_free(&lane->archive);
+        lane->archive = work->db->archive; /* only this lane needs it */
+        work->db->archive = (Buf){0};
+        buf_add_slice(&lane->memory, buf_slice(&lane->archive));
         return true;
     case WORK_PRE:
         return postgresql_dump_text(&s->tools, buf_slice(&lane->archive), POSTGRESQL_PRE_DATA,

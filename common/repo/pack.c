@@ -409,8 +409,8 @@ static bool open_table(const PackReader *reader, Slice sealed, size_t count, uin
 
 bool pack_table(const PackReader *reader, ChunkRow **rows, size_t *count, Err *err)
 {
-    uint64_t at;
-    size_t len;
+    uint64_t at = 0;
+    size_t len = 0;
     scoped(buf_free) Buf sealed = {0};
     scoped(buf_free) Buf table = {0};
     *rows = NULL;

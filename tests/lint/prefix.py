@@ -8,7 +8,7 @@ import sys
 import tree
 
 # Files whose types have names of their own.
-MORE = {"ids.c": ["uuid_"]}
+MORE = {"ids.c": ["uuid_"], "statement.c": ["catalog_"]}
 
 
 def prefixes(source):

@@ -41,6 +41,12 @@ struct LoopTimer {
     struct timeval period;
 };
 
+struct LoopWatch {
+    struct event *event;
+    LoopCall *call;
+    void *ctx;
+};
+
 static pthread_once_t threads_once = PTHREAD_ONCE_INIT;
 
 static void use_threads(void)
@@ -182,6 +188,31 @@ void loop_timer_free(LoopTimer *timer)
         return;
     event_free(timer->event);
     mem_free(timer);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *ctx)
+{
+    LoopWatch *watch = ctx;
+    (void)fd;
+    (void)what;
+    watch->call(watch->ctx);
+}
+
+LoopWatch *loop_watch_new(Loop *loop, int fd, LoopCall *call, void *ctx)
+{
+    LoopWatch *watch = mem_new(LoopWatch);
+    *watch = (LoopWatch){.call = call, .ctx = ctx};
+    watch->event = event_new(loop->base, fd, EV_READ | EV_PERSIST, on_readable, watch);
+    event_add(watch->event, NULL);
+    return watch;
+}
+
+void loop_watch_free(LoopWatch *watch)
+{
+    if (watch == NULL)
+        return;
+    event_free(watch->event);
+    mem_free(watch);
 }
 
 static void on_signal(evutil_socket_t number, short what, void *ctx)

@@ -10,6 +10,7 @@
 
 typedef struct Loop Loop;
 typedef struct LoopTimer LoopTimer;
+typedef struct LoopWatch LoopWatch;
 typedef void LoopCall(void *ctx);
 typedef void LoopSignal(void *ctx, int number);
 
@@ -28,6 +29,10 @@ void loop_timer_once(LoopTimer *timer, int64_t delay_ms);
 void loop_timer_every(LoopTimer *timer, int64_t period_ms);
 void loop_timer_stop(LoopTimer *timer);
 void loop_timer_free(LoopTimer *timer); /* NULL is fine */
+
+/* Calls whenever fd can be read, or is at its end, until freed. The descriptor is borrowed. */
+LoopWatch *loop_watch_new(Loop *loop, int fd, LoopCall *call, void *ctx);
+void loop_watch_free(LoopWatch *watch); /* NULL is fine */
 
 /* Signals arrive as ordinary calls on the loop's thread. */
 void loop_signal(Loop *loop, int number, LoopSignal *call, void *ctx);

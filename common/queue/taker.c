@@ -28,6 +28,7 @@ typedef struct Pool {
     Redis *redis;
     struct event *rest;
     KeysName ready, claimed, inq, workers, alive;
+    bool serving;    /* false: its tickets are somebody else's now */
     bool registered; /* on this connection: member of workers, alive, own list read */
     bool blocked;    /* a BLMOVE is under way */
     bool resting;
@@ -45,12 +46,14 @@ struct TakerTicket {
 
 struct Taker {
     TakerParams params;
+    struct event_base *base;
+    RedisParams redis; /* of every connection */
     char worker[UUID_TEXT];
     char liveness[24], block[24];
     Redis *command;
     struct event *refresh;
     struct event *retry;
-    Pool *pools;
+    Pool pools[TAKER_POOLS_MOST];
     size_t pool_count;
     TakerTicket *first;
     unsigned wanted;
@@ -192,7 +195,7 @@ static void accept_element(Pool *pool, Slice element)
     if (!ticket_unpack(buf_slice(&ticket->raw), &ticket->ticket, &err)) {
         taker->params.on_dropped(taker->params.ctx, pool->number, element, &err);
         end_ticket(taker, ticket, END_DROP, &taker->counts.dropped);
-    } else if (taker->wanted == 0) {
+    } else if (taker->wanted == 0 || !pool->serving) {
         taker_giveback(taker, ticket);
     } else {
         taker->wanted--;
@@ -218,7 +221,8 @@ static void on_taken(void *ctx, redisReply **reply, const Err *err)
 
 static void take(Pool *pool)
 {
-    if (!pool->registered || pool->blocked || pool->resting || pool->taker->wanted == 0)
+    if (!pool->serving || !pool->registered || pool->blocked || pool->resting ||
+        pool->taker->wanted == 0)
         return;
     Slice argv[6] = {slice_of_text(TEXT("BLMOVE")), keys_slice(&pool->ready),
                      keys_slice(&pool->claimed),    slice_of_text(TEXT("RIGHT")),
@@ -338,51 +342,65 @@ static void on_command_ready(void *ctx)
 
 /* --- opening and closing -------------------------------------------------------------------- */
 
-static bool open_pool(Taker *taker, Pool *pool, uint32_t number, struct event_base *base,
-                      RedisParams redis, Err *err)
+static bool open_pool(Taker *taker, Pool *pool, uint32_t number, Err *err)
 {
     const Uuid *worker = &taker->params.worker;
     *pool = (Pool){.taker = taker,
                    .number = number,
+                   .serving = true,
                    .ready = keys_ready(number),
                    .claimed = keys_claimed(number, worker),
                    .inq = keys_inq(number),
                    .workers = keys_workers(number),
                    .alive = keys_alive(number, worker)};
+    RedisParams redis = taker->redis;
     redis.ctx = pool;
     redis.on_ready = on_pool_ready;
     redis.on_lost = on_pool_lost;
-    pool->rest = evtimer_new(base, on_rested, pool);
-    return redis_open(&pool->redis, base, &redis, err);
+    pool->rest = evtimer_new(taker->base, on_rested, pool);
+    return redis_open(&pool->redis, taker->base, &redis, err);
 }
 
-static bool open_all(Taker *taker, struct event_base *base, RedisParams *redis, Err *err)
+/* The pool of that number, serving; a new one when there is none. */
+static bool serve(Taker *taker, uint32_t number, Err *err)
 {
-    const TakerParams *params = &taker->params;
-    if (!queue_params_redis(&params->queue, redis, err))
-        return false;
-    redis->ctx = taker;
-    redis->on_ready = on_command_ready;
-    taker->refresh = evtimer_new(base, on_refresh, taker);
-    taker->retry = evtimer_new(base, on_retry, taker);
-    taker->pools = mem_array(Pool, params->pool_count);
-    if (!redis_open(&taker->command, base, redis, err))
-        return false;
-    for (size_t i = 0; i < params->pool_count; i++) {
-        taker->pool_count++;
-        if (!open_pool(taker, &taker->pools[i], params->pools[i], base, *redis, err))
+    for (size_t i = 0; i < taker->pool_count; i++)
+        if (taker->pools[i].number == number) {
+            taker->pools[i].serving = true;
+            take(&taker->pools[i]);
+            return true;
+        }
+    if (taker->pool_count == TAKER_POOLS_MOST)
+        return err_set(err, ERR_INVALID, "queue.pools", "a worker serves at most %d pools",
+                       (int)TAKER_POOLS_MOST);
+    return open_pool(taker, &taker->pools[taker->pool_count++], number, err);
+}
+
+bool taker_serve(Taker *taker, const uint32_t *pools, size_t count, Err *err)
+{
+    for (size_t i = 0; i < taker->pool_count; i++)
+        taker->pools[i].serving = false;
+    for (size_t i = 0; i < count; i++)
+        if (!serve(taker, pools[i], err))
             return false;
-    }
     return true;
+}
+
+static bool open_command(Taker *taker, Err *err)
+{
+    RedisParams redis = taker->redis;
+    redis.ctx = taker;
+    redis.on_ready = on_command_ready;
+    taker->refresh = evtimer_new(taker->base, on_refresh, taker);
+    taker->retry = evtimer_new(taker->base, on_retry, taker);
+    return redis_open(&taker->command, taker->base, &redis, err);
 }
 
 bool taker_open(Taker **out, struct event_base *base, const TakerParams *params, Err *err)
 {
-    if (params->pool_count > TAKER_POOLS_MOST)
-        return err_set(err, ERR_INVALID, "queue.pools", "a worker serves at most %d pools",
-                       (int)TAKER_POOLS_MOST);
     Taker *taker = mem_new(Taker);
     taker->params = *params;
+    taker->base = base;
     if (taker->params.liveness_ms <= 0)
         taker->params.liveness_ms = LIVENESS_MS;
     if (taker->params.block_ms <= 0)
@@ -390,10 +408,8 @@ bool taker_open(Taker **out, struct event_base *base, const TakerParams *params,
     uuid_text(&params->worker, taker->worker);
     snprintf(taker->liveness, sizeof taker->liveness, "%" PRId64, taker->params.liveness_ms);
     snprintf(taker->block, sizeof taker->block, "%.3f", (double)taker->params.block_ms / 1000);
-    RedisParams redis = {0};
-    bool ok = open_all(taker, base, &redis, err);
-    redis_address_free(&redis.address);
-    if (!ok) {
+    if (!queue_params_redis(&params->queue, &taker->redis, err) || !open_command(taker, err) ||
+        !taker_serve(taker, params->pools, params->pool_count, err)) {
         taker_close(taker);
         return false;
     }
@@ -452,6 +468,6 @@ void taker_close(Taker *taker)
         event_free(taker->retry);
     while (taker->first != NULL)
         forget(taker, taker->first);
-    mem_free(taker->pools);
+    redis_address_free(&taker->redis.address);
     mem_free(taker);
 }

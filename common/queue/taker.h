@@ -37,6 +37,9 @@ typedef struct TakerParams {
 MUST_CHECK bool taker_open(Taker **out, struct event_base *base, const TakerParams *params,
                            Err *err);
 
+/* From now on these pools and no others; what was taken from another one is still ended. */
+MUST_CHECK bool taker_serve(Taker *taker, const uint32_t *pools, size_t count, Err *err);
+
 /* How many more tickets may be taken now. 0 stops taking: an element that a waiting BLMOVE still
  * delivers is given back at once. Each on_ticket uses one up. */
 void taker_want(Taker *taker, unsigned count);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * agent.h — the worker's parent process: it announces itself, takes tickets while it has free
+ * slots, claims them, holds their leases, runs each job in a child, and drains when told to.
+ * SIGTERM or SIGINT: takes nothing new, waits for running jobs up to drain_ms, then releases them;
+ * a second one releases them now. SIGHUP: looks at keys, tools and credentials again. */
+#ifndef WORKER_AGENT_AGENT_H
+#define WORKER_AGENT_AGENT_H
+
+#include "common/catalog/catalog.h"
+#include "common/queue/queue.h"
+#include "worker/job/settings.h"
+
+typedef struct AgentParams {
+    const JobSettings *settings;
+    const json_t *tags; /* may be NULL */
+    CatalogParams catalog;
+    QueueParams queue;
+    uint32_t slots;
+    char *const *child_argv; /* the program, its options, "job" */
+    const char *config;      /* the file that was read; "" for none */
+    int64_t drain_ms;
+    int64_t kill_grace_ms;
+} AgentParams;
+
+/* Until it is drained. Fails only for what waiting cannot cure. */
+MUST_CHECK bool agent_run(const AgentParams *params, Err *err);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * runner.h — one job child: this program executed again, in a process group of its own, with
+ * nothing of ours but the two pipes of worker/job/channel.h, a cleaned environment and limits.
+ * The kernel kills it when our process dies; its whole group is killed when it ends, so that no
+ * tool or hook outlives its attempt. */
+#ifndef WORKER_AGENT_RUNNER_H
+#define WORKER_AGENT_RUNNER_H
+
+#include "common/base/loop.h"
+#include "protocol/messages.h"
+
+typedef struct Runner Runner;
+
+typedef struct RunnerParams {
+    Loop *loop;
+    char *const *argv; /* argv[0] is what is executed */
+    void *ctx;
+    void (*on_frame)(void *ctx, Slice frame);
+    /* The last call: status as waitpid gives it; every frame was delivered before. */
+    void (*on_exit)(void *ctx, int status);
+} RunnerParams;
+
+/* Called on the loop's thread, which must be the thread that lives as long as the process: the
+ * death signal is tied to it. */
+MUST_CHECK bool runner_start(Runner **out, const RunnerParams *params, const JobOrder *order,
+                             Err *err);
+
+void runner_cancel(Runner *runner, Text reason); /* asks; a child that hangs does not hear it */
+void runner_signal(Runner *runner, int number);  /* to the whole group */
+
+/* To be called after SIGCHLD: ends the runner when its process has. on_exit may free it. */
+void runner_poll(Runner *runner);
+
+/* Kills what still runs. NULL is fine. */
+void runner_free(Runner *runner);
+
+/* "was killed by signal 9 (KILL)", "exited with status 3". */
+void runner_describe(int status, char *out, size_t room);
+
+#endif

@@ -54,7 +54,7 @@ _Noreturn static void launch(const Launch *launch)
     if (null < 0 || dup2(null, 0) != 0 || dup2(launch->orders, CHANNEL_ORDER_FD) < 0 ||
         dup2(launch->reports, CHANNEL_REPORT_FD) < 0 || close_range(5, ~0u, 0) != 0)
         _exit(127);
-    execve(launch->argv[0], launch->argv, launch->environment);
+    execve("/proc/self/exe", launch->argv, launch->environment);
     _exit(127);
 }
 

@@ -13,7 +13,7 @@ typedef struct Runner Runner;
 
 typedef struct RunnerParams {
     Loop *loop;
-    char *const *argv; /* argv[0] is what is executed */
+    char *const *argv; /* of this same program, executed anew */
     void *ctx;
     void (*on_frame)(void *ctx, Slice frame);
     /* The last call: status as waitpid gives it; every frame was delivered before. */

@@ -227,6 +227,7 @@ PackRow fleet_stage(Catalog *c, const Fence *fence, uint8_t seed, size_t count)
     row.chunk_count = count;
     must(catalog_pack_stage(c, fence, &row, &err), &err, "pack_stage");
     row.chunks = NULL;
+    row.chunk_count = 0;
     return row;
 }
 

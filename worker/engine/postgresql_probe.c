@@ -207,6 +207,39 @@ static bool plan_all(const PostgresqlRules *rules, PGconn *conn, const EnginePar
     return true;
 }
 
+/* Words for people beside the list for programs. */
+static json_t *plan_report(PGconn *conn, const PGresult *row, json_t *databases, bool allowed)
+{
+    scoped(buf_free) Buf creates = {0};
+    scoped(buf_free) Buf replaces = {0};
+    scoped(buf_free) Buf target = {0};
+    const char *warning = "";
+    bool exists = false;
+    size_t i;
+    json_t *database;
+    json_array_foreach(databases, i, database)
+    {
+        bool there = json_is_true(json_object_get(database, "exists"));
+        Text refused = json_text_or(database, "refused", TEXT(""));
+        Buf *list = there ? &replaces : &creates;
+        exists = exists || there;
+        if (refused.len > 0)
+            warning = refused.at;
+        buf_add_text(list, list->len > 0 ? TEXT(", ") : TEXT(""));
+        buf_add_text(list, json_text_or(database, "database", TEXT("")));
+    }
+    buf_printf(&target, "%s:%s PostgreSQL %s", PQhost(conn) == NULL ? "" : PQhost(conn),
+               PQport(conn) == NULL ? "" : PQport(conn), PQgetvalue(row, 0, 5));
+    bool may = *PQgetvalue(row, 0, 6) == 't' || *PQgetvalue(row, 0, 0) == 't';
+    if (!may)
+        warning = "the role may not create databases: grant it CREATEDB";
+    return json_pack("{s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:O, s:o}", "target", buf_cstr(&target),
+                     "server_version", PQgetvalue(row, 0, 5), "ok", (int)(allowed && may), "exists",
+                     (int)exists, "creates", buf_cstr(&creates), "replaces", buf_cstr(&replaces),
+                     "warning", warning, "databases", databases, "free_bytes",
+                     free_bytes(PQgetvalue(row, 0, 4)));
+}
+
 bool postgresql_probe_plan(const EngineParams *params, json_t **report, Err *err)
 {
     const json_t *server = json_object_get(json_object_get(params->request, "target"), "server");
@@ -214,6 +247,7 @@ bool postgresql_probe_plan(const EngineParams *params, json_t **report, Err *err
     PostgresqlRules rules = {
         .host = params->host,
         .in_place = json_bool_or(params->request, "in_place", false),
+        .confirmed = json_bool_or(params->request, "confirmed", false),
         .confirm = json_text_or(params->request, "confirm", (Text){0}).at,
     };
     PGconn *conn = NULL;
@@ -229,19 +263,8 @@ bool postgresql_probe_plan(const EngineParams *params, json_t **report, Err *err
         postgresql_link_query(link, conn, "looking at the server",
                               (const char *)asset_engine_server_sql.bytes, NULL, 0, &row, err) &&
         plan_all(&rules, conn, params, databases, &allowed, err);
-    if (ok) {
-        bool exists = false;
-        size_t i;
-        json_t *database;
-        json_array_foreach(databases, i, database) exists =
-            exists || json_is_true(json_object_get(database, "exists"));
-        *report = json_pack("{s:s, s:s, s:b, s:b, s:b, s:O, s:o}", "target",
-                            PQhost(conn) == NULL ? "" : PQhost(conn), "server_version",
-                            PQgetvalue(row, 0, 5), "ok", (int)allowed, "exists", (int)exists,
-                            "may_create",
-                            (int)(*PQgetvalue(row, 0, 6) == 't' || *PQgetvalue(row, 0, 0) == 't'),
-                            "creates", databases, "free_bytes", free_bytes(PQgetvalue(row, 0, 4)));
-    }
+    if (ok)
+        *report = plan_report(conn, row, databases, allowed);
     postgresql_link_disconnect(&conn);
     return ok;
 }

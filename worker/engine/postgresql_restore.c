@@ -87,7 +87,8 @@ bool postgresql_restore_allowed(const PostgresqlRules *rules, PGconn *conn,
                        "database \"%s\" is already there; name a new one, or restore in place and "
                        "confirm with its name",
                        restore->final);
-    if (rules->confirm == NULL || strcmp(rules->confirm, restore->final) != 0)
+    if (!rules->confirmed &&
+        (rules->confirm == NULL || strcmp(rules->confirm, restore->final) != 0))
         return err_set(err, ERR_CONFLICT, "target.confirm",
                        "restoring in place over \"%s\" needs that name as confirmation",
                        restore->final);

@@ -16,6 +16,7 @@ typedef struct PostgresqlRules { /* of the whole restore */
     PostgresqlTools tools;
     int server_version;
     bool in_place, ignore_owners;
+    bool confirmed;      /* somebody above us asked for the name already */
     const char *confirm; /* or NULL */
     unsigned lanes;
 } PostgresqlRules;

@@ -75,30 +75,23 @@ static Text final_name(const PostgresqlTarget *t, Text name, bool *wanted)
     return name;
 }
 
-static bool find_restore(PostgresqlTarget *t, Text part, PostgresqlRestore **out, Err *err)
+/* NULL: nothing of that database is wanted. */
+static PostgresqlRestore *find_restore(PostgresqlTarget *t, Text part)
 {
     scoped(buf_free) Buf name = {0};
     bool wanted = false;
     postgresql_name_unpart(part, &name);
     Text final = final_name(t, text_of_slice(buf_slice(&name)), &wanted);
-    *out = NULL;
     if (!wanted || !postgresql_select_database(t->select, part))
-        return true;
-    for (size_t i = 0; i < t->count; i++) {
-        if (strcmp(t->restores[i]->name, buf_cstr(&name)) == 0) {
-            *out = t->restores[i];
-            return true;
-        }
-        if (text_equal(text_of(t->restores[i]->final), final))
-            return err_set(err, ERR_USAGE, "target.databases",
-                           "the backup has databases %s and %s: one target name is not enough; "
-                           "name one for each, or choose one",
-                           t->restores[i]->name, buf_cstr(&name));
-    }
+        return NULL;
+    for (size_t i = 0; i < t->count; i++)
+        if (strcmp(t->restores[i]->name, buf_cstr(&name)) == 0)
+            return t->restores[i];
+    PostgresqlRestore *restore = postgresql_restore_new(text_of_slice(buf_slice(&name)), final);
+    restore->partial = !postgresql_select_whole(t->select, part);
     t->restores = mem_resize(t->restores, (t->count + 1) * sizeof(PostgresqlRestore *));
-    *out = t->restores[t->count++] = postgresql_restore_new(text_of_slice(buf_slice(&name)), final);
-    (*out)->partial = !postgresql_select_whole(t->select, part);
-    return true;
+    t->restores[t->count++] = restore;
+    return restore;
 }
 
 static bool begin_table(PostgresqlTarget *t, Lane *lane, Text schema, Text table,
@@ -162,9 +155,9 @@ static bool target_begin(Target *target, unsigned index, const Entry *entry, boo
         lane->kind = json_bool_or(t->wanted, "roles", false) ? KIND_GLOBALS : KIND_PASS;
     } else if (count >= 3 && text_equal(parts[0], TEXT("databases"))) {
         pthread_mutex_lock(&t->lock);
-        ok = find_restore(t, parts[1], &lane->restore, err);
+        lane->restore = find_restore(t, parts[1]);
         pthread_mutex_unlock(&t->lock);
-        ok = ok && (lane->restore == NULL || begin_part(t, lane, parts, count, entry, err));
+        ok = (lane->restore == NULL || begin_part(t, lane, parts, count, entry, err));
     }
     *want_content = lane->kind != KIND_PASS;
     return ok;
@@ -259,41 +252,76 @@ static bool target_end(Target *target, unsigned index, const Entry *entry, Err *
     return ok;
 }
 
-/* The chosen tables of a partial restore, by what properties.json lists. */
+static bool read_properties(PostgresqlRestore *restore, Err *err)
+{
+    const Buf *text = &restore->properties_text;
+    if (text->len > 0)
+        restore->properties = json_loadb((const char *)text->at, text->len, 0, NULL);
+    if (restore->properties != NULL && restore->archive.len > 0)
+        return true;
+    return err_set(err, ERR_CORRUPT, "target.schema",
+                   "the backup has no definitions of database %s; take an older backup",
+                   restore->name);
+}
+
+/* Of the tables that properties.json lists, the oids of those that are selected. oids has room for
+ * all of them. */
+static bool chosen_tables(const PostgresqlTarget *t, const PostgresqlRestore *restore, Text *oids,
+                          size_t *count, Err *err)
+{
+    size_t i;
+    json_t *table;
+    scoped(buf_free) Buf path = {0};
+    buf_add_text(&path, TEXT("databases/"));
+    postgresql_name_part(&path, text_of(restore->name));
+    buf_add_byte(&path, '/');
+    size_t prefix = path.len;
+    *count = 0;
+    json_array_foreach(json_object_get(restore->properties, "tables"), i, table)
+    {
+        const json_t *oid = json_array_get(table, 0), *below = json_array_get(table, 1);
+        path.len = prefix;
+        if (!json_unbytes((Text){json_string_value(below), json_string_length(below)}, &path, err))
+            return false;
+        if (postgresql_select_entry(t->select, text_of_slice(buf_slice(&path))))
+            oids[(*count)++] = (Text){json_string_value(oid), json_string_length(oid)};
+    }
+    return true;
+}
+
+/* Everything that can be refused is, before the first database is made. */
+static bool settle(PostgresqlTarget *t, Err *err)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        PostgresqlRestore *restore = t->restores[i];
+        bool exists = false;
+        size_t count = 0;
+        if (!read_properties(restore, err))
+            return false;
+        Text *oids =
+            mem_array(Text, json_array_size(json_object_get(restore->properties, "tables")));
+        bool ok = chosen_tables(t, restore, oids, &count, err);
+        mem_free(oids);
+        restore->nothing = restore->partial && count == 0;
+        if (!ok || (!restore->nothing &&
+                    !postgresql_restore_allowed(&t->rules, t->conn, restore, &exists, err)))
+            return false;
+        for (size_t k = 0; k < i && !restore->nothing; k++)
+            if (!t->restores[k]->nothing && strcmp(t->restores[k]->final, restore->final) == 0)
+                return err_set(err, ERR_USAGE, "target.databases",
+                               "databases %s and %s cannot both become %s; name one target for "
+                               "each, or choose one",
+                               t->restores[k]->name, restore->name, restore->final);
+    }
+    return true;
+}
+
 static bool create(PostgresqlTarget *t, PostgresqlRestore *restore, Err *err)
 {
-    json_t *properties = restore->properties_text.len == 0
-                             ? NULL
-                             : json_loadb((char *)restore->properties_text.at,
-                                          restore->properties_text.len, 0, NULL);
-    restore->properties = properties;
-    if (properties == NULL || restore->archive.len == 0)
-        return err_set(err, ERR_CORRUPT, "target.schema",
-                       "the backup has no definitions of database %s; take an older backup",
-                       restore->name);
-    const json_t *tables = json_object_get(properties, "tables");
-    Text *oids = mem_array(Text, json_array_size(tables));
-    size_t i, count = 0;
-    json_t *table;
-    scoped(buf_free) Buf base = {0};
-    buf_add_text(&base, TEXT("databases/"));
-    postgresql_name_part(&base, text_of(restore->name));
-    buf_add_byte(&base, '/');
-    size_t prefix = base.len;
-    bool ok = true;
-    json_array_foreach(tables, i, table)
-    {
-        const json_t *oid = json_array_get(table, 0), *path = json_array_get(table, 1);
-        base.len = prefix;
-        ok = ok &&
-             json_unbytes((Text){json_string_value(path), json_string_length(path)}, &base, err);
-        if (ok && postgresql_select_entry(t->select, text_of_slice(buf_slice(&base))))
-            oids[count++] = (Text){json_string_value(oid), json_string_length(oid)};
-    }
-    restore->nothing = ok && restore->partial && count == 0;
-    ok = ok && !restore->nothing
-             ? postgresql_restore_create(restore, &t->rules, t->conn, oids, count, err)
-             : ok;
+    size_t count = 0;
+    Text *oids = mem_array(Text, json_array_size(json_object_get(restore->properties, "tables")));
+    bool ok = chosen_tables(t, restore, oids, &count, err) &&
+              postgresql_restore_create(restore, &t->rules, t->conn, oids, count, err);
     mem_free(oids);
     return ok;
 }
@@ -301,8 +329,9 @@ static bool create(PostgresqlTarget *t, PostgresqlRestore *restore, Err *err)
 static bool do_phase(PostgresqlTarget *t, uint8_t phase, Err *err)
 {
     bool ok = true;
-    if (phase == PHASE_DATA && t->globals.len > 0)
-        ok = postgresql_roles_apply(&t->rules, &t->globals, err);
+    if (phase == PHASE_DATA)
+        ok = settle(t, err) &&
+             (t->globals.len == 0 || postgresql_roles_apply(&t->rules, &t->globals, err));
     if (phase == PHASE_COMPLETE) /* a lane's session would hold locks against index builds */
         for (unsigned i = 0; i < t->lane_count; i++)
             postgresql_load_close(&t->lanes[i].load);
@@ -422,6 +451,7 @@ bool postgresql_target_open(Target **out, const EngineParams *params, Err *err)
     t->rules = (PostgresqlRules){
         .host = params->host,
         .in_place = json_bool_or(params->request, "in_place", false),
+        .confirmed = json_bool_or(params->request, "confirmed", false),
         .confirm = json_text_or(params->request, "confirm", (Text){0}).at,
         .ignore_owners =
             text_equal(json_text_or(t->wanted, "owners", TEXT("keep")), TEXT("ignore")),

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "postgresql_fixture.h"
+#include "tests/integration/engine/postgresql_fixture.h"
 
 #include "worker/engine/child.h"
 #include "worker/engine/postgresql_dump.h"
 
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 static Server server;
 

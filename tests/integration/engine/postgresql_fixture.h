@@ -12,76 +12,23 @@
 #include <cmocka.h>
 
 #include "common/base/mem.h"
+#include "tests/harness/postgres.h"
 #include "worker/engine/postgresql.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <glob.h>
-#include <grp.h>
 #include <inttypes.h>
 #include <libpq-fe.h>
 #include <pthread.h>
-#include <pwd.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 typedef struct Server {
-    char folder[64], tools[200];
+    Postgres *pg;
+    const char *folder; /* of its socket */
+    char tools[200];
     int port;
-    pid_t pid;
-    const struct passwd *owner; /* a server refuses to run as root */
 } Server;
-
-/* ---- a private server ---- */
-
-static inline pid_t server_spawn(const Server *server, const char *log, const char *const argv[])
-{
-    pid_t pid = fork();
-    if (pid != 0)
-        return pid;
-    int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0666);
-    dup2(open("/dev/null", O_RDONLY), 0);
-    dup2(fd, 1);
-    dup2(fd, 2);
-    if (server->owner != NULL &&
-        (initgroups(server->owner->pw_name, server->owner->pw_gid) != 0 ||
-         setgid(server->owner->pw_gid) != 0 || setuid(server->owner->pw_uid) != 0))
-        _exit(126);
-    if (chdir(server->folder) != 0 || prctl(PR_SET_PDEATHSIG, SIGINT) != 0)
-        _exit(126);
-    char *words[24] = {NULL};
-    for (size_t i = 0; i < 23 && argv[i] != NULL; i++)
-        words[i] = mem_string(argv[i]);
-    execv(words[0], words);
-    _exit(127);
-}
-
-static inline int server_run(const Server *server, const char *const argv[])
-{
-    char log[100];
-    int status = -1;
-    snprintf(log, sizeof log, "%s/log", server->folder);
-    pid_t pid = server_spawn(server, log, argv);
-    assert_true(pid > 0 && waitpid(pid, &status, 0) == pid);
-    return status;
-}
-
-static inline int server_free_port(void)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
-    close(fd);
-    return ntohs(at.sin_port);
-}
 
 static inline PGconn *server_connect(const Server *server, const char *database)
 {
@@ -132,68 +79,18 @@ static inline int64_t server_count(const Server *server, const char *database, c
 
 static inline void server_start(Server *server)
 {
-    char program[300], data[100], port[32], sockets[120];
     glob_t found = {0};
-    *server = (Server){0};
-    snprintf(server->folder, sizeof server->folder, "/tmp/holdfast-pg.XXXXXX");
-    assert_non_null(mkdtemp(server->folder));
+    server->pg = postgres_start(NULL);
+    server->folder = postgres_socket(server->pg);
+    server->port = postgres_port(server->pg);
     assert_int_equal(glob("/usr/lib/postgresql/*/bin", 0, NULL, &found), 0);
     snprintf(server->tools, sizeof server->tools, "%s", found.gl_pathv[found.gl_pathc - 1]);
     globfree(&found);
-    if (geteuid() == 0) {
-        server->owner = getpwnam("postgres");
-        assert_non_null(server->owner);
-        assert_int_equal(chown(server->folder, server->owner->pw_uid, server->owner->pw_gid), 0);
-    }
-    snprintf(program, sizeof program, "%s/initdb", server->tools);
-    snprintf(data, sizeof data, "%s/data", server->folder);
-    const char *const init[] = {program,
-                                "-D",
-                                data,
-                                "-A",
-                                "trust",
-                                "-U",
-                                "postgres",
-                                "-N",
-                                "--no-instructions",
-                                "--locale=C.UTF-8",
-                                NULL};
-    assert_int_equal(server_run(server, init), 0);
-    server->port = server_free_port();
-    snprintf(program, sizeof program, "%s/postgres", server->tools);
-    snprintf(port, sizeof port, "port=%d", server->port);
-    snprintf(sockets, sizeof sockets, "unix_socket_directories=%s", server->folder);
-    const char *const run[] = {program,
-                               "-D",
-                               data,
-                               "-c",
-                               port,
-                               "-c",
-                               sockets,
-                               "-c",
-                               "listen_addresses=127.0.0.1",
-                               "-c",
-                               "fsync=off",
-                               "-c",
-                               "max_connections=60",
-                               NULL};
-    char log[100];
-    snprintf(log, sizeof log, "%s/server.log", server->folder);
-    server->pid = server_spawn(server, log, run);
-    PGconn *conn = NULL;
-    for (int i = 0; i < 500 && (conn = server_connect(server, "postgres")) == NULL; i++)
-        usleep(20000);
-    assert_non_null(conn);
-    PQfinish(conn);
 }
 
 static inline void server_stop(Server *server)
 {
-    char command[100];
-    kill(server->pid, SIGINT);
-    waitpid(server->pid, NULL, 0);
-    snprintf(command, sizeof command, "rm -rf %s", server->folder);
-    assert_int_equal(system(command), 0);
+    postgres_stop(server->pg);
 }
 
 /* ---- the surroundings of an engine ---- */

@@ -21,12 +21,12 @@ struct Secret {
     uint8_t *bytes;
 };
 
-Secret *secret_new(Slice bytes)
+/* Room for `most` bytes, none taken yet. */
+static Secret *map_secret(size_t most)
 {
     Secret *secret = mem_new(Secret);
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    secret->len = bytes.len;
-    secret->mapped = (bytes.len / page + 1) * page;
+    secret->mapped = (most / page + 1) * page;
     secret->bytes =
         mmap(NULL, secret->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (secret->bytes == MAP_FAILED)
@@ -35,6 +35,13 @@ Secret *secret_new(Slice bytes)
     if (mlock(secret->bytes, secret->mapped) != 0)
         errno = 0;
     madvise(secret->bytes, secret->mapped, MADV_DONTDUMP);
+    return secret;
+}
+
+Secret *secret_new(Slice bytes)
+{
+    Secret *secret = map_secret(bytes.len);
+    secret->len = bytes.len;
     if (bytes.len != 0)
         memcpy(secret->bytes, bytes.at, bytes.len);
     return secret;
@@ -71,28 +78,26 @@ static bool kept_private(const char *path, const struct stat *st, Err *err)
                    "%s can be read by others; run: chmod 600 %s", path, path);
 }
 
+/* Reads into locked memory from the first byte on, so that no copy stays behind. */
 static bool read_all(int fd, const char *path, Secret **out, Err *err)
 {
-    static _Thread_local uint8_t bytes[SECRET_MOST + 1];
-    size_t len = 0;
-    for (;;) {
-        ssize_t got = read(fd, bytes + len, sizeof bytes - len);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return err_set_sys(err, err_code_of_errno(errno), "secret.read", "%s", path);
-        len += (size_t)got;
-        if (got == 0 || len == sizeof bytes)
-            break;
+    Secret *whole = map_secret(SECRET_MOST + 1);
+    ssize_t got;
+    do {
+        got = read(fd, whole->bytes + whole->len, SECRET_MOST + 1 - whole->len);
+        whole->len += got > 0 ? (size_t)got : 0;
+    } while ((got < 0 && errno == EINTR) || (got > 0 && whole->len <= SECRET_MOST));
+    bool done = got == 0;
+    if (got < 0)
+        err_set_sys(err, err_code_of_errno(errno), "secret.read", "%s", path);
+    else if (!done)
+        err_set(err, ERR_INVALID, "secret.large", "%s is over 1 MiB", path);
+    if (done) {
+        bool newline = whole->len != 0 && whole->bytes[whole->len - 1] == '\n';
+        *out = secret_new((Slice){whole->bytes, whole->len - newline});
     }
-    bool fits = len <= SECRET_MOST;
-    size_t kept = len != 0 && bytes[len - 1] == '\n' ? len - 1 : len;
-    if (fits)
-        *out = secret_new((Slice){bytes, kept});
-    explicit_bzero(bytes, len);
-    if (!fits)
-        return err_set(err, ERR_INVALID, "secret.large", "%s is over 1 MiB", path);
-    return true;
+    secret_free(whole);
+    return done;
 }
 
 bool secret_read_file(const char *path, Secret **out, Err *err)

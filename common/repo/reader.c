@@ -111,7 +111,6 @@ static bool see_extent(void *ctx, const Extent *extent, Err *err)
 static bool see_entry(void *ctx, const Entry *entry, const ReaderContent *content, bool *stop,
                       Err *err)
 {
-    (void)entry;
     (void)stop;
     ChunkWalk *walk = ctx;
     CanonReader ids = canon_reader(content->page_ids);
@@ -121,7 +120,14 @@ static bool see_entry(void *ctx, const Entry *entry, const ReaderContent *conten
         if (!see_chunk(walk, &id, true, err))
             return false;
     }
-    return reader_extents(walk->r, content, see_extent, walk, err);
+    if (reader_extents(walk->r, content, see_extent, walk, err))
+        return true;
+    /* A page of extents that does not open hides the rest of this entry, no other. */
+    if (err->code != ERR_CORRUPT || walk->r->damage == NULL)
+        return false;
+    walk->r->damage(walk->r->damage_ctx, entry->path, err);
+    memset(err, 0, sizeof *err);
+    return true;
 }
 
 static bool see_page(void *ctx, const ChunkId *id, Err *err)

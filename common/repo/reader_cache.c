@@ -154,7 +154,7 @@ bool reader_locate(ReaderCache *cache, const ChunkId *ids, size_t count, Err *er
     return good || err_note(err, "locating chunks");
 }
 
-static bool place_of(ReaderCache *cache, const ChunkId *id, ChunkPlace *place, Err *err)
+bool reader_place(ReaderCache *cache, const ChunkId *id, ChunkPlace *place, Err *err)
 {
     for (unsigned round = 0; round < 2; round++) {
         pthread_mutex_lock(&cache->lock);
@@ -315,7 +315,7 @@ static bool not_found(const ChunkId *id, Err *err)
 static bool open_chunk(ReaderCache *cache, const ChunkId *id, ChunkPlace *place, uint8_t **at,
                        Err *err)
 {
-    if (!place_of(cache, id, place, err))
+    if (!reader_place(cache, id, place, err))
         return false;
     *at = NULL;
     for (unsigned attempt = 0; place->found; attempt++) {

@@ -53,6 +53,7 @@ MUST_CHECK bool reader_take(ReaderCache *cache, const ChunkId *id, Decoded **out
 void reader_drop(ReaderCache *cache, Decoded *decoded);
 /* Finds the places of many chunks at once; what is known already is not asked again. */
 MUST_CHECK bool reader_locate(ReaderCache *cache, const ChunkId *ids, size_t count, Err *err);
+MUST_CHECK bool reader_place(ReaderCache *cache, const ChunkId *id, ChunkPlace *place, Err *err);
 /* Opens the chunk afresh, past the cache, and says where it lies. */
 MUST_CHECK bool reader_prove(ReaderCache *cache, const ChunkId *id, ChunkPlace *place, bool *good,
                              uint32_t *plain, Err *why, Err *err);

@@ -26,18 +26,17 @@ struct Parents {
 
 void parents_key(ParentsKey *out, const uint8_t key[32], const Entry *entry)
 {
-    Sha256 path, stat;
-    hash_hmac_sha256((Slice){key, 32}, slice_of_text(entry->path), &path);
-    uint64_t fields[5] = {entry->size, (uint64_t)entry->mtime_ns, (uint64_t)entry->ctime_ns,
-                          entry->inode, entry->type};
-    uint8_t packed[sizeof fields + 16];
-    for (unsigned i = 0; i < 5; i++)
-        for (unsigned b = 0; b < 8; b++)
-            packed[8 * i + b] = (uint8_t)(fields[i] >> (8 * b));
-    memcpy(packed + sizeof fields, path.bytes, 16);
-    hash_hmac_sha256((Slice){key, 32}, (Slice){packed, sizeof packed}, &stat);
-    memcpy(out->bytes, path.bytes, 16);
-    memcpy(out->bytes + 16, stat.bytes, 8);
+    scoped(buf_free) Buf packed = {0};
+    Sha256 hash;
+    buf_reserve(&packed, 5 * 8 + entry->path.len);
+    buf_add_le64(&packed, entry->type);
+    buf_add_le64(&packed, entry->size);
+    buf_add_le64(&packed, (uint64_t)entry->mtime_ns);
+    buf_add_le64(&packed, (uint64_t)entry->ctime_ns);
+    buf_add_le64(&packed, entry->inode);
+    buf_add_text(&packed, entry->path);
+    hash_hmac_sha256((Slice){key, 32}, buf_slice(&packed), &hash);
+    memcpy(out->bytes, hash.bytes, PARENTS_KEY);
 }
 
 bool parents_worthy(const Entry *entry, int64_t now_ns)

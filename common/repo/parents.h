@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * parents.h — what a writer must know of yesterday, and nothing more.
- * A row an entry: a keyed hash of its path, a keyed hash of the stat fields that change with its
- * content, and its extents; chunk ids stand once each in a table. No names, no content. It is a
+ * A row an entry: a keyed hash over its path and the stat fields that change with its content, and
+ * its extents; chunk ids stand once each in a table. No names, no content. It is a
  * hint: every id is looked up again before it is used, and a missing or unreadable list costs only
  * reading. Stored as parents/<backup>, sealed under a key of the source. */
 #ifndef COMMON_REPO_PARENTS_H
@@ -18,7 +18,7 @@ enum {
     PARENTS_KEY = 24,
 };
 
-/* 16 bytes of the path's hash, 8 of the stat fields'. */
+/* Equal only when path, type, size, mtime, ctime and inode are. */
 typedef struct ParentsKey {
     uint8_t bytes[PARENTS_KEY];
 } ParentsKey;

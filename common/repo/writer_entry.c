@@ -136,13 +136,16 @@ static bool page_record(RepoWriter *w, Text path, Slice record, uint64_t bytes, 
     return pages_add(w->pages, path, record, bytes, err);
 }
 
+/* Only what did not change while it was read: what did is read again tomorrow. */
 static void remember(RepoWriter *w, const Pending *pending)
 {
-    if (pending->parent_full || !parents_worthy(&pending->entry, clock_wall_ns()))
-        return;
-    ParentsKey key;
-    parents_key(&key, w->parents_secret, &pending->entry);
-    parents_add(w->today, &key, buf_slice(&pending->parent_row));
+    const Entry *entry = &pending->entry;
+    bool changed = entry->size != pending->began_size || entry->inode != pending->began_inode ||
+                   entry->mtime_ns != pending->began_mtime_ns ||
+                   entry->ctime_ns != pending->began_ctime_ns;
+    if (pending->has_key && !changed && !pending->parent_full &&
+        parents_worthy(entry, clock_wall_ns()))
+        parents_add(w->today, &pending->key, buf_slice(&pending->parent_row));
 }
 
 /* The entry is whole: writes its record. Caller holds manifest_lock. */

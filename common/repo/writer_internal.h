@@ -74,6 +74,10 @@ typedef struct Pending {
     Buf parent_row;
     bool parent_full; /* too much for the parent list */
     uint64_t size;
+    ParentsKey key; /* of the entry as it began; has_key: it is a file that may have one */
+    bool has_key;
+    int64_t began_mtime_ns, began_ctime_ns;
+    uint64_t began_size, began_inode;
 } Pending;
 
 typedef struct Lane {
@@ -177,7 +181,8 @@ void *writer_worker(void *ctx);
 
 /* writer_known.c */
 void writer_known_load(RepoWriter *w);
-bool writer_known_row(RepoWriter *w, const Entry *entry, ParentsRow *row, bool *known, Err *err);
+bool writer_known_row(RepoWriter *w, const Entry *entry, const ParentsKey *key, ParentsRow *row,
+                      bool *known, Err *err);
 bool writer_known_lookup(RepoWriter *w, const ChunkId *ids, size_t count, ChunkPlace *places,
                          Err *err);
 bool writer_known_id(RepoWriter *w, const ChunkId *id, bool *here, Err *err); /* known_lock held */

@@ -107,15 +107,12 @@ static bool row_here(RepoWriter *w, ParentsRow row, uint64_t size, bool *known, 
     return true;
 }
 
-bool writer_known_row(RepoWriter *w, const Entry *entry, ParentsRow *row, bool *known, Err *err)
+bool writer_known_row(RepoWriter *w, const Entry *entry, const ParentsKey *key, ParentsRow *row,
+                      bool *known, Err *err)
 {
     *known = false;
     *row = (ParentsRow){0};
-    if (w->yesterday.parents == NULL || entry->type != ENTRY_FILE || entry->ctime_ns == 0)
-        return true;
-    ParentsKey key;
-    parents_key(&key, w->parents_secret, entry);
-    if (!parents_find(w->yesterday.parents, &key, row))
+    if (w->yesterday.parents == NULL || !parents_find(w->yesterday.parents, key, row))
         return true;
     pthread_mutex_lock(&w->known_lock);
     bool good = row_here(w, *row, entry->size, known, err);

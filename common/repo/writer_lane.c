@@ -149,6 +149,22 @@ static bool wants_content(const Entry *entry)
     return entry->type == ENTRY_FILE || entry->type == ENTRY_STREAM;
 }
 
+static bool recognise(RepoWriter *w, Pending *pending, const Entry *entry, bool *known, Err *err)
+{
+    pending->has_key = entry->type == ENTRY_FILE && entry->ctime_ns != 0;
+    if (!pending->has_key)
+        return true;
+    parents_key(&pending->key, w->parents_secret, entry);
+    pending->began_size = entry->size;
+    pending->began_inode = entry->inode;
+    pending->began_mtime_ns = entry->mtime_ns;
+    pending->began_ctime_ns = entry->ctime_ns;
+    if (!writer_known_row(w, entry, &pending->key, &pending->known_row, known, err))
+        return false;
+    pending->known = *known;
+    return true;
+}
+
 bool writer_entry_begin(RepoWriter *w, unsigned lane_index, const Entry *entry, bool *known,
                         Err *err)
 {
@@ -160,12 +176,9 @@ bool writer_entry_begin(RepoWriter *w, unsigned lane_index, const Entry *entry, 
         return err_set(err, ERR_BUG, "writer.entry",
                        lane->open ? "an entry begins before the last one of its lane ended"
                                   : "an entry has a path that no backup may hold");
-    ParentsRow row;
-    if (!writer_known_row(w, entry, &row, known, err))
-        return false;
     lane->current = pending_new(lane);
-    lane->current->known = *known;
-    lane->current->known_row = row;
+    if (!recognise(w, lane->current, entry, known, err))
+        return false;
     lane->cutting = (ChunkerState){.cut = entry->cut};
     lane->bundled = !*known && entry->type == ENTRY_FILE && entry->size < SMALL_FILE;
     lane->open = true;
@@ -218,8 +231,8 @@ bool writer_advance(RepoWriter *w, unsigned lane_index, size_t filled, Err *err)
 static bool write_zeros(RepoWriter *w, unsigned lane_index, uint64_t count, Err *err)
 {
     while (count > 0) {
-        uint8_t *at;
-        size_t room;
+        uint8_t *at = NULL;
+        size_t room = 0;
         if (!writer_reserve(w, lane_index, &at, &room, err))
             return false;
         size_t part = count < room ? (size_t)count : room;

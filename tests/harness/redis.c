@@ -82,7 +82,9 @@ static void word(RedisServer *server, const char *format, ...)
 static RedisServer *prepare(void)
 {
     RedisServer *server = mem_new(RedisServer);
-    snprintf(server->directory, sizeof server->directory, "/tmp/hf-redis.XXXXXX");
+    const char *base = getenv("TMPDIR");
+    snprintf(server->directory, sizeof server->directory, "%.40s/hf-redis.XXXXXX",
+             base == NULL ? "/tmp" : base);
     if (mkdtemp(server->directory) == NULL)
         fail("mkdtemp");
     server->port = free_port();

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Worker parents under faults, against a real catalogue and a real Redis. The program is also the
+ * parent (`agent`) and its job child (`job`), which does what the order's params say. */
+#include "worker/agent/agent.h"
+
+#include "common/base/json.h"
+#include "common/base/log.h"
+#include "tests/harness/crew.h"
+#include "worker/job/channel.h"
+
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* --- the job child -------------------------------------------------------------------------- */
+
+static void nap(long ms)
+{
+    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    nanosleep(&time, NULL);
+}
+
+static int verdict(ChannelOutput *out, const char *outcome, const char *text, const char *answer)
+{
+    Err err = {0};
+    bool failed = strcmp(outcome, "failed") == 0;
+    JobVerdict last = {.outcome = text_of(outcome),
+                       .code = failed ? TEXT("source") : TEXT("none"),
+                       .cause = failed ? TEXT("test.failed") : (Text){0},
+                       .text = text_of(text),
+                       .retry = true,
+                       .answer = text_of(answer)};
+    return channel_send_job_verdict(out, &last, &err) ? 0 : 1;
+}
+
+/* Progress that grows, until somebody cancels. */
+static int work_until_cancelled(ChannelInput *in, ChannelOutput *out, bool grow)
+{
+    Err err = {0};
+    JobProgress progress = {
+        .phase = TEXT("dump"), .bytes_total = 1000, .total_basis = TEXT("plan")};
+    for (;;) {
+        struct pollfd wait = {.fd = CHANNEL_ORDER_FD, .events = POLLIN};
+        progress.bytes_done += grow;
+        if (!channel_send_job_progress(out, &progress, &err))
+            return 1;
+        if (poll(&wait, 1, 50) == 0)
+            continue;
+        Slice frame;
+        bool end = false;
+        JobCancel cancel;
+        if (!channel_receive(in, CHANNEL_ORDER_FD, &frame, &end, &err) || end ||
+            !messages_unpack_job_cancel(frame, &cancel, &err))
+            return 1;
+        bool drain = text_equal(cancel.reason, TEXT("drain"));
+        bool asked = text_equal(cancel.reason, TEXT("cancelled"));
+        return verdict(out, drain ? "released" : asked ? "cancelled" : "failed", "told to", "");
+    }
+}
+
+static int play(const json_t *order, ChannelInput *in, ChannelOutput *out)
+{
+    Text does = json_text_or(json_object_get(order, "params"), "do", TEXT(""));
+    Err err = {0};
+    JobLog line = {.level = TEXT("warn"), .event = TEXT("test.line"), .text = TEXT("hello")};
+    (void)!channel_send_job_log(out, &line, &err);
+    if (json_object_get(order, "cleanup") != NULL) {
+        FILE *file = fopen(getenv("HOLDFAST_TEST_CLEANED"), "ae");
+        fputs("cleaned\n", file);
+        fclose(file);
+        return verdict(out, "completed", "", "");
+    }
+    if (text_equal(does, TEXT("answer")))
+        return verdict(out, "completed", "fine", "{\"x\":1}");
+    if (text_equal(does, TEXT("fail")))
+        return verdict(out, "failed", "as asked", "");
+    if (text_equal(does, TEXT("crash")))
+        abort();
+    if (text_equal(does, TEXT("deaf"))) {
+        signal(SIGTERM, SIG_IGN);
+        for (;;)
+            nap(1000);
+    }
+    return work_until_cancelled(in, out, !text_equal(does, TEXT("stall")));
+}
+
+static int job_main(void)
+{
+    ChannelInput in = {0};
+    ChannelOutput out;
+    Slice frame;
+    bool end = false;
+    JobOrder message;
+    json_t *order = NULL;
+    Err err = {0};
+    signal(SIGPIPE, SIG_IGN);
+    channel_output_init(&out, CHANNEL_REPORT_FD);
+    if (!channel_receive(&in, CHANNEL_ORDER_FD, &frame, &end, &err) || end ||
+        !messages_unpack_job_order(frame, &message, &err) ||
+        !json_parse(message.order, &order, &err))
+        return 1;
+    /* What the parent must not have handed down. */
+    if (getenv("HOLDFAST_REDIS_PASSWORD") != NULL || access("/proc/self/fd/5", F_OK) == 0)
+        return 2;
+    int status = play(order, &in, &out);
+    json_decref(order);
+    channel_input_free(&in);
+    return status;
+}
+
+/* --- the parent ----------------------------------------------------------------------------- */
+
+static int agent_main(char **argv)
+{
+    static char name[] = "crew", verb[] = "job";
+    char *child[] = {name, verb, NULL};
+    char keys[128], cache[128], credentials[128];
+    Allow *allow = NULL;
+    Err err = {0};
+    snprintf(keys, sizeof keys, "%s/keys", argv[5]);
+    snprintf(cache, sizeof cache, "%s/cache", argv[5]);
+    snprintf(credentials, sizeof credentials, "%s/credentials", argv[5]);
+    log_open(getenv("HOLDFAST_TEST_VERBOSE") == NULL ? LOG_ERROR + 1 : LOG_DEBUG, LOG_LOGFMT, 2);
+    if (!allow_parse(NULL, &allow, &err))
+        return 2;
+    JobSettings settings = {.name = argv[2],
+                            .host = argv[2],
+                            .catalogue = argv[3],
+                            .credentials = credentials,
+                            .cache = cache,
+                            .keys = keys,
+                            .allow = allow};
+    AgentParams params = {.settings = &settings,
+                          .catalog = {.conninfo = argv[3]},
+                          .queue = {.url = text_of(argv[4])},
+                          .slots = 2,
+                          .child_argv = child,
+                          .config = "",
+                          .drain_ms = strtol(argv[6], NULL, 10),
+                          .kill_grace_ms = 1500};
+    bool ok = agent_run(&params, &err);
+    if (!ok)
+        fprintf(stderr, "agent: %s: %s\n", err.cause, err.text);
+    allow_free(allow);
+    return ok ? 0 : 1;
+}
+
+/* --- tests ---------------------------------------------------------------------------------- */
+
+static Crew *crew;
+static char cleaned[160];
+
+static bool is(uint64_t job, const char *condition)
+{
+    return crew_holds(crew, job, condition);
+}
+
+static bool attempt_is(uint64_t job, const char *condition)
+{
+    char sql[256];
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM job_attempt WHERE job = %llu AND (%s)",
+             (unsigned long long)job, condition);
+    return fleet_count(crew->fleet, sql) > 0;
+}
+
+static pid_t child_of(pid_t parent)
+{
+    for (int tries = 0; tries < 200; tries++) {
+        pid_t child = crew_child(parent);
+        if (child != 0)
+            return child;
+        nap(20);
+    }
+    fail_msg("no child of %d", parent);
+    return 0;
+}
+
+/* Ended; perhaps nobody has reaped it yet. */
+static bool gone(pid_t pid)
+{
+    char path[64], state = 'Z';
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return true;
+    if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+        state = 'Z';
+    fclose(file);
+    return state == 'Z' || state == 'X';
+}
+
+static void a_job_is_claimed_run_and_answered(void **state)
+{
+    (void)state;
+    pid_t w1 = crew_hire(crew, "w1", 100);
+    uint64_t job = crew_job(crew, "probe", "s1", "answer");
+    crew_until(crew, job, "state = 'completed'");
+    char sql[160];
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM job_log WHERE job = %llu AND event = 'test.line'",
+             (unsigned long long)job);
+    assert_int_equal(fleet_count(crew->fleet, sql), 1);
+    assert_int_equal(crew_end(w1, SIGTERM), 0);
+}
+
+static void a_failure_is_told_with_its_cause(void **state)
+{
+    (void)state;
+    pid_t w1 = crew_hire(crew, "w1", 100);
+    uint64_t job = crew_job(crew, "backup", "s1", "fail");
+    crew_until(crew, job, "state = 'failed'");
+    assert_true(attempt_is(job, "cause = 'test.failed'"));
+    crew_end(w1, SIGTERM);
+}
+
+static void progress_reaches_the_catalogue_within_a_second(void **state)
+{
+    (void)state;
+    pid_t w1 = crew_hire(crew, "w1", 100);
+    uint64_t job = crew_job(crew, "backup", "s1", "work");
+    crew_until(crew, job, "state = 'running'");
+    nap(1500);
+    char sql[160];
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM lease WHERE job = %llu AND bytes_done > 5",
+             (unsigned long long)job);
+    assert_int_equal(fleet_count(crew->fleet, sql), 1);
+    crew_end(w1, SIGTERM);
+    assert_true(is(job, "state IN ('pending','queued')"));
+}
+
+static void a_child_killed_is_a_failure_that_names_the_signal(void **state)
+{
+    (void)state;
+    pid_t w1 = crew_hire(crew, "w1", 100);
+    uint64_t job = crew_job(crew, "backup", "s1", "work");
+    crew_until(crew, job, "state = 'running'");
+    kill(child_of(w1), SIGKILL);
+    crew_until(crew, job, "failures = 1");
+    assert_true(attempt_is(job, "error LIKE '%signal 9 (KILL)%'"));
+    crew_until(crew, job, "state = 'running' AND attempt = 2");
+    crew_end(w1, SIGTERM);
+}
+
+static void a_parent_killed_is_replaced_by_another_worker(void **state)
+{
+    (void)state;
+    pid_t w1 = crew_hire(crew, "w1", 100);
+    uint64_t job = crew_job(crew, "backup", "s1", "work");
+    crew_until(crew, job, "state = 'running'");
+    pid_t child = child_of(w1);
+    crew_end(w1, SIGKILL);
+    for (int tries = 0; tries < 100 && !gone(child); tries++)
+        nap(20);
+    assert_true(gone(child)); /* with its parent */
+    pid_t w2 = crew_hire(crew, "w2", 100);
+    crew_until(crew, job, "state = 'running' AND attempt = 2");
+    assert_true(is(job, "losses = 1 AND failures = 0"));
+    crew_end(w2, SIGTERM);
+}
+
+static void a_parent_stopped_beyond_its_lease_is_fenced_and_kills_its_child(void **state)
+{
+    (void)state;
+    pid_t w1 = crew_hire(crew, "w1", 100);
+    uint64_t job = crew_job(crew, "backup", "s1", "work");
+    crew_until(crew, job, "state = 'running'");
+    pid_t child = child_of(w1);
+    kill(w1, SIGSTOP);
+    pid_t w2 = crew_hire(crew, "w2", 100);
+    crew_until(crew, job, "state = 'running' AND attempt = 2");
+    assert_false(gone(child));
+    kill(w1, SIGCONT);
+    for (int tries = 0; tries < 100 && crew_child(w1) == child; tries++)
+        nap(50);
+    assert_int_not_equal(crew_child(w1), child);
+    assert_true(is(job, "state = 'running' AND attempt = 2"));
+    crew_end(w1, SIGTERM);
+    crew_end(w2, SIGTERM);
+}
+
+static void without_the_catalogue_running_jobs_go_on_and_tickets_stay_takeable(void **state)
+{
+    (void)state;
+    pid_t w1 = crew_hire(crew, "w1", 100);
+    uint64_t job = crew_job(crew, "backup", "s1", "work");
+    crew_until(crew, job, "state = 'running'");
+    uint64_t next = crew_job(crew, "probe", "s2", "answer");
+    Err err = {0};
+    TicketList list;
+    uint64_t depth = 0;
+    assert_true(catalog_dispatch_pick(crew->fleet->scheduler, crew->pool, 10, &list, &err));
+    assert_int_equal(list.count, 1);
+    pid_t child = child_of(w1);
+    postgres_kill(crew->fleet->pg);
+    nap(2500); /* longer than the lease */
+    Uuid generation;
+    bool present = false, lost = false;
+    size_t pushed = 0;
+    Ticket ticket = {.job = next, .dispatch = list.rows[0].dispatch, .kind = "probe"};
+    assert_true(queue_generation(crew->queue, crew->pool, &generation, &present, &err));
+    assert_true(
+        queue_push(crew->queue, crew->pool, &generation, false, &ticket, 1, &pushed, &lost, &err));
+    nap(500);
+    assert_true(queue_depth(crew->queue, crew->pool, &depth, &err));
+    assert_int_equal(depth, 1); /* the breaker is open: nobody takes it, or gave it back */
+    assert_int_equal(crew_child(w1), child);
+    catalog_tickets_free(&list);
+    postgres_again(crew->fleet->pg);
+    for (int tries = 0; tries < 50; tries++) {
+        if (catalog_reset(crew->fleet->scheduler, &err))
+            break;
+        nap(100);
+    }
+    crew->paused = true; /* nobody reaps: the worker alone must find its way back */
+    crew_until(crew, next, "state = 'completed'");
+    assert_true(is(job, "state = 'running' AND attempt = 1"));
+    crew->paused = false;
+    assert_int_equal(crew_child(w1), child);
+    crew_end(w1, SIGTERM);
+}
+
+static void cancel_reaches_the_child(void **state)
+{
+    Err err = {0};
+    char now[16];
+    (void)state;
+    pid_t w1 = crew_hire(crew, "w1", 100);
+    uint64_t job = crew_job(crew, "backup", "s1", "work");
+    uint64_t deaf = crew_job(crew, "backup", "s2", "deaf");
+    crew_until(crew, job, "state = 'running'");
+    crew_until(crew, deaf, "state = 'running'");
+    assert_true(catalog_job_cancel(crew->fleet->scheduler, job, TEXT("t"), TEXT("t"), now, &err));
+    assert_true(catalog_job_cancel(crew->fleet->scheduler, deaf, TEXT("t"), TEXT("t"), now, &err));
+    crew_until(crew, job, "state = 'cancelled'");
+    crew_until(crew, deaf, "state = 'cancelled'"); /* killed: it does not listen */
+    crew_end(w1, SIGTERM);
+}
+
+static void a_stalled_job_is_stopped_and_says_so(void **state)
+{
+    (void)state;
+    pid_t w1 = crew_hire(crew, "w1", 100);
+    uint64_t job = crew_job(crew, "backup", "s4", "stall");
+    crew_until(crew, job, "failures = 1");
+    assert_true(attempt_is(job, "cause = 'job.stalled'"));
+    crew_end(w1, SIGTERM);
+}
+
+static void draining_releases_without_counting_a_failure(void **state)
+{
+    (void)state;
+    pid_t w1 = crew_hire(crew, "w1", 60000);
+    uint64_t job = crew_job(crew, "backup", "s1", "work");
+    crew_until(crew, job, "state = 'running'");
+    kill(w1, SIGTERM);
+    nap(600);
+    assert_int_equal(waitpid(w1, NULL, WNOHANG), 0); /* it waits for the job */
+    assert_true(is(job, "state = 'running'"));
+    assert_int_equal(crew_end(w1, SIGTERM), 0); /* the second one does not */
+    assert_true(is(job, "state IN ('pending','queued') AND failures = 0 AND losses = 0"));
+}
+
+static void a_hook_marked_always_runs_when_child_or_worker_was_killed(void **state)
+{
+    (void)state;
+    remove(cleaned);
+    pid_t w1 = crew_hire(crew, "w1", 100);
+    uint64_t job = crew_job(crew, "backup", "s1", "crash");
+    crew_until(crew, job, "failures = 1");
+    assert_int_equal(access(cleaned, F_OK), 0);
+    crew_end(w1, SIGTERM);
+    remove(cleaned);
+    job = crew_job(crew, "backup", "s2", "work");
+    w1 = crew_hire(crew, "w1", 100);
+    crew_until(crew, job, "state = 'running'");
+    (void)child_of(w1);
+    crew_end(w1, SIGKILL);
+    crew->paused = true;
+    pid_t w2 = crew_hire(crew, "w2", 100);
+    for (int tries = 0; tries < 100 && access(cleaned, F_OK) != 0; tries++)
+        nap(50);
+    assert_int_equal(access(cleaned, F_OK), 0);
+    crew->paused = false;
+    crew_end(w2, SIGTERM);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    crew = crew_start(",\"stall_s\":3,\"hooks\":{\"after\":{\"run\":\"x\",\"always\":true}}");
+    snprintf(cleaned, sizeof cleaned, "%s/cleaned", crew->dir);
+    setenv("HOLDFAST_TEST_CLEANED", cleaned, 1);
+    setenv("HOLDFAST_REDIS_PASSWORD", "canary", 1);
+    return 0;
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    crew_stop(crew);
+    return 0;
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, begin, finish)
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "job") == 0)
+        return job_main();
+    if (argc > 6 && strcmp(argv[1], "agent") == 0)
+        return agent_main(argv);
+    const struct CMUnitTest tests[] = {
+        CASE(a_job_is_claimed_run_and_answered),
+        CASE(a_failure_is_told_with_its_cause),
+        CASE(progress_reaches_the_catalogue_within_a_second),
+        CASE(a_child_killed_is_a_failure_that_names_the_signal),
+        CASE(a_parent_killed_is_replaced_by_another_worker),
+        CASE(a_parent_stopped_beyond_its_lease_is_fenced_and_kills_its_child),
+        CASE(without_the_catalogue_running_jobs_go_on_and_tickets_stay_takeable),
+        CASE(cancel_reaches_the_child),
+        CASE(a_stalled_job_is_stopped_and_says_so),
+        CASE(draining_releases_without_counting_a_failure),
+        CASE(a_hook_marked_always_runs_when_child_or_worker_was_killed),
+    };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -87,7 +87,7 @@ static unsigned base32_digit(const Uuid *id, unsigned n)
     unsigned value = 0;
     for (unsigned bit = 0; bit < 5; bit++) {
         int at = (int)(n * 5 + bit) - 2; /* 130 digit bits for 128 */
-        unsigned set = at < 0 ? 0 : (id->bytes[at / 8] >> (7 - at % 8)) & 1u;
+        unsigned set = at < 0 ? 0 : ((unsigned)id->bytes[at / 8] >> (7 - at % 8)) & 1u;
         value = value << 1 | set;
     }
     return value;

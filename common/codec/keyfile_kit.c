@@ -22,7 +22,7 @@ static void print_secret(Buf *out, const uint8_t secret[32])
         unsigned value = 0;
         for (unsigned bit = 0; bit < 5; bit++) {
             unsigned at = n * 5 + bit;
-            unsigned set = at < 256 ? (secret[at / 8] >> (7 - at % 8)) & 1u : 0;
+            unsigned set = at < 256 ? ((unsigned)secret[at / 8] >> (7 - at % 8)) & 1u : 0;
             value = value << 1 | set;
         }
         if (n != 0 && n % 4 == 0)

@@ -63,6 +63,13 @@ static void find_binaries(char out[128])
     globfree(&found);
 }
 
+/* Where private things live: what the runner of the tests says, and cleans up. */
+static const char *scratch(void)
+{
+    const char *said = getenv("TMPDIR");
+    return said != NULL && strlen(said) < 40 ? said : "/tmp";
+}
+
 /* A shell prefix that makes root be postgres; nobody else needs one. */
 static const char *as_server(void)
 {
@@ -93,7 +100,7 @@ static void copy_of_template(const Postgres *pg)
 {
     char base[96], lock[128], ready[128];
     struct stat there;
-    snprintf(base, sizeof base, "/tmp/hf-postgres-template-%u", (unsigned)geteuid());
+    snprintf(base, sizeof base, "%s/hf-postgres-template-%u", scratch(), (unsigned)geteuid());
     snprintf(lock, sizeof lock, "%s.lock", base);
     snprintf(ready, sizeof ready, "%s/ready", base);
     int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -193,7 +200,7 @@ static void begin(Postgres *pg)
 Postgres *postgres_start(const char *const *options)
 {
     Postgres *pg = mem_new(Postgres);
-    snprintf(pg->directory, sizeof pg->directory, "/tmp/hf-postgres.XXXXXX");
+    snprintf(pg->directory, sizeof pg->directory, "%s/hf-postgres.XXXXXX", scratch());
     if (mkdtemp(pg->directory) == NULL)
         fail("mkdtemp");
     own(pg->directory);
@@ -235,7 +242,7 @@ void postgres_as(const Postgres *pg, const char *role, const char *database, cha
 void postgres_do(const Postgres *pg, const char *role, const char *database, const char *sql)
 {
     char conninfo[256], path[96];
-    snprintf(path, sizeof path, "/tmp/hf-postgres-do.XXXXXX");
+    snprintf(path, sizeof path, "%s/hf-postgres-do.XXXXXX", scratch());
     int fd = mkstemp(path);
     postgres_as(pg, role, database, conninfo);
     if (fd < 0 || write(fd, sql, strlen(sql)) != (ssize_t)strlen(sql))

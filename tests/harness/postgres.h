@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * postgres.h — a private PostgreSQL for one test: own directory below /tmp, a unix socket in it and
- * a free loopback port, stopped by its pid, and ended by the kernel when the test program dies.
+ * postgres.h — a private PostgreSQL for one test: own directory below TMPDIR, a unix socket in it
+ * and a free loopback port, stopped by its pid, and ended by the kernel when the test program dies.
  * Root runs it as user postgres. initdb is done once a machine and user; tests copy its result. */
 #ifndef TESTS_HARNESS_POSTGRES_H
 #define TESTS_HARNESS_POSTGRES_H

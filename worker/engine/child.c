@@ -145,7 +145,8 @@ static void keep_words(Child *child, const uint8_t *at, size_t len)
     if (head > len)
         head = len;
     buf_add(&child->head, at, head);
-    buf_add(&child->tail, at + head, len - head);
+    if (len > head)
+        buf_add(&child->tail, at + head, len - head);
     if (child->tail.len > WORDS_KEPT) {
         memmove(child->tail.at, child->tail.at + child->tail.len - WORDS_KEPT, WORDS_KEPT);
         child->tail.len = WORDS_KEPT;
@@ -201,7 +202,7 @@ Text child_words(const Child *child)
 static const char *trouble_in(const char *at, size_t len)
 {
     static const char *const words[] = {"error:", "FATAL:", "ERROR:"};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+    for (size_t i = 0; len > 0 && i < sizeof words / sizeof *words; i++) {
         const char *found = memmem(at, len, words[i], strlen(words[i]));
         if (found != NULL)
             return found;
@@ -232,7 +233,7 @@ static Text telling_line(Text words)
 static bool complained(Text words)
 {
     Text line = telling_line(words);
-    return memmem(line.at, line.len, "error:", 6) != NULL;
+    return line.len > 0 && memmem(line.at, line.len, "error:", 6) != NULL;
 }
 
 bool child_finish(Child *child, Err *err)

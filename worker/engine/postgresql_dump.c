@@ -38,7 +38,7 @@ int postgresql_dump_memory(Slice bytes, Err *err)
 bool postgresql_dump_ended(Text text, Text mark, const char *what, Err *err)
 {
     size_t tail = text.len < MARK_WITHIN ? text.len : MARK_WITHIN;
-    if (memmem(text.at + text.len - tail, tail, mark.at, mark.len) != NULL)
+    if (tail > 0 && memmem(text.at + text.len - tail, tail, mark.at, mark.len) != NULL)
         return true;
     return err_set(err, ERR_SOURCE, "source.dump",
                    "%s ended without \"%.*s\" after %zu bytes: it is not complete; run it again",

@@ -88,8 +88,8 @@ bool postgresql_link_open(PostgresqlLink **out, const json_t *config, const Engi
     bool ok = take_settings(link, config, err);
     if (ok && password != NULL && !json_is_null(password)) {
         ok = host->secret(host->ctx, password, &link->password, err);
-        link->has_password = ok;
-        if (ok && memchr(link->password.at, 0, link->password.len) != NULL)
+        link->has_password = ok && link->password.len > 0;
+        if (link->has_password && memchr(link->password.at, 0, link->password.len) != NULL)
             ok = cause_set(link, err, ERR_INVALID, "config",
                            "the password holds a NUL byte; correct the credential");
     }

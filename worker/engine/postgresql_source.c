@@ -346,7 +346,8 @@ static bool source_read(Source *source, unsigned index, uint8_t *at, size_t room
         *got = lane->memory.len - lane->memory_at;
         if (*got > room)
             *got = room;
-        memcpy(at, lane->memory.at + lane->memory_at, *got);
+        if (*got > 0)
+            memcpy(at, lane->memory.at + lane->memory_at, *got);
         lane->memory_at += *got;
     }
     lane->bytes += *got;

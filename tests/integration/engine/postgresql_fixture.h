@@ -339,16 +339,11 @@ static inline void *restore_lane(void *arg)
     return NULL;
 }
 
-/* False with r->err when the restore failed. *report may be NULL. */
-static inline bool restore(Recording *r, Surroundings *around, const json_t *config,
-                           const json_t *request, json_t **report)
+/* Feeds r->target phase by phase and closes it. */
+static inline bool drive(Recording *r, json_t **report)
 {
     LaneThread threads[32];
-    EngineParams params = {config, request, &around->host, 4};
     json_t *told = NULL;
-    r->err = (Err){0};
-    if (!postgresql_engine.open_target(&r->target, &params, &r->err))
-        return false;
     unsigned count = r->target->ops->lanes(r->target);
     bool ok = true;
     for (uint8_t phase = 0; ok && phase < 4; phase++) {
@@ -369,6 +364,15 @@ static inline bool restore(Recording *r, Surroundings *around, const json_t *con
     else
         json_decref(told);
     return ok;
+}
+
+/* False with r->err when the restore failed. *report may be NULL. */
+static inline bool restore(Recording *r, Surroundings *around, const json_t *config,
+                           const json_t *request, json_t **report)
+{
+    EngineParams params = {config, request, &around->host, 4};
+    r->err = (Err){0};
+    return postgresql_engine.open_target(&r->target, &params, &r->err) && drive(r, report);
 }
 
 /* What pg_dump says of a whole database, but for its random restrict key. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/integration/engine/postgresql_fixture.h"
 
+#include "worker/engine/postgresql_export.h"
+
 static Server server;
 
 static char *read_file(const char *path)
@@ -85,11 +87,65 @@ static void a_restore_makes_an_equal_database(void **state)
     surroundings_close(&around);
 }
 
+static int run_psql(const char *file, const char *database)
+{
+    char command[600];
+    snprintf(command, sizeof command,
+             "gunzip -c %s | %s/psql -X -q -v ON_ERROR_STOP=1 -h %s -p %d -U postgres -d %s "
+             ">/dev/null",
+             file, server.tools, server.folder, server.port, database);
+    return system(command);
+}
+
+static void export_to(Recording *backup, const char *path, Text database, bool all)
+{
+    FILE *file = fopen(path, "w");
+    PostgresqlExportParams params = {fileno(file), database, all};
+    backup->err = (Err){0};
+    assert_true(postgresql_export_open(&backup->target, &params, &backup->err));
+    if (!drive(backup, NULL))
+        fail_msg("%s: %s", backup->err.cause, backup->err.text);
+    fclose(file);
+}
+
+static void an_export_is_one_file_that_psql_restores(void **state)
+{
+    Surroundings around;
+    Recording backup = {0};
+    char path[128];
+    (void)state;
+    surroundings_open(&around);
+    server_sql(&server, "postgres", "CREATE DATABASE \"sec'ond\\ d\"\"b\"");
+    server_sql(&server, "sec'ond\\ d\"b", "CREATE TABLE t AS SELECT 'ü' AS u");
+    json_t *config = server_config(&server, "[\"nasty\", \"sec'ond\\\\ d\\\"b\"]");
+    if (!record(&backup, &around, config, 4))
+        fail_msg("%s: %s", backup.err.cause, backup.err.text);
+    snprintf(path, sizeof path, "%s/x.sql.gz", around.scratch);
+    export_to(&backup, path, TEXT("nasty"), false);
+    server_sql(&server, "postgres", "CREATE DATABASE by_psql TEMPLATE template0");
+    assert_int_equal(run_psql(path, "by_psql"), 0);
+    assert_same_dump(&server, "nasty", "by_psql");
+    /* All of them, from nothing. */
+    server_sql(&server, "postgres", "ALTER DATABASE nasty RENAME TO nasty_0");
+    server_sql(&server, "postgres", "DROP DATABASE \"sec'ond\\ d\"\"b\"");
+    export_to(&backup, path, (Text){0}, true);
+    assert_int_equal(run_psql(path, "postgres"), 0);
+    assert_same_dump(&server, "nasty_0", "nasty");
+    char *u = server_ask(&server, "sec'ond\\ d\"b", "SELECT u FROM t");
+    assert_string_equal(u, "ü");
+    mem_free(u);
+    unlink(path);
+    json_decref(config);
+    recording_free(&backup);
+    surroundings_close(&around);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dump_holds_every_table_with_its_rows),
         cmocka_unit_test(a_restore_makes_an_equal_database),
+        cmocka_unit_test(an_export_is_one_file_that_psql_restores),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);
 }

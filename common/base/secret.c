@@ -79,7 +79,7 @@ static bool kept_private(const char *path, const struct stat *st, Err *err)
 }
 
 /* Reads into locked memory from the first byte on, so that no copy stays behind. */
-static bool read_all(int fd, const char *path, Secret **out, Err *err)
+static bool read_all(int fd, const char *path, bool text, Secret **out, Err *err)
 {
     Secret *whole = map_secret(SECRET_MOST + 1);
     ssize_t got;
@@ -93,23 +93,34 @@ static bool read_all(int fd, const char *path, Secret **out, Err *err)
     else if (!done)
         err_set(err, ERR_INVALID, "secret.large", "%s is over 1 MiB", path);
     if (done) {
-        bool newline = whole->len != 0 && whole->bytes[whole->len - 1] == '\n';
+        bool newline = text && whole->len != 0 && whole->bytes[whole->len - 1] == '\n';
         *out = secret_new((Slice){whole->bytes, whole->len - newline});
     }
     secret_free(whole);
     return done;
 }
 
-bool secret_read_file(const char *path, Secret **out, Err *err)
+static bool read_private(const char *path, bool text, Secret **out, Err *err)
 {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return err_set_sys(err, err_code_of_errno(errno), "secret.open", "%s", path);
-    bool done = fstat(fd, &st) == 0 ? kept_private(path, &st, err) && read_all(fd, path, out, err)
-                                    : err_set_sys(err, ERR_IO, "secret.stat", "%s", path);
+    bool done = fstat(fd, &st) == 0
+                    ? kept_private(path, &st, err) && read_all(fd, path, text, out, err)
+                    : err_set_sys(err, ERR_IO, "secret.stat", "%s", path);
     close(fd);
     return done;
+}
+
+bool secret_read_file(const char *path, Secret **out, Err *err)
+{
+    return read_private(path, true, out, err);
+}
+
+bool secret_read_bytes(const char *path, Secret **out, Err *err)
+{
+    return read_private(path, false, out, err);
 }
 
 static bool proper_name(const char *name)

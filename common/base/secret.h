@@ -19,6 +19,8 @@ void secret_release(Secret **secret); /* for scoped() */
 /* A whole file, one newline at its end taken off. Refused when others than its owner (or root's
  * group) may read it: cause secret.readable. 1 MiB at most. */
 MUST_CHECK bool secret_read_file(const char *path, Secret **out, Err *err);
+/* The same to the last byte: a key file may end in anything. */
+MUST_CHECK bool secret_read_bytes(const char *path, Secret **out, Err *err);
 
 /* Where references of a configuration may point. */
 typedef struct SecretScope {

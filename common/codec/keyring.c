@@ -84,7 +84,7 @@ static bool load(Keyring *keyring, const char *directory, const char *suffix, Ta
     snprintf(path, sizeof path, "%s/%s.%s", directory, keyring->set, suffix);
     if (access(path, F_OK) != 0)
         return true;
-    bool done = secret_read_file(path, &secret, err) &&
+    bool done = secret_read_bytes(path, &secret, err) &&
                 (take(keyring, secret_slice(secret), err) || err_note(err, "%s", path));
     secret_free(secret);
     return done;

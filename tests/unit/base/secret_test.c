@@ -51,6 +51,10 @@ static void a_file_gives_its_content_without_one_newline(void **state)
     assert_true(secret_read_file(path, &secret, &err));
     assert_int_equal(secret_slice(secret).len, 0);
     secret_free(secret);
+    put("c", "key\n", 0400);
+    assert_true(secret_read_bytes(path, &secret, &err));
+    assert_true(slice_equal(secret_slice(secret), slice_of_text(TEXT("key\n"))));
+    secret_free(secret);
     secret_free(NULL);
 }
 

@@ -64,6 +64,8 @@ typedef struct TargetOps {
     unsigned (*lanes)(const Target *t);
     /* Called by one thread before the entries of a phase, in order of phases. */
     bool (*phase)(Target *t, uint8_t phase, Err *err);
+    /* Without an `end` before it, the lane's earlier entry is given up: its content is damaged, and
+     * nothing of it may stay that looks whole. */
     bool (*begin)(Target *t, unsigned lane, const Entry *entry, bool *want_content, Err *err);
     bool (*write)(Target *t, unsigned lane, Slice bytes, Err *err);
     bool (*zeros)(Target *t, unsigned lane, uint64_t count, Err *err); /* a hole where possible */

@@ -210,13 +210,23 @@ static void remember_first(FilesTarget *target, const Entry *entry)
         files_names_add(target->firsts, entry->path);
 }
 
+/* What was begun and never ended leaves nothing. */
+static void abandon(Lane *lane)
+{
+    if (lane->fd < 0)
+        return;
+    files_place_discard(lane->directory, lane->temporary);
+    close(lane->fd);
+    lane->fd = -1;
+}
+
 static bool target_begin(Target *t, unsigned at, const Entry *entry, bool *want, Err *err)
 {
     FilesTarget *target = own(t);
     Lane *lane = &target->lanes[at];
     Err refused = {0};
     *want = false;
-    lane->fd = -1;
+    abandon(lane);
     if (target->host->cancelled(target->host->ctx))
         return err_set(err, ERR_CANCELLED, "files.cancelled", "the restore was cancelled");
     if (!files_beneath_check(entry->path, &refused)) {
@@ -370,12 +380,8 @@ static void target_close(Target *t)
 {
     FilesTarget *target = own(t);
     for (unsigned i = 0; i < MOST_LANES; i++) {
-        Lane *lane = &target->lanes[i];
-        if (lane->fd >= 0) {
-            files_place_discard(lane->directory, lane->temporary);
-            close(lane->fd);
-        }
-        files_place_forget(&lane->parent);
+        abandon(&target->lanes[i]);
+        files_place_forget(&target->lanes[i].parent);
     }
     if (target->place.root >= 0)
         close(target->place.root);

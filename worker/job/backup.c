@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/job/backup.h"
+
+#include "common/base/crashpoint.h"
+#include "common/base/hash.h"
+#include "common/base/json.h"
+#include "common/base/mem.h"
+#include "common/base/rand.h"
+#include "common/codec/codec.h"
+#include "common/repo/pack.h"
+#include "common/repo/verify.h"
+#include "common/repo/writer.h"
+#include "worker/job/ceiling.h"
+#include "worker/job/commit.h"
+#include "worker/job/hooks.h"
+#include "worker/job/ledger_catalog.h"
+#include "worker/job/session.h"
+#include "worker/job/stream.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <time.h>
+
+enum {
+    LANES = 4,         /* connections or readers that an engine may use unless its config says */
+    READ_BACK = 3,     /* new packs that are read again before the commit */
+    ISSUES_KEPT = 200, /* in the catalogue; the manifest keeps more */
+};
+
+typedef struct Backup {
+    Job *job;
+    Session session;
+    const Engine *engine;
+    EngineHost host;
+    Source *source;
+    RepoLedger *ledger;
+    RepoWriter *writer;
+    RepoBackup made;
+    Uuid id;
+    pthread_mutex_t lock; /* of the issues */
+    json_t *issues;
+    uint64_t issue_count, faults; /* faults: issues that are not notes */
+} Backup;
+
+static const char *const issue_names[] = {
+    [ISSUE_NOTE] = "note", [ISSUE_DENIED] = "denied",   [ISSUE_IO] = "io",
+    [ISSUE_TORN] = "torn", [ISSUE_SKIPPED] = "skipped",
+};
+
+static void on_issue(void *ctx, const Issue *issue)
+{
+    Job *job = ctx;
+    Backup *backup = job->kind;
+    pthread_mutex_lock(&backup->lock);
+    backup->issue_count++;
+    if (issue->kind != ISSUE_NOTE) {
+        backup->faults++;
+        job->counters.errors++;
+    }
+    if (json_array_size(backup->issues) < ISSUES_KEPT) {
+        json_t *row = json_object();
+        json_object_set_new(row, "kind", json_string(issue_names[issue->kind]));
+        json_object_set_new(row, "path", json_bytes(slice_of_text(issue->path)));
+        json_object_set_new(row, "text", json_bytes(slice_of_text(issue->text)));
+        json_array_append_new(backup->issues, row);
+    }
+    pthread_mutex_unlock(&backup->lock);
+    if (backup->writer != NULL)
+        writer_issue(backup->writer, issue);
+}
+
+static bool take_parent(const Job *job, WriterParams *params, Err *err)
+{
+    const json_t *parent = json_object_get(job->order, "parent");
+    if (!json_is_object(parent))
+        return true;
+    params->has_parent = true;
+    params->parent_sequence = json_u64_or(parent, "sequence", 0);
+    return uuid_parse(json_text_or(parent, "backup", TEXT("")), &params->parent, err) &&
+           ids_unhex(json_text_or(parent, "manifest_sha256", TEXT("")),
+                     params->parent_manifest.bytes, sizeof params->parent_manifest.bytes, err);
+}
+
+static bool open_writer(Backup *backup, Err *err)
+{
+    Job *job = backup->job;
+    const json_t *compression = json_object_get(job->policy, "compression");
+    LedgerCatalogParams ledger = {.catalog = job->catalog,
+                                  .repo = backup->session.repo,
+                                  .fence = job->fence,
+                                  .alone = backup->session.rolled_back};
+    backup->ledger = ledger_catalog_new(&ledger);
+    WriterParams params = {.repo = backup->session.repo,
+                           .ledger = backup->ledger,
+                           .source = job_source_name(job),
+                           .backup = backup->id,
+                           .lanes = backup->source->ops->lanes(backup->source),
+                           .ordered = strcmp(backup->engine->name, "files") == 0,
+                           .memory_bytes = job->settings->memory_bytes,
+                           .level = (int)json_u64_or(compression, "level", 0),
+                           .rate = json_u64_or(job->policy, "rate", 0)};
+    Text codec = json_text_or(compression, "codec", TEXT("zstd"));
+    if (!codec_find(codec, &params.codec, err))
+        return false;
+    return take_parent(job, &params, err) && writer_open(&backup->writer, &params, err);
+}
+
+static bool open_all(Backup *backup, Err *err)
+{
+    Job *job = backup->job;
+    Text type = json_text_or(job->source, "type", TEXT(""));
+    const json_t *config = json_object_get(job->source, "config");
+    if (!job_engine(job, type, &backup->engine, err) || !ceiling_source(job, type, config, err))
+        return false;
+    if (!session_open(&backup->session, job, SESSION_WRITE, err) ||
+        !session_markers(&backup->session, job, err))
+        return false;
+    CRASHPOINT("backup.opened");
+    if (!hooks_before(job, err))
+        return false;
+    EngineParams params = {.config = config,
+                           .request = job->params,
+                           .host = &backup->host,
+                           .lanes = (unsigned)json_u64_or(config, "jobs", LANES)};
+    return backup->engine->open_source(&backup->source, &params, err) && open_writer(backup, err);
+}
+
+/* Copies the writer's counts into the job's until the streaming is over. */
+typedef struct Watch {
+    Backup *backup;
+    pthread_t thread;
+    atomic_bool over;
+} Watch;
+
+static void take_counts(Backup *backup)
+{
+    WriterProgress now;
+    JobCounters *counters = &backup->job->counters;
+    writer_progress(backup->writer, &now);
+    counters->bytes_done = now.bytes;
+    counters->items_done = now.entries;
+    counters->stored = now.stored;
+}
+
+static void *watch(void *ctx)
+{
+    Watch *watching = ctx;
+    struct timespec step = {.tv_nsec = 200000000};
+    while (!watching->over) {
+        take_counts(watching->backup);
+        if (job_cancelled(watching->backup->job))
+            writer_cancel(watching->backup->writer);
+        nanosleep(&step, NULL);
+    }
+    take_counts(watching->backup);
+    return NULL;
+}
+
+static bool stream_and_finish(Backup *backup, Receipt *receipt, Err *err)
+{
+    Source *source = backup->source;
+    job_phase(backup->job, "read");
+    if (!stream_run(source, backup->writer, err))
+        return false;
+    CRASHPOINT("backup.streamed");
+    *receipt = (Receipt){0};
+    if (!source->ops->finish(source, receipt, err))
+        return false;
+    job_phase(backup->job, "store");
+    if (!writer_finish(backup->writer, receipt, &backup->made, err))
+        return false;
+    CRASHPOINT("backup.stored");
+    return true;
+}
+
+static bool watched(Backup *backup, Receipt *receipt, Err *err)
+{
+    Watch watching = {.backup = backup};
+    if (pthread_create(&watching.thread, NULL, watch, &watching) != 0)
+        return err_set(err, ERR_FULL, "job.thread", "no thread could be started: raise the limits");
+    bool fine = stream_and_finish(backup, receipt, err);
+    watching.over = true;
+    pthread_join(watching.thread, NULL);
+    /* A cancelled writer reports itself; why it was cancelled is the better answer. */
+    if (!fine && job_cancelled(backup->job))
+        return job_go_on(backup->job, err);
+    return fine;
+}
+
+/* Every new pack is there in its size, a few are read back and hashed: what the catalogue calls
+ * `stored` verified was seen by somebody after it was written. */
+static bool read_back(Backup *backup, Err *err)
+{
+    size_t count;
+    const PackRow *rows = ledger_catalog_staged(backup->ledger, &count);
+    job_phase(backup->job, "verify");
+    for (size_t i = 0; i < count; i++) {
+        char name[PACK_NAME];
+        uint64_t size = 0;
+        bool good = false;
+        Err why = {0};
+        pack_name(&rows[i].object, name);
+        if (!store_head(backup->session.store, name, &good, &size, err))
+            return false;
+        good = good && size == rows[i].bytes;
+        double left = (double)(count - i);
+        if (good && (i + 1 == count || rand_unit() * left < READ_BACK) &&
+            !verify_stored(backup->session.repo, &rows[i], &good, &why, err))
+            return false;
+        if (!good)
+            return err_set(err, ERR_IO, "store.lost_write",
+                           "%s is not what was written a moment ago: check the store's disk", name);
+    }
+    return true;
+}
+
+/* allow_partial {items, share}: more faults than both permit are a failure, not a backup. */
+static bool faults_are_tolerable(const Backup *backup, Err *err)
+{
+    const json_t *limits = json_object_get(backup->job->policy, "allow_partial");
+    if (backup->faults == 0 || !json_is_object(limits))
+        return true;
+    double share = json_real_or(limits, "share", 0);
+    uint64_t items = json_u64_or(limits, "items", 0);
+    if (backup->faults <= items ||
+        (double)backup->faults <= share * (double)(backup->made.entries + backup->faults))
+        return true;
+    return err_set(err, ERR_SOURCE, "backup.too_partial",
+                   "%llu entries could not be read, more than allow_partial permits: see the job's "
+                   "issues",
+                   (unsigned long long)backup->faults);
+}
+
+static bool commit(Backup *backup, const Receipt *receipt, JobResult *result, Err *err)
+{
+    CommitFacts facts = {.made = &backup->made,
+                         .receipt = receipt,
+                         .partial = backup->faults > 0,
+                         .stored_verified = true,
+                         .issues = backup->issues,
+                         .issue_count = backup->issue_count};
+    job_phase(backup->job, "commit");
+    if (!commit_run(backup->job, &backup->session, &facts, err))
+        return false;
+    result->committed = true;
+    result->outcome = facts.partial ? OUTCOME_PARTIAL : OUTCOME_COMPLETED;
+    snprintf(
+        result->text, sizeof result->text, "%llu entries, %llu bytes, %llu stored, %llu issues",
+        (unsigned long long)backup->made.entries, (unsigned long long)backup->made.bytes,
+        (unsigned long long)backup->made.stored_bytes, (unsigned long long)backup->issue_count);
+    return true;
+}
+
+static bool run(Backup *backup, JobResult *result, Err *err)
+{
+    Receipt receipt;
+    Job *job = backup->job;
+    const json_t *last = json_object_get(job->order, "last");
+    job->counters.bytes_total = json_u64_or(last, "bytes", 0);
+    job->counters.total_basis = job->counters.bytes_total > 0 ? "last_run" : "";
+    return open_all(backup, err) && watched(backup, &receipt, err) && read_back(backup, err) &&
+           faults_are_tolerable(backup, err) && job_go_on(job, err) &&
+           commit(backup, &receipt, result, err);
+}
+
+bool backup_run(Job *job, JobResult *result, Err *err)
+{
+    Backup backup = {.job = job, .id = rand_backup_id(), .issues = json_array()};
+    pthread_mutex_init(&backup.lock, NULL);
+    job->kind = &backup;
+    backup.host = job_host(job, on_issue);
+    bool fine = run(&backup, result, err);
+    writer_close(backup.writer);
+    if (backup.source != NULL)
+        backup.source->ops->close(backup.source);
+    ledger_catalog_free(backup.ledger);
+    repo_backup_free(&backup.made);
+    session_close(&backup.session);
+    hooks_after(job, fine);
+    json_decref(backup.issues);
+    pthread_mutex_destroy(&backup.lock);
+    job->kind = NULL;
+    return fine;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/job/fetch.h"
+
+#include "common/base/http.h"
+#include "common/base/json.h"
+#include "common/base/mem.h"
+#include "worker/job/opened.h"
+
+#include <stdio.h>
+#include <time.h>
+
+enum {
+    PIECE = 1 << 20,
+    TRIES = 5, /* of one piece, when the API cannot be reached */
+    ZEROS = 64 * 1024,
+};
+
+typedef struct Fetch {
+    Job *job;
+    Http *http;
+    Buf address; /* up to the offset */
+    Buf piece;
+    uint64_t offset; /* of the piece */
+    bool found;
+    EntryType type;
+    ReaderContent *content;
+} Fetch;
+
+static bool refused(const HttpResponse *response, Err *err)
+{
+    if (response->status == 404 || response->status == 410)
+        return err_set(err, ERR_CANCELLED, "fetch.gone",
+                       "whoever asked for the file is gone: ask again");
+    return err_set(
+        err, response->status >= 500 ? ERR_UNREACHABLE : ERR_DENIED, "fetch.refused",
+        "the scheduler answered %d to a piece of the file: is `api` in worker.yaml right?",
+        response->status);
+}
+
+static bool send_once(Fetch *fetch, bool end, Err *err)
+{
+    scoped(buf_free) Buf url = {0};
+    buf_add_slice(&url, buf_slice(&fetch->address));
+    buf_printf(&url, "?offset=%llu%s", (unsigned long long)fetch->offset, end ? "&end=1" : "");
+    HttpRequest request = {.method = "PUT",
+                           .url = buf_cstr(&url),
+                           .type = "application/octet-stream",
+                           .body = buf_slice(&fetch->piece)};
+    HttpResponse response = {0};
+    bool fine = http_send(fetch->http, &request, &response, err);
+    if (fine && response.status != 200)
+        fine = refused(&response, err);
+    http_response_free(&response);
+    return fine;
+}
+
+/* The API takes a piece only at the offset it waits for, so sending one twice does no harm. */
+static bool send_piece(Fetch *fetch, bool end, Err *err)
+{
+    struct timespec pause = {.tv_nsec = 300000000};
+    for (int tries = 1;; tries++) {
+        if (!job_go_on(fetch->job, err))
+            return false;
+        if (send_once(fetch, end, err))
+            break;
+        if (err->code != ERR_UNREACHABLE || tries == TRIES)
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    fetch->offset += fetch->piece.len;
+    fetch->job->counters.bytes_done = fetch->offset;
+    buf_clear(&fetch->piece);
+    return true;
+}
+
+static bool on_data(void *ctx, Slice bytes, Err *err)
+{
+    Fetch *fetch = ctx;
+    while (bytes.len > 0) {
+        size_t room = PIECE - fetch->piece.len;
+        size_t some = bytes.len < room ? bytes.len : room;
+        buf_add(&fetch->piece, bytes.at, some);
+        bytes = (Slice){bytes.at + some, bytes.len - some};
+        if (fetch->piece.len == PIECE && !send_piece(fetch, false, err))
+            return false;
+    }
+    return true;
+}
+
+static bool on_zeros(void *ctx, uint64_t count, Err *err)
+{
+    static const uint8_t zeros[ZEROS];
+    while (count > 0) {
+        size_t some = count < ZEROS ? (size_t)count : ZEROS;
+        if (!on_data(ctx, (Slice){zeros, some}, err))
+            return false;
+        count -= some;
+    }
+    return true;
+}
+
+static bool on_entry(void *ctx, const Entry *entry, const ReaderContent *content, bool *stop,
+                     Err *err)
+{
+    Fetch *fetch = ctx;
+    (void)err;
+    fetch->found = *stop = true;
+    fetch->type = entry->type;
+    if (content != NULL)
+        fetch->content = reader_content_copy(content);
+    return true;
+}
+
+static bool find(Fetch *fetch, RepoReader *reader, const json_t *asked, Err *err)
+{
+    scoped(buf_free) Buf bytes = {0};
+    Text given = json_text_or(asked, "path", TEXT(""));
+    if (!json_unbytes(given, &bytes, err))
+        return err_note(err, "the path to fetch");
+    Text path = buf_text(&bytes);
+    while (path.len > 0 && path.at[0] == '/')
+        path = (Text){path.at + 1, path.len - 1};
+    ReaderSelection selection = {.paths = &path, .path_count = 1, .phase = -1};
+    if (path.len > 0 && !reader_walk(reader, &selection, on_entry, fetch, err))
+        return false;
+    if (!fetch->found)
+        return err_set(err, ERR_MISSING, "fetch.missing",
+                       "the backup holds no %.*s: `holdfast backup files` lists what it holds",
+                       TEXT_ARG(given));
+    if (fetch->type == ENTRY_FILE || fetch->type == ENTRY_STREAM)
+        return true;
+    return err_set(err, ERR_USAGE, "fetch.not_a_file", "%.*s is not a file: restore it instead",
+                   TEXT_ARG(given));
+}
+
+static bool stream(Fetch *fetch, RepoReader *reader, Err *err)
+{
+    ReaderSink sink = {fetch, on_data, on_zeros};
+    fetch->job->counters.total_basis = "plan";
+    if (fetch->content != NULL)
+        fetch->job->counters.bytes_total = reader_content_size(fetch->content);
+    job_phase(fetch->job, "fetch");
+    if (fetch->content != NULL && !reader_content(reader, fetch->content, &sink, err))
+        return false;
+    return send_piece(fetch, true, err);
+}
+
+bool fetch_run(Job *job, JobResult *result, Err *err)
+{
+    Opened opened;
+    Fetch fetch = {.job = job};
+    const json_t *asked = json_object_get(job->params, "fetch");
+    if (job->settings->api == NULL || job->settings->api[0] == '\0')
+        return err_set(err, ERR_INVALID, "fetch.no_api",
+                       "this worker has no `api` in worker.yaml, so it cannot stream files");
+    if (!opened_open(&opened, job, err))
+        return false;
+    buf_printf(&fetch.address, "%s/api/v1/streams/", job->settings->api);
+    http_escape(&fetch.address, json_text_or(asked, "stream", TEXT("")));
+    bool fine = find(&fetch, opened.reader, asked, err) && http_open(&fetch.http, err) &&
+                stream(&fetch, opened.reader, err);
+    if (fine)
+        snprintf(result->text, sizeof result->text, "%llu bytes sent",
+                 (unsigned long long)fetch.offset);
+    http_close(fetch.http);
+    reader_content_free(fetch.content);
+    buf_free(&fetch.address);
+    buf_free(&fetch.piece);
+    opened_close(&opened);
+    return fine;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/job/hooks.h"
+
+#include "common/base/json.h"
+#include "common/base/units.h"
+#include "worker/job/hook_run.h"
+
+#include <stdio.h>
+
+enum { TIMEOUT_MS = 60000, VALUE = 300, VARIABLES = 6 };
+
+typedef struct Variables {
+    char text[VARIABLES][VALUE];
+    const char *list[VARIABLES + 1];
+    size_t count;
+} Variables;
+
+static void add(Variables *variables, const char *name, Text value)
+{
+    char *line = variables->text[variables->count];
+    snprintf(line, VALUE, "HOLDFAST_%s=%.*s", name, TEXT_ARG(value));
+    variables->list[variables->count++] = line;
+    variables->list[variables->count] = NULL;
+}
+
+static void describe(Variables *variables, const json_t *order, const char *when,
+                     const char *outcome)
+{
+    char id[JOB_ID_TEXT], attempt[24];
+    *variables = (Variables){0};
+    ids_job_text(json_u64_or(order, "job", 0), id);
+    snprintf(attempt, sizeof attempt, "%llu", (unsigned long long)json_u64_or(order, "attempt", 0));
+    add(variables, "JOB", text_of(id));
+    add(variables, "ATTEMPT", text_of(attempt));
+    add(variables, "KIND", json_text_or(order, "kind", TEXT("")));
+    add(variables, "SOURCE", json_text_or(json_object_get(order, "source"), "name", TEXT("")));
+    add(variables, "HOOK", text_of(when));
+    add(variables, "OUTCOME", text_of(outcome));
+}
+
+static const json_t *hook_of(const json_t *order, const char *when)
+{
+    const json_t *hook =
+        json_object_get(json_object_get(json_object_get(order, "policy"), "hooks"), when);
+    return json_is_object(hook) ? hook : NULL;
+}
+
+/* Seconds as a number, or text with a unit as fleet.yaml has it. */
+static int64_t timeout_of(const json_t *hook)
+{
+    uint64_t seconds = json_u64_or(hook, "timeout_s", 0);
+    int64_t ms = 0;
+    Err err = {0};
+    Text text = json_text_or(hook, "timeout", TEXT(""));
+    if (seconds > 0)
+        return (int64_t)seconds * 1000;
+    if (text.len > 0 && units_duration_ms(text, &ms, &err))
+        return ms;
+    return (int64_t)json_u64_or(hook, "timeout", TIMEOUT_MS / 1000) * 1000;
+}
+
+static bool run_hook(const JobSettings *settings, const json_t *order, const char *when,
+                     const char *outcome, Job *job, Buf *words, Err *err)
+{
+    const json_t *hook = hook_of(order, when);
+    Variables variables;
+    Text name = json_text_or(hook, "run", TEXT(""));
+    if (!allow_hook(settings->allow, name, err))
+        return false;
+    describe(&variables, order, when, outcome);
+    HookRun run = {.directory = settings->hooks,
+                   .name = name,
+                   .environment = variables.list,
+                   .timeout_ms = timeout_of(hook),
+                   /* What undoes a preparation is not stopped by a cancel. */
+                   .cancelled = strcmp(when, "before") == 0 && job != NULL ? job_cancelled : NULL,
+                   .ctx = job};
+    return hook_run(&run, words, err);
+}
+
+static bool run_and_log(Job *job, const char *when, const char *outcome, Err *err)
+{
+    scoped(buf_free) Buf words = {0};
+    job_phase(job, when);
+    bool fine = run_hook(job->settings, job->order, when, outcome, job, &words, err);
+    if (words.len > 0)
+        job_log(job, fine ? LOG_INFO : LOG_WARN, "hook.output", "%s: %.900s", when,
+                buf_cstr(&words));
+    job_log(job, fine ? LOG_INFO : LOG_WARN, fine ? "hook.done" : "hook.failed", "%s %s", when,
+            fine ? "done" : err->text);
+    return fine;
+}
+
+static bool is_always(const json_t *order)
+{
+    return json_bool_or(hook_of(order, "after"), "always", false);
+}
+
+bool hooks_before(Job *job, Err *err)
+{
+    const json_t *before = hook_of(job->order, "before");
+    job->hooked = true;
+    if (before == NULL || run_and_log(job, "before", "", err))
+        return true;
+    if (!text_equal(json_text_or(before, "on_error", TEXT("abort")), TEXT("warn")))
+        return false;
+    *err = (Err){0};
+    return true;
+}
+
+void hooks_after(Job *job, bool worked)
+{
+    Err err = {0};
+    if (!job->hooked || hook_of(job->order, "after") == NULL || (!worked && !is_always(job->order)))
+        return;
+    if (!run_and_log(job, "after", worked ? "completed" : "failed", &err))
+        job_log(job, LOG_WARN, "hook.after_failed", "%s: %s", err.cause, err.text);
+}
+
+bool hooks_is_cleanup(const json_t *order)
+{
+    return json_is_object(json_object_get(order, "cleanup"));
+}
+
+bool hooks_cleanup(const JobSettings *settings, const json_t *order, const JobReport *report,
+                   Err *err)
+{
+    scoped(buf_free) Buf words = {0};
+    if (!is_always(order))
+        return true;
+    bool fine = run_hook(settings, order, "after", "lost", NULL, &words, err);
+    if (words.len > 0)
+        report->log(report->ctx, fine ? LOG_INFO : LOG_WARN, "hook.output", buf_cstr(&words));
+    report->log(report->ctx, fine ? LOG_INFO : LOG_WARN, fine ? "hook.done" : "hook.failed",
+                fine ? "after done" : err->text);
+    return fine;
+}

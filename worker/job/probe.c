@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/job/probe.h"
+
+#include "common/base/clock.h"
+#include "common/base/json.h"
+#include "common/base/rand.h"
+#include "worker/job/ceiling.h"
+#include "worker/job/opened.h"
+#include "worker/job/restore.h"
+
+#include <stdio.h>
+
+enum { LISTED = 1000, LISTED_MOST = 5000, ANSWER_MOST = 900 * 1024 };
+
+static void no_issue(void *ctx, const Issue *issue)
+{
+    (void)ctx;
+    (void)issue;
+}
+
+static bool source_test(Job *job, JobResult *result, Err *err)
+{
+    const Engine *engine;
+    const json_t *config = json_object_get(job->source, "config");
+    Text type = json_text_or(job->source, "type", TEXT(""));
+    EngineHost host = job_host(job, no_issue);
+    EngineParams params = {.config = config, .request = job->params, .host = &host, .lanes = 1};
+    return job_engine(job, type, &engine, err) && ceiling_source(job, type, config, err) &&
+           engine->test(&params, &result->answer, err);
+}
+
+/* --- backup_files --------------------------------------------------------------------------- */
+
+typedef struct Listing {
+    json_t *items;
+    size_t bytes;
+    uint64_t limit;
+    bool more;
+} Listing;
+
+static const char *type_name(uint8_t type)
+{
+    static const char *const names[] = {
+        [ENTRY_FILE] = "file",         [ENTRY_DIRECTORY] = "directory", [ENTRY_SYMLINK] = "symlink",
+        [ENTRY_HARDLINK] = "hardlink", [ENTRY_FIFO] = "fifo",           [ENTRY_SOCKET] = "socket",
+        [ENTRY_CHARDEV] = "chardev",   [ENTRY_BLOCKDEV] = "blockdev",   [ENTRY_STREAM] = "stream",
+    };
+    return type < sizeof names / sizeof names[0] && names[type] != NULL ? names[type] : "unknown";
+}
+
+static bool list_entry(void *ctx, const Entry *entry, const ReaderContent *content, bool *stop,
+                       Err *err)
+{
+    Listing *listing = ctx;
+    char when[CLOCK_TEXT];
+    (void)content;
+    (void)err;
+    listing->bytes += entry->path.len * 3 + entry->link.len * 3 + 200; /* three for an escape */
+    if (json_array_size(listing->items) >= listing->limit || listing->bytes > ANSWER_MOST) {
+        listing->more = *stop = true;
+        return true;
+    }
+    json_t *row = json_object();
+    json_object_set_new(row, "path", json_bytes(slice_of_text(entry->path)));
+    json_object_set_new(row, "type", json_string(type_name(entry->type)));
+    json_object_set_new(row, "size", json_integer((json_int_t)entry->size));
+    if (entry->type != ENTRY_STREAM) {
+        clock_rfc3339(entry->mtime_ns, when);
+        json_object_set_new(row, "mtime", json_string(when));
+        json_object_set_new(row, "mode", json_sprintf("%04o", entry->mode & 07777));
+    }
+    if (entry->link.len > 0)
+        json_object_set_new(row, "link", json_bytes(slice_of_text(entry->link)));
+    if (entry->rows > 0)
+        json_object_set_new(row, "rows", json_integer((json_int_t)entry->rows));
+    json_array_append_new(listing->items, row);
+    return true;
+}
+
+/* A text of the request as bytes without slashes at its start. */
+static bool take_path(const Job *job, const char *key, Buf *bytes, Text *path, Err *err)
+{
+    if (!json_unbytes(json_text_or(job->params, key, TEXT("")), bytes, err))
+        return err_note(err, "`%s`", key);
+    *path = buf_text(bytes);
+    while (path->len > 0 && path->at[0] == '/')
+        *path = (Text){path->at + 1, path->len - 1};
+    while (path->len > 0 && path->at[path->len - 1] == '/')
+        path->len--;
+    return true;
+}
+
+static bool backup_files(Job *job, JobResult *result, Err *err)
+{
+    Opened opened;
+    scoped(buf_free) Buf prefix_bytes = {0}, after_bytes = {0};
+    Text prefix;
+    ReaderSelection selection = {.paths = &prefix, .phase = -1};
+    Listing listing = {.limit = json_u64_or(job->params, "limit", LISTED)};
+    if (!take_path(job, "prefix", &prefix_bytes, &prefix, err) ||
+        !take_path(job, "after", &after_bytes, &selection.after, err) ||
+        !opened_open(&opened, job, err))
+        return false;
+    if (listing.limit > LISTED_MOST)
+        listing.limit = LISTED_MOST;
+    selection.path_count = prefix.len > 0 ? 1 : 0;
+    listing.items = json_array();
+    bool fine = reader_walk(opened.reader, &selection, list_entry, &listing, err);
+    opened_close(&opened);
+    size_t count = json_array_size(listing.items);
+    json_t *last =
+        json_object_get(json_array_get(listing.items, count == 0 ? 0 : count - 1), "path");
+    result->answer = json_object();
+    json_object_set_new(result->answer, "items", listing.items);
+    json_object_set_new(result->answer, "next_cursor",
+                        listing.more && last != NULL ? json_incref(last) : json_null());
+    return fine;
+}
+
+/* --- restore_plan --------------------------------------------------------------------------- */
+
+static void tell_backup(json_t *plan, const Job *job, const Opened *opened, bool whole)
+{
+    char id[BACKUP_ID_TEXT], when[CLOCK_TEXT];
+    const RepoBackup *backup = reader_backup(opened->reader);
+    const json_t *last = json_object_get(job->order, "last");
+    uuid_backup_text(&opened->row.backup, id);
+    clock_rfc3339(opened->row.consistent_ns, when);
+    json_object_set_new(plan, "backup", json_string(id));
+    json_object_set_new(plan, "source", json_string(opened->row.source));
+    json_object_set_new(plan, "type", json_string(opened->row.source_type));
+    json_object_set_new(plan, "consistent_at", json_string(when));
+    json_object_set_new(plan, "issues", json_integer((json_int_t)backup->issues));
+    if (whole) {
+        json_object_set_new(plan, "entries", json_integer((json_int_t)backup->entries));
+        json_object_set_new(plan, "bytes", json_integer((json_int_t)backup->bytes));
+    }
+    if (json_is_object(last))
+        json_object_set_new(plan, "last_seconds",
+                            json_integer((json_int_t)json_u64_or(last, "seconds", 0)));
+    uint64_t room = json_u64_or(plan, "free_bytes", UINT64_MAX);
+    if (whole && room < backup->bytes)
+        json_object_set_new(plan, "warning",
+                            json_string("there is less room than the backup needs"));
+}
+
+static bool restore_plan(Job *job, JobResult *result, Err *err)
+{
+    Opened opened;
+    OpenedSelect select;
+    const Engine *engine;
+    json_t *request = NULL;
+    EngineHost host = job_host(job, no_issue);
+    if (!opened_select(&select, job->params, err))
+        return false;
+    bool whole = opened_selects_all(&select);
+    opened_select_free(&select);
+    if (!opened_open(&opened, job, err))
+        return false;
+    Text type = text_of(opened.row.source_type);
+    bool fine = restore_request(job, &request, err) && job_engine(job, type, &engine, err) &&
+                ceiling_target(job, type, request, err);
+    EngineParams params = {.config = json_object_get(job->source, "config"),
+                           .request = request,
+                           .host = &host,
+                           .lanes = 1};
+    fine = fine && engine->plan(&params, &result->answer, err);
+    if (fine)
+        tell_backup(result->answer, job, &opened, whole);
+    json_decref(request);
+    opened_close(&opened);
+    return fine;
+}
+
+/* --- store_test ----------------------------------------------------------------------------- */
+
+typedef struct Checks {
+    json_t *list;
+    bool ok;
+} Checks;
+
+static bool check(Checks *checks, const char *name, bool ok, const char *text, const char *next)
+{
+    json_t *row = json_object();
+    json_object_set_new(row, "name", json_string(name));
+    json_object_set_new(row, "ok", json_boolean(ok));
+    json_object_set_new(row, "text", json_string(text));
+    json_object_set_new(row, "next", json_string(ok ? "" : next));
+    json_array_append_new(checks->list, row);
+    checks->ok = checks->ok && ok;
+    return ok;
+}
+
+/* By trying, on an object of its own. */
+static void try_object(Checks *checks, Store *store)
+{
+    char id[UUID_TEXT], name[STORE_NAME_MOST];
+    Uuid random = rand_uuid();
+    const Slice content = {(const uint8_t *)"holdfast store test", 19};
+    scoped(buf_free) Buf back = {0};
+    bool found = false;
+    Err err = {0};
+    uuid_text(&random, id);
+    snprintf(name, sizeof name, "test/%s", id);
+    if (!check(checks, "write", store_put(store, name, content, &err),
+               err.text[0] == '\0' ? "an object was written" : err.text,
+               "give this worker's user the right to write there"))
+        return;
+    bool same = store_get(store, name, 1024, &found, &back, &err) && found &&
+                slice_equal(buf_slice(&back), content);
+    check(checks, "read", same, same ? "it was read back unchanged" : err.text,
+          "check the disk behind the store");
+    bool refused = !store_put(store, name, content, &err);
+    check(checks, "write once", refused,
+          refused ? "a second write of the same name was refused" : "a name can be written twice",
+          "this store overwrites objects: it must not be used");
+    bool removed = store_remove(store, name, &err);
+    check(checks, "delete", true,
+          removed ? "delete possible: same user; such a store is not immutable"
+                  : "this worker cannot delete",
+          "");
+}
+
+static bool store_test(Job *job, JobResult *result, Err *err)
+{
+    const json_t *store_config = json_object_get(job->params, "store");
+    Store *store = NULL;
+    Err why = {0};
+    Checks checks = {.list = json_array(), .ok = true};
+    if (!json_is_object(store_config))
+        store_config = json_object_get(job->repository, "store");
+    if (!allow_store(job->settings->allow, json_text_or(store_config, "name", TEXT("")), err)) {
+        json_decref(checks.list);
+        return false;
+    }
+    if (check(&checks, "open", session_store(&store, job, store_config, TEXT(""), &why),
+              why.text[0] == '\0' ? "the store is there" : why.text,
+              "mount it, or correct its path"))
+        try_object(&checks, store);
+    store_close(store);
+    result->answer = json_object();
+    json_object_set_new(result->answer, "ok", json_boolean(checks.ok));
+    json_object_set_new(result->answer, "checks", checks.list);
+    return true;
+}
+
+static const struct {
+    const char *name;
+    bool (*run)(Job *job, JobResult *result, Err *err);
+} probes[] = {
+    {"source_test", source_test},
+    {"backup_files", backup_files},
+    {"restore_plan", restore_plan},
+    {"store_test", store_test},
+};
+
+bool probe_run(Job *job, JobResult *result, Err *err)
+{
+    Text asked = json_text_or(job->params, "probe", TEXT(""));
+    job_phase(job, "probe");
+    for (size_t i = 0; i < sizeof probes / sizeof probes[0]; i++)
+        if (text_equal(asked, text_of(probes[i].name)))
+            return probes[i].run(job, result, err);
+    return err_set(err, ERR_USAGE, "probe.unknown", "this worker knows no probe %.*s: upgrade it",
+                   TEXT_ARG(asked));
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/job/restore.h"
+
+#include "common/base/crashpoint.h"
+#include "common/base/json.h"
+#include "worker/job/ceiling.h"
+#include "worker/job/feed.h"
+#include "worker/job/fetch.h"
+#include "worker/job/opened.h"
+
+#include <stdio.h>
+
+enum { LANES = 4 };
+
+typedef struct Restore {
+    Job *job;
+    Opened opened;
+    OpenedSelect select;
+    EngineHost host;
+    json_t *request;
+    Target *target;
+    atomic_uint_fast64_t damaged;
+} Restore;
+
+static void on_issue(void *ctx, const Issue *issue)
+{
+    Job *job = ctx;
+    scoped(buf_free) Buf path = {0};
+    json_escape_bytes(slice_of_text(issue->path), &path);
+    if (issue->kind != ISSUE_NOTE)
+        job->counters.errors++;
+    job_log(job, issue->kind == ISSUE_NOTE ? LOG_INFO : LOG_WARN, "restore.issue", "%s: %.*s",
+            buf_cstr(&path), TEXT_ARG(issue->text));
+}
+
+static void on_fed(void *ctx, uint64_t bytes, bool entry)
+{
+    Restore *restore = ctx;
+    restore->job->counters.bytes_done += bytes;
+    if (entry)
+        restore->job->counters.items_done++;
+}
+
+static void on_damage(void *ctx, Text path, const Err *err)
+{
+    Restore *restore = ctx;
+    scoped(buf_free) Buf name = {0};
+    json_escape_bytes(slice_of_text(path), &name);
+    restore->damaged++;
+    restore->job->counters.errors++;
+    job_log(restore->job, LOG_ERROR, "restore.damaged", "%s: %s", buf_cstr(&name), err->text);
+}
+
+static void on_damaged_page(void *ctx, Text from_path, const Err *err)
+{
+    on_damage(ctx, from_path, err);
+}
+
+static bool on_go_on(void *ctx, Err *err)
+{
+    Restore *restore = ctx;
+    return job_go_on(restore->job, err);
+}
+
+/* In place is said twice: the flag and the source's name. */
+static bool check_confirmed(const Job *job, Err *err)
+{
+    Text name = job_source_name(job);
+    if (!json_bool_or(job->params, "in_place", false) ||
+        text_equal(json_text_or(job->params, "confirm", TEXT("")), name))
+        return true;
+    return err_set(err, ERR_USAGE, "restore.confirm",
+                   "a restore in place overwrites what is there: confirm it with the source's "
+                   "name, %.*s",
+                   TEXT_ARG(name));
+}
+
+bool restore_request(const Job *job, json_t **request, Err *err)
+{
+    char mark[JOB_ID_TEXT];
+    bool files = text_equal(json_text_or(job->source, "type", TEXT("")), TEXT("files"));
+    if (!check_confirmed(job, err))
+        return false;
+    ids_job_text(job->fence.job, mark);
+    *request = json_deep_copy(job->params);
+    json_object_set_new(*request, "mark", json_string(mark));
+    /* Files in place go back to where they came from. */
+    if (files && !json_is_object(json_object_get(*request, "target")))
+        json_object_set_new(*request, "target", json_pack("{s:s}", "path", "/"));
+    return true;
+}
+
+static bool open_all(Restore *restore, Err *err)
+{
+    Job *job = restore->job;
+    const Engine *engine;
+    if (!opened_open(&restore->opened, job, err) ||
+        !opened_select(&restore->select, job->params, err) ||
+        !restore_request(job, &restore->request, err))
+        return false;
+    Text type = text_of(restore->opened.row.source_type);
+    if (!job_engine(job, type, &engine, err) || !ceiling_target(job, type, restore->request, err))
+        return false;
+    CRASHPOINT("restore.opened");
+    EngineParams params = {.config = json_object_get(job->source, "config"),
+                           .request = restore->request,
+                           .host = &restore->host,
+                           .lanes = LANES};
+    reader_on_damage(restore->opened.reader, on_damaged_page, restore);
+    return engine->open_target(&restore->target, &params, err);
+}
+
+static bool go(Restore *restore, json_t **report, Err *err)
+{
+    Job *job = restore->job;
+    const RepoBackup *backup = reader_backup(restore->opened.reader);
+    FeedParams feed = {.reader = restore->opened.reader,
+                       .target = restore->target,
+                       .selection = &restore->select.selection,
+                       .whole = opened_selects_all(&restore->select),
+                       .ctx = restore,
+                       .fed = on_fed,
+                       .damaged = on_damage,
+                       .go_on = on_go_on};
+    if (feed.whole) {
+        job->counters.bytes_total = backup->bytes;
+        job->counters.total_basis = "plan";
+    }
+    job_phase(job, "restore");
+    if (!feed_run(&feed, err))
+        return false;
+    CRASHPOINT("restore.fed");
+    job_phase(job, "finish");
+    if (!restore->target->ops->finish(restore->target, report, err))
+        return false;
+    CRASHPOINT("restore.finished");
+    return true;
+}
+
+static void tell_result(Restore *restore, json_t *report, JobResult *result)
+{
+    Job *job = restore->job;
+    uint64_t errors = job->counters.errors;
+    char id[BACKUP_ID_TEXT];
+    uuid_backup_text(&restore->opened.row.backup, id);
+    json_object_set_new(report, "backup", json_string(id));
+    json_object_set_new(report, "damaged", json_integer((json_int_t)restore->damaged));
+    json_object_set_new(report, "entries", json_integer((json_int_t)job->counters.items_done));
+    json_object_set_new(report, "bytes_restored",
+                        json_integer((json_int_t)job->counters.bytes_done));
+    result->answer = report;
+    result->outcome = errors > 0 ? OUTCOME_PARTIAL : OUTCOME_COMPLETED;
+    snprintf(result->text, sizeof result->text, "%llu entries, %llu bytes restored, %llu errors",
+             (unsigned long long)job->counters.items_done,
+             (unsigned long long)job->counters.bytes_done, (unsigned long long)errors);
+}
+
+bool restore_run(Job *job, JobResult *result, Err *err)
+{
+    Restore restore = {.job = job};
+    json_t *report = NULL;
+    if (json_is_object(json_object_get(job->params, "fetch")))
+        return fetch_run(job, result, err);
+    restore.host = job_host(job, on_issue);
+    bool fine = open_all(&restore, err) && go(&restore, &report, err);
+    if (fine)
+        tell_result(&restore, report == NULL ? json_object() : report, result);
+    if (restore.target != NULL)
+        restore.target->ops->close(restore.target);
+    json_decref(restore.request);
+    opened_select_free(&restore.select);
+    opened_close(&restore.opened);
+    return fine;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * restore.h — brings a backup back: plan (a probe does that), then go.
+ * Into a new place by default; in place only when the source's name was typed. A new attempt starts
+ * over: what an earlier one of this job left unfinished is recognized by its mark and removed. With
+ * "fetch" in the order it streams one entry to the scheduler instead. */
+#ifndef WORKER_JOB_RESTORE_H
+#define WORKER_JOB_RESTORE_H
+
+#include "worker/job/job.h"
+
+MUST_CHECK bool restore_run(Job *job, JobResult *result, Err *err);
+
+/* The request that an engine gets: the order's, with mark and target filled in. */
+MUST_CHECK bool restore_request(const Job *job, json_t **request, Err *err);
+
+#endif

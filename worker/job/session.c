@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/job/session.h"
+
+#include "common/base/json.h"
+#include "common/base/mem.h"
+#include "common/catalog/catalog_backup.h"
+
+bool session_store(Store **out, const Job *job, const json_t *store, Text below, Err *err)
+{
+    Text name = json_text_or(store, "name", TEXT("")), type = json_text_or(store, "type", TEXT(""));
+    scoped(buf_free) Buf path = {0};
+    if (!allow_store(job->settings->allow, name, err))
+        return false;
+    if (!text_equal(type, TEXT("local")))
+        return err_set(err, ERR_INVALID, "store.type",
+                       "the store %.*s has the type %.*s, which this worker does not know",
+                       TEXT_ARG(name), TEXT_ARG(type));
+    buf_add_text(&path, json_text_or(store, "path", TEXT("")));
+    if (below.len > 0) {
+        buf_add_byte(&path, '/');
+        buf_add_text(&path, below);
+    }
+    return store_local_open(out, buf_cstr(&path), err) ||
+           err_note(err, "the store %.*s", TEXT_ARG(name));
+}
+
+static bool check_use(const Session *session, SessionUse use, Err *err)
+{
+    const char *set = keyring_set(session->keyring);
+    if (use == SESSION_WRITE && !keyring_can_write(session->keyring))
+        return err_set(err, ERR_DENIED, "repo.no_writer",
+                       "this worker has no writer file of the key set %s: run `holdfast-worker key "
+                       "enroll` for it",
+                       set);
+    if (use == SESSION_READ && !keyring_can_read(session->keyring))
+        return err_set(err, ERR_DENIED, "no-reader",
+                       "this worker has no reader file of the key set %s: send the job to a pool "
+                       "that has one, or put %s.reader into its keys directory",
+                       set, set);
+    return true;
+}
+
+static bool open_keys(Session *session, const Job *job, Text set, Err *err)
+{
+    const Allow *allow = job->settings->allow;
+    if (set.len == 0 && !allow_plain(allow, err))
+        return false;
+    if (set.len > 0 && !allow_key_set(allow, set, err))
+        return false;
+    scoped(mem_release) char *name = mem_text(set.len == 0 ? TEXT("plain") : set);
+    return keyring_open(&session->keyring, job->settings->keys, name, err);
+}
+
+typedef struct Bind {
+    const Fence *fence;
+    Uuid repository;
+    uint64_t gc_epoch, confirmed_epoch;
+} Bind;
+
+static bool call_bind(Catalog *catalog, void *ctx, Err *err)
+{
+    Bind *bind = ctx;
+    return catalog_repository_bind(catalog, bind->fence, &bind->repository, &bind->gc_epoch,
+                                   &bind->confirmed_epoch, err);
+}
+
+static bool bind_repository(Session *session, Job *job, Err *err)
+{
+    const RepoFacts *facts = repo_facts(session->repo);
+    Bind bind = {.fence = &job->fence, .repository = facts->id};
+    if (!patient_call(job->catalog, call_bind, &bind, err))
+        return false;
+    session->rolled_back = facts->epoch > bind.gc_epoch || facts->epoch < bind.confirmed_epoch;
+    if (session->rolled_back)
+        job_log(job, LOG_WARN, "repo.rolled_back",
+                "the store is at epoch %llu, the catalogue at %llu and has confirmed %llu: one of "
+                "them was set back; this backup shares nothing with earlier ones until `catalogue "
+                "merge`",
+                (unsigned long long)facts->epoch, (unsigned long long)bind.gc_epoch,
+                (unsigned long long)bind.confirmed_epoch);
+    return true;
+}
+
+bool session_open(Session *session, Job *job, SessionUse use, Err *err)
+{
+    Uuid id;
+    Text set = json_text_or(job->repository, "key_set", TEXT(""));
+    Text known = json_text_or(job->repository, "id", TEXT(""));
+    *session = (Session){0};
+    if (known.len > 0 && !uuid_parse(known, &id, err))
+        return false;
+    bool opened = session_store(&session->store, job, json_object_get(job->repository, "store"),
+                                set.len == 0 ? TEXT("plain") : set, err) &&
+                  open_keys(session, job, set, err) && check_use(session, use, err) &&
+                  repo_open(&session->repo, session->store, session->keyring,
+                            known.len > 0 ? &id : NULL, err);
+    if (opened && use == SESSION_WRITE)
+        opened = bind_repository(session, job, err);
+    if (!opened)
+        session_close(session);
+    return opened;
+}
+
+void session_close(Session *session)
+{
+    repo_close(session->repo);
+    keyring_close(session->keyring);
+    store_close(session->store);
+    *session = (Session){0};
+}
+
+typedef struct Markers {
+    const Fence *fence;
+    MarkerRow *rows;
+    size_t count;
+    const Uuid *done;
+} Markers;
+
+static bool call_due(Catalog *catalog, void *ctx, Err *err)
+{
+    Markers *markers = ctx;
+    return catalog_markers_due(catalog, markers->fence, &markers->rows, &markers->count, err);
+}
+
+static bool call_done(Catalog *catalog, void *ctx, Err *err)
+{
+    Markers *markers = ctx;
+    return catalog_marker_done(catalog, markers->fence, markers->done, err);
+}
+
+bool session_markers(Session *session, Job *job, Err *err)
+{
+    Markers markers = {.fence = &job->fence};
+    bool fine = patient_call(job->catalog, call_due, &markers, err);
+    for (size_t i = 0; fine && i < markers.count; i++) {
+        const MarkerRow *row = &markers.rows[i];
+        markers.done = &row->backup;
+        fine = repo_marker_put(session->repo, &row->backup, &row->manifest_sha256, err) &&
+               patient_call(job->catalog, call_done, &markers, err);
+    }
+    mem_free(markers.rows);
+    return fine;
+}

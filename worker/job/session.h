@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * session.h — the repository that an order names, opened as far as this worker's own file allows.
+ * Store and key set must be allowed, an unencrypted one must be allowed by name, and the id in the
+ * store's config must be the one the catalogue knows: so neither a stolen scheduler nor an
+ * unmounted disk can lead a backup elsewhere. */
+#ifndef WORKER_JOB_SESSION_H
+#define WORKER_JOB_SESSION_H
+
+#include "common/codec/keyring.h"
+#include "common/repo/repo.h"
+#include "common/store/store.h"
+#include "worker/job/job.h"
+
+typedef enum SessionUse {
+    SESSION_WRITE = 1, /* a writer key */
+    SESSION_READ,      /* a reader key, else repo.no_reader */
+    SESSION_STORED,    /* whole objects only: no key is needed */
+} SessionUse;
+
+typedef struct Session {
+    Store *store;
+    Keyring *keyring;
+    Repo *repo;
+    bool rolled_back; /* store and catalogue disagree about the collector's epoch */
+} Session;
+
+MUST_CHECK bool session_open(Session *session, Job *job, SessionUse use, Err *err);
+void session_close(Session *session); /* a zeroed one is fine */
+
+/* Opens the store of this mapping ({"name","type","path"}) alone. */
+MUST_CHECK bool session_store(Store **out, const Job *job, const json_t *store, Text below,
+                              Err *err);
+
+/* Writes the markers of committed backups that lack one; before own work. */
+MUST_CHECK bool session_markers(Session *session, Job *job, Err *err);
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/job/verify.h"
+
+#include "common/base/clock.h"
+#include "common/base/json.h"
+#include "common/base/mem.h"
+#include "common/catalog/catalog_pack.h"
+#include "common/repo/verify.h"
+#include "worker/job/opened.h"
+
+#include <stdio.h>
+
+typedef struct Verify {
+    Job *job;
+    Uuid backup;
+    VerifyCounts counts;
+    json_t *damage; /* the first few, for the answer */
+    int64_t started_ns;
+} Verify;
+
+enum { DAMAGE_SHOWN = 50 };
+
+static void note_damage(Verify *verify, const Uuid *object, Text path, const Err *why)
+{
+    char name[UUID_TEXT];
+    verify->job->counters.errors++;
+    uuid_text(object, name);
+    job_log(verify->job, LOG_ERROR, "verify.damaged", "%s: %s", name, why->text);
+    if (json_array_size(verify->damage) >= DAMAGE_SHOWN)
+        return;
+    json_t *row = json_object();
+    json_object_set_new(row, "object", json_string(name));
+    json_object_set_new(row, "path", json_bytes(slice_of_text(path)));
+    json_object_set_new(row, "text", json_string(why->text));
+    json_array_append_new(verify->damage, row);
+}
+
+typedef struct Mark {
+    const Fence *fence;
+    uint64_t pack_no;
+    Text why;
+} Mark;
+
+static bool call_mark(Catalog *catalog, void *ctx, Err *err)
+{
+    Mark *mark = ctx;
+    return catalog_pack_damaged(catalog, mark->fence, mark->pack_no, mark->why, err);
+}
+
+/* From now on no backup shares this pack. That the mark fails is told, the check goes on. */
+static void mark_damaged(Job *job, uint64_t pack_no, const Err *why)
+{
+    Mark mark = {&job->fence, pack_no, text_of(why->text)};
+    Err err = {0};
+    if (pack_no != 0 && !patient_call(job->catalog, call_mark, &mark, &err))
+        job_log(job, LOG_WARN, "verify.mark", "%s: %s", err.cause, err.text);
+}
+
+/* --- stored --------------------------------------------------------------------------------- */
+
+typedef struct Packs {
+    const Fence *fence;
+    Uuid backup;
+    PackRow *rows;
+    size_t count;
+} Packs;
+
+static bool keep_pack(void *ctx, const PackRow *row, Err *err)
+{
+    Packs *packs = ctx;
+    (void)err;
+    packs->rows = mem_resize(packs->rows, (packs->count + 1) * sizeof packs->rows[0]);
+    packs->rows[packs->count] = *row;
+    packs->rows[packs->count].chunks = NULL;
+    packs->rows[packs->count++].chunk_count = 0;
+    return true;
+}
+
+static bool call_packs(Catalog *catalog, void *ctx, Err *err)
+{
+    Packs *packs = ctx;
+    packs->count = 0;
+    return catalog_pack_of_backup(catalog, packs->fence, &packs->backup, keep_pack, packs, err);
+}
+
+static bool check_packs(Verify *verify, Session *session, const Packs *packs, Err *err)
+{
+    Job *job = verify->job;
+    for (size_t i = 0; i < packs->count; i++)
+        job->counters.bytes_total += packs->rows[i].bytes;
+    job->counters.total_basis = "plan";
+    for (size_t i = 0; i < packs->count; i++) {
+        bool good;
+        Err why = {0};
+        if (!job_go_on(job, err) ||
+            !verify_stored(session->repo, &packs->rows[i], &good, &why, err))
+            return false;
+        verify->counts.packs++;
+        verify->counts.bytes += packs->rows[i].bytes;
+        job->counters.bytes_done += packs->rows[i].bytes;
+        job->counters.items_done++;
+        if (good)
+            continue;
+        verify->counts.damaged++;
+        note_damage(verify, &packs->rows[i].object, TEXT(""), &why);
+        mark_damaged(job, packs->rows[i].pack_no, &why);
+    }
+    return true;
+}
+
+static bool check_stored(Verify *verify, Err *err)
+{
+    Session session = {0};
+    Packs packs = {.fence = &verify->job->fence, .backup = verify->backup};
+    bool fine = session_open(&session, verify->job, SESSION_STORED, err) &&
+                patient_call(verify->job->catalog, call_packs, &packs, err) &&
+                check_packs(verify, &session, &packs, err);
+    mem_free(packs.rows);
+    session_close(&session);
+    return fine;
+}
+
+/* --- content -------------------------------------------------------------------------------- */
+
+static void on_damage(void *ctx, const VerifyDamage *damage)
+{
+    Verify *verify = ctx;
+    note_damage(verify, &damage->object, damage->path, &damage->why);
+    mark_damaged(verify->job, damage->pack_no, &damage->why);
+}
+
+static bool check_content(Verify *verify, Err *err)
+{
+    Opened opened;
+    if (!opened_open(&opened, verify->job, err))
+        return false;
+    verify->job->counters.bytes_total = opened.row.bytes;
+    verify->job->counters.total_basis = "plan";
+    bool fine =
+        verify_content(opened.reader, on_damage, verify, job_cancelled, &verify->counts, err) &&
+        job_go_on(verify->job, err);
+    verify->job->counters.bytes_done = verify->counts.bytes;
+    verify->job->counters.items_done = verify->counts.entries;
+    opened_close(&opened);
+    return fine;
+}
+
+/* --- the row -------------------------------------------------------------------------------- */
+
+typedef struct Add {
+    const Fence *fence;
+    VerificationRow row;
+} Add;
+
+static bool call_add(Catalog *catalog, void *ctx, Err *err)
+{
+    Add *add = ctx;
+    return catalog_verification_add(catalog, add->fence, &add->row, err);
+}
+
+static json_t *checks_of(const Verify *verify, Text level)
+{
+    const VerifyCounts *counts = &verify->counts;
+    json_t *checks = json_object();
+    json_object_set_new(checks, "level", json_stringn(level.at, level.len));
+    json_object_set_new(checks, "packs", json_integer((json_int_t)counts->packs));
+    json_object_set_new(checks, "chunks", json_integer((json_int_t)counts->chunks));
+    json_object_set_new(checks, "entries", json_integer((json_int_t)counts->entries));
+    json_object_set_new(checks, "bytes", json_integer((json_int_t)counts->bytes));
+    json_object_set_new(checks, "damaged", json_integer((json_int_t)counts->damaged));
+    json_object_set_new(checks, "missing", json_integer((json_int_t)counts->missing));
+    json_object_set(checks, "damage", verify->damage);
+    return checks;
+}
+
+static bool record(Verify *verify, Text level, JobResult *result, Err *err)
+{
+    scoped(buf_free) Buf text = {0};
+    json_t *checks = checks_of(verify, level);
+    bool bad = verify->counts.damaged + verify->counts.missing > 0;
+    json_canonical(checks, &text);
+    Add add = {.fence = &verify->job->fence,
+               .row = {.backup = verify->backup,
+                       .level = level,
+                       .result = bad ? TEXT("failed") : TEXT("ok"),
+                       .started_ns = verify->started_ns,
+                       .checks = buf_text(&text)}};
+    result->answer = checks;
+    if (!patient_call(verify->job->catalog, call_add, &add, err))
+        return false;
+    if (bad)
+        return err_set(err, ERR_CORRUPT, "verify.damaged",
+                       "%llu of its stored parts are damaged and %llu missing: take a new backup, "
+                       "the damaged packs are shared no longer",
+                       (unsigned long long)verify->counts.damaged,
+                       (unsigned long long)verify->counts.missing);
+    snprintf(result->text, sizeof result->text, "%.*s ok: %llu bytes", TEXT_ARG(level),
+             (unsigned long long)verify->counts.bytes);
+    return true;
+}
+
+bool verify_run(Job *job, JobResult *result, Err *err)
+{
+    Text level = json_text_or(job->params, "level", TEXT("stored"));
+    Verify verify = {.job = job, .started_ns = clock_wall_ns()};
+    bool content = text_equal(level, TEXT("content"));
+    if (!content && !text_equal(level, TEXT("stored")))
+        return err_set(err, ERR_USAGE, "verify.level",
+                       "this worker verifies `stored` and `content`, not %.*s", TEXT_ARG(level));
+    if (!uuid_parse(json_text_or(job->params, "backup", TEXT("")), &verify.backup, err))
+        return err_note(err, "which backup");
+    verify.damage = json_array();
+    job_phase(job, "verify");
+    bool fine = (content ? check_content(&verify, err) : check_stored(&verify, err)) &&
+                record(&verify, level, result, err);
+    json_decref(verify.damage);
+    return fine;
+}

@@ -24,6 +24,7 @@ typedef struct MemoryLedger {
     IdMap ids; /* value: pack index << 32 | chunk index, of the newest place */
     uint64_t job, attempt, lookups, fail_at;
     bool unsorted;
+    const char *autosave;
 } MemoryLedger;
 
 static MemoryLedger *memory_of(RepoLedger *ledger)
@@ -60,6 +61,13 @@ static void set_chunks(MemoryLedger *m, Pack *pack, const ChunkRow *chunks, size
     }
 }
 
+static bool autosave(const MemoryLedger *m, Err *err)
+{
+    if (m->autosave == NULL || ledger_save(&m->ledger, m->autosave))
+        return true;
+    return err_set_sys(err, ERR_IO, "test.save", "saving the ledger");
+}
+
 static bool memory_begin(RepoLedger *ledger, const Uuid *object, const Uuid *pack, PackKind kind,
                          uint64_t *pack_no, Err *err)
 {
@@ -74,6 +82,7 @@ static bool memory_begin(RepoLedger *ledger, const Uuid *object, const Uuid *pac
         new->job = m->job;
         new->attempt = m->attempt;
         *pack_no = new->row.pack_no;
+        good = autosave(m, err);
     }
     pthread_mutex_unlock(&m->lock);
     return good;
@@ -90,6 +99,7 @@ static bool memory_stage(RepoLedger *ledger, const PackRow *row, Err *err)
         pack->row.sha256 = row->sha256;
         pack->state = PACK_STAGED;
         set_chunks(m, pack, row->chunks, row->chunk_count);
+        good = autosave(m, err);
     }
     pthread_mutex_unlock(&m->lock);
     return good;
@@ -211,6 +221,11 @@ bool ledger_unsorted(const RepoLedger *ledger)
 void ledger_fail_at(RepoLedger *ledger, uint64_t call)
 {
     memory_of(ledger)->fail_at = call;
+}
+
+void ledger_autosave(RepoLedger *ledger, const char *path)
+{
+    memory_of(ledger)->autosave = path;
 }
 
 static bool save_pack(FILE *file, const Pack *pack)

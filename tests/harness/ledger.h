@@ -22,7 +22,9 @@ bool ledger_unsorted(const RepoLedger *ledger);  /* a lookup came with ids out o
 /* The n-th call from now fails with ERR_UNREACHABLE; 0: none. */
 void ledger_fail_at(RepoLedger *ledger, uint64_t call);
 
-/* Keeps the rows in a file, so that a process killed with -9 leaves them to the next. */
+/* Keeps the rows in a file, so that a process killed with -9 leaves them to the next; autosave does
+ * so at every change (path must live as long as the ledger). */
+void ledger_autosave(RepoLedger *ledger, const char *path);
 bool ledger_save(const RepoLedger *ledger, const char *path);
 RepoLedger *ledger_load(const char *path);
 

@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "common/base/rand.h"
 #include "common/codec/keyfile.h"
+#include "common/repo/reader.h"
 
 #include <fcntl.h>
 #include <ftw.h>
@@ -215,19 +216,106 @@ void repository_commit(Repository *r, const RepoBackup *backup)
     must(repo_marker_put(r->repo, &backup->id, &backup->manifest, &err), &err);
 }
 
+bool repository_try(const WriterParams *params, const RepositoryEntry *entries, size_t count,
+                    RepoBackup *out, WriterProgress *progress, Err *err)
+{
+    RepoWriter *w;
+    bool known;
+    Receipt receipt = {.consistent_ns = 1700000000000000000, .details = TEXT("{}")};
+    if (!writer_open(&w, params, err))
+        return false;
+    bool good = true;
+    for (size_t i = 0; good && i < count; i++)
+        good = repository_write(w, 0, &entries[i], &known, err);
+    good = good && writer_finish(w, &receipt, out, err);
+    if (progress != NULL)
+        writer_progress(w, progress);
+    writer_close(w);
+    return good;
+}
+
 void repository_backup(Repository *r, const RepositoryEntry *entries, size_t count,
                        const RepoBackup *previous, RepoBackup *out)
 {
     WriterParams params;
-    RepoWriter *w;
     Err err = {0};
-    bool known;
-    Receipt receipt = {.consistent_ns = 1700000000000000000, .details = TEXT("{}")};
     repository_params(r, previous, &params);
-    must(writer_open(&w, &params, &err), &err);
-    for (size_t i = 0; i < count; i++)
-        must(repository_write(w, 0, &entries[i], &known, &err), &err);
-    must(writer_finish(w, &receipt, out, &err), &err);
-    writer_close(w);
+    must(repository_try(&params, entries, count, out, NULL, &err), &err);
     repository_commit(r, out);
+}
+
+typedef struct Compare {
+    RepoReader *reader;
+    const RepositoryEntry *entries;
+    size_t count, next;
+    uint64_t at;
+} Compare;
+
+static void must_be(bool true_it_is, const RepositoryEntry *e, const char *what)
+{
+    if (true_it_is)
+        return;
+    fprintf(stderr, "repository: %.*s %s\n", TEXT_ARG(e->entry.path), what);
+    abort();
+}
+
+static bool same_data(void *ctx, Slice bytes, Err *err)
+{
+    (void)err;
+    Compare *c = ctx;
+    const RepositoryEntry *e = &c->entries[c->next];
+    for (size_t i = 0; i < bytes.len; i++, c->at++)
+        must_be(bytes.at[i] == (c->at < e->content.len ? e->content.at[c->at] : 0), e, "differs");
+    return true;
+}
+
+static bool same_zeros(void *ctx, uint64_t count, Err *err)
+{
+    (void)err;
+    Compare *c = ctx;
+    const RepositoryEntry *e = &c->entries[c->next];
+    for (; count > 0 && c->at < e->content.len; count--, c->at++)
+        must_be(e->content.at[c->at] == 0, e, "has a hole where content was");
+    c->at += count;
+    return true;
+}
+
+static bool same_entry(void *ctx, const Entry *entry, const ReaderContent *content, bool *stop,
+                       Err *err)
+{
+    (void)stop;
+    Compare *c = ctx;
+    if (c->next >= c->count)
+        must(false, &(Err){.cause = "test", .text = "the backup has more entries than it should"});
+    const RepositoryEntry *e = &c->entries[c->next];
+    must_be(text_equal(entry->path, e->entry.path), e, "has another path");
+    must_be(entry->mtime_ns == e->entry.mtime_ns && entry->mode == e->entry.mode &&
+                text_equal(entry->user, e->entry.user),
+            e, "has other metadata");
+    uint64_t size = e->content.len + e->zeros;
+    must_be(reader_content_size(content) == size, e, "has another size");
+    ReaderSink sink = {c, same_data, same_zeros};
+    c->at = 0;
+    if (!reader_content(c->reader, content, &sink, err))
+        return false;
+    must_be(c->at == size, e, "is cut short");
+    c->next++;
+    return true;
+}
+
+void repository_compare(Repository *r, const RepoBackup *backup, const RepositoryEntry *entries,
+                        size_t count)
+{
+    RepoLocator *locator;
+    Err err = {0};
+    must(locator_open_index(&locator, r->repo, NULL, &err), &err);
+    ReaderParams params = {
+        .repo = r->repo, .locator = locator, .backup = backup->id, .manifest = &backup->manifest};
+    Compare c = {.entries = entries, .count = count};
+    must(reader_open(&c.reader, &params, &err), &err);
+    must(reader_walk(c.reader, NULL, same_entry, &c, &err), &err);
+    if (c.next != count)
+        must(false, &(Err){.cause = "test", .text = "the backup has fewer entries than it should"});
+    reader_close(c.reader);
+    locator_close(locator);
 }

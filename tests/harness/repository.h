@@ -40,6 +40,13 @@ bool repository_write(RepoWriter *w, unsigned lane, const RepositoryEntry *entry
                       Err *err);
 void repository_backup(Repository *repository, const RepositoryEntry *entries, size_t count,
                        const RepoBackup *previous, RepoBackup *out);
+/* The same, with failure as an answer: nothing is committed. params as repository_params made them,
+ * changed at will. */
+bool repository_try(const WriterParams *params, const RepositoryEntry *entries, size_t count,
+                    RepoBackup *out, WriterProgress *progress, Err *err);
+/* Reads a backup through the index and compares every byte and size; aborts on a difference. */
+void repository_compare(Repository *repository, const RepoBackup *backup,
+                        const RepositoryEntry *entries, size_t count);
 void repository_commit(Repository *repository, const RepoBackup *backup);
 
 #endif

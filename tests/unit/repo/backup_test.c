@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A backup is written and read back, with keys and without. */
 #include "common/base/mem.h"
-#include "common/base/rand.h"
-#include "common/repo/reader.h"
 #include "tests/harness/repository.h"
 
 #include <setjmp.h>
@@ -81,73 +79,6 @@ static void tree_free(Tree *tree)
     mem_free(tree);
 }
 
-typedef struct Compare {
-    RepoReader *reader;
-    const Tree *tree;
-    size_t next;
-    uint64_t at;
-} Compare;
-
-static bool same_data(void *ctx, Slice bytes, Err *err)
-{
-    (void)err;
-    Compare *c = ctx;
-    const RepositoryEntry *e = &c->tree->entries[c->next];
-    for (size_t i = 0; i < bytes.len; i++, c->at++)
-        if (bytes.at[i] != (c->at < e->content.len ? e->content.at[c->at] : 0))
-            fail_msg("%.*s differs at %llu", TEXT_ARG(e->entry.path), (unsigned long long)c->at);
-    return true;
-}
-
-static bool same_zeros(void *ctx, uint64_t count, Err *err)
-{
-    (void)err;
-    Compare *c = ctx;
-    const RepositoryEntry *e = &c->tree->entries[c->next];
-    for (; count > 0 && c->at < e->content.len; count--, c->at++)
-        assert_int_equal(e->content.at[c->at], 0);
-    c->at += count;
-    return true;
-}
-
-static bool same_entry(void *ctx, const Entry *entry, const ReaderContent *content, bool *stop,
-                       Err *err)
-{
-    (void)stop;
-    Compare *c = ctx;
-    const RepositoryEntry *e = &c->tree->entries[c->next];
-    assert_true(text_equal(entry->path, e->entry.path));
-    assert_int_equal(entry->mtime_ns, e->entry.mtime_ns);
-    assert_int_equal(entry->mode, e->entry.mode);
-    assert_true(text_equal(entry->user, e->entry.user));
-    assert_int_equal(reader_content_size(content), e->entry.size);
-    ReaderSink sink = {c, same_data, same_zeros};
-    c->at = 0;
-    if (!reader_content(c->reader, content, &sink, err))
-        return false;
-    assert_int_equal(c->at, e->entry.size);
-    c->next++;
-    return true;
-}
-
-static void compare(Repository *r, const RepoBackup *backup, const Tree *tree)
-{
-    RepoLocator *locator;
-    Err err = {0};
-    uint64_t damaged;
-    assert_true(locator_open_index(&locator, r->repo, &damaged, &err));
-    assert_int_equal(damaged, 0);
-    ReaderParams params = {
-        .repo = r->repo, .locator = locator, .backup = backup->id, .manifest = &backup->manifest};
-    Compare c = {.tree = tree};
-    if (!reader_open(&c.reader, &params, &err) ||
-        !reader_walk(c.reader, NULL, same_entry, &c, &err))
-        fail_msg("%s: %s", err.cause, err.text);
-    assert_int_equal(c.next, tree->count);
-    reader_close(c.reader);
-    locator_close(locator);
-}
-
 static void round_trip(bool plain)
 {
     Repository *r = repository_new(plain);
@@ -157,20 +88,20 @@ static void round_trip(bool plain)
     assert_int_equal(first.entries, tree->count);
     assert_true(first.new_bytes > 19 * 1024 * 1024);
     repository_reopen(r);
-    compare(r, &first, tree);
+    repository_compare(r, &first, tree->entries, tree->count);
 
     /* Nothing changed: known entries, and pages that are there already. */
     repository_backup(r, tree->entries, tree->count, &first, &second);
     assert_int_equal(second.new_bytes, 0);
     assert_int_equal(second.stored_bytes, 0);
     assert_int_equal(second.sequence, 2);
-    compare(r, &second, tree);
+    repository_compare(r, &second, tree->entries, tree->count);
 
     /* Nothing changed and the list of yesterday is not used: cut alike, found again. */
     repository_backup(r, tree->entries, tree->count, NULL, &third);
     assert_int_equal(third.new_bytes, 0);
     assert_int_equal(third.stored_bytes, 0);
-    compare(r, &third, tree);
+    repository_compare(r, &third, tree->entries, tree->count);
     assert_false(ledger_unsorted(r->ledger));
     repo_backup_free(&first);
     repo_backup_free(&second);

@@ -129,8 +129,9 @@ bool child_start(Child **out, const ChildParams *params, Err *err)
     if (access(params->program, X_OK) != 0) {
         child_close(child);
         *out = NULL;
-        return err_set_sys(err, ERR_MISSING, params->cause, "cannot run %s; install it: it said",
-                           params->program);
+        err_set_sys(err, ERR_MISSING, params->cause,
+                    "cannot run %s; install it, or correct the path", params->program);
+        return false;
     }
     if (spawn(child, params, err))
         return true;

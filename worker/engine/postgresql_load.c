@@ -173,11 +173,8 @@ bool postgresql_load_blob_end(PostgresqlLoad *load, const PostgresqlRules *rules
 bool postgresql_load_sequences(PostgresqlLoad *load, const PostgresqlRules *rules, Buf *statements,
                                uint64_t *done, uint64_t *skipped, Err *err)
 {
+    buf_cstr(statements); /* makes it end with a NUL */
     char *line = (char *)statements->at;
-    if (statements->len == 0)
-        return true;
-    buf_cstr(statements);
-    line = (char *)statements->at;
     while (*line != 0) {
         char *end = strchr(line, '\n');
         if (end != NULL)

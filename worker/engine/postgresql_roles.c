@@ -80,7 +80,8 @@ static bool is_known(Known *known, Text written)
     buf_add_byte(&line, 0);
     buf_add_text(&line, written);
     buf_add_byte(&line, 0);
-    return memmem(known->names.at, known->names.len, line.at, line.len) != NULL;
+    return known->names.len > 0 &&
+           memmem(known->names.at, known->names.len, line.at, line.len) != NULL;
 }
 
 static bool apply_one(const PostgresqlRules *rules, PGconn *conn, Known *known, Text statement,

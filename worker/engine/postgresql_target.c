@@ -207,7 +207,7 @@ static bool want_tool(PostgresqlTarget *t, const Entry *entry, Err *err)
 {
     json_t *note =
         entry->note.len > 0 ? json_loadb(entry->note.at, entry->note.len, 0, NULL) : NULL;
-    int major = atoi(json_text_or(note, "tool", TEXT("0")).at);
+    int major = (int)strtol(json_text_or(note, "tool", TEXT("0")).at, NULL, 10);
     json_decref(note);
     pthread_mutex_lock(&t->lock);
     bool ok = major <= t->rules.tools.major ||

@@ -34,7 +34,7 @@ static bool read_version(const char *program, PostgresqlTools *out)
     const char *at = strchr(buf_cstr(&text), ')');
     if (at == NULL || sscanf(at + 1, " %31[0-9.]", out->version) != 1)
         return false;
-    out->major = atoi(out->version);
+    out->major = (int)strtol(out->version, NULL, 10);
     size_t folder = (size_t)(strrchr(program, '/') - program);
     if (folder >= sizeof out->folder)
         return false;

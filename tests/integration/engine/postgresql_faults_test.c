@@ -14,13 +14,16 @@ static int start_server(void **state)
     (void)state;
     server_start(&server);
     server_sql(&server, "postgres", "CREATE DATABASE bank");
-    server_sql(&server, "bank",
-               "CREATE TABLE account (id integer PRIMARY KEY, cents bigint, pad text);"
-               "INSERT INTO account SELECT i, 1000, repeat('x', 200) FROM generate_series(1, "
-               "20000) i;"
-               "CREATE TABLE audit (id bigserial, note text);"
-               "INSERT INTO audit (note) SELECT repeat('y', 300) FROM generate_series(1, 20000);"
-               "CREATE TABLE small (id integer); INSERT INTO small SELECT 1;");
+    server_sql(
+        &server, "bank",
+        "CREATE TABLE account (id integer PRIMARY KEY, cents bigint, pad text);"
+        "INSERT INTO account SELECT i, 1000, repeat('x', 200) FROM generate_series(1, "
+        "20000) i;"
+        "CREATE TABLE savings AS SELECT id, cents, pad FROM account; ALTER TABLE savings ADD "
+        "PRIMARY KEY (id);"
+        "CREATE TABLE audit (id bigserial, note text);"
+        "INSERT INTO audit (note) SELECT repeat('y', 300) FROM generate_series(1, 20000);"
+        "CREATE TABLE small (id integer); INSERT INTO small SELECT 1;");
     return 0;
 }
 
@@ -45,10 +48,12 @@ static void *move_money(void *arg)
     PGconn *conn = server_connect(&server, "bank");
     for (unsigned i = 1; !atomic_load(&writer->stop); i++) {
         char sql[300];
+        /* Back and forth between two tables, which different lanes read at different times. */
         snprintf(sql, sizeof sql,
-                 "BEGIN; UPDATE account SET cents = cents - %u WHERE id = %u; UPDATE account SET "
-                 "cents = cents + %u WHERE id = %u; INSERT INTO audit (note) VALUES ('m'); COMMIT",
-                 i % 7, 1 + i * 7919 % 20000, i % 7, 1 + i * 104729 % 20000);
+                 "BEGIN; UPDATE %s SET cents = cents - %u WHERE id = %u; UPDATE %s SET cents = "
+                 "cents + %u WHERE id = %u; INSERT INTO audit (note) VALUES ('m'); COMMIT",
+                 i % 3 == 0 ? "savings" : "account", i % 7, 1 + i * 7919 % 20000,
+                 i % 3 == 0 ? "account" : "savings", i % 7, 1 + i * 104729 % 20000);
         PQclear(PQexec(conn, sql));
         atomic_fetch_add(&writer->moves, 1);
     }
@@ -86,8 +91,10 @@ static void money_that_moves_during_a_dump_is_neither_lost_nor_doubled(void **st
     assert_true(atomic_load(&writer.moves) > 50);
     if (!restore(&backup, &around, config, request, NULL))
         fail_msg("%s: %s", backup.err.cause, backup.err.text);
-    assert_int_equal(server_count(&server, "bank_copy", "SELECT sum(cents) FROM account"),
-                     20000 * 1000);
+    assert_int_equal(server_count(&server, "bank_copy",
+                                  "SELECT (SELECT sum(cents) FROM account) + (SELECT sum(cents) "
+                                  "FROM savings)"),
+                     2 * 20000 * 1000);
     assert_int_equal(server_count(&server, "bank_copy", "SELECT count(*) FROM account"), 20000);
     /* The sequence is not behind the rows. */
     assert_true(server_count(&server, "bank_copy",
@@ -190,6 +197,63 @@ static void a_drop_waits_for_the_dump_and_the_dump_does_not_wait_for_it(void **s
     assert_int_equal(PQresultStatus(result), PGRES_COMMAND_OK);
     PQclear(result);
     PQfinish(drop.conn);
+    json_decref(config);
+    recording_free(&backup);
+    surroundings_close(&around);
+}
+
+static void *commit_later(void *arg)
+{
+    usleep(700000);
+    PQclear(PQexec(arg, "COMMIT"));
+    return NULL;
+}
+
+static void a_table_emptied_while_we_waited_for_its_lock_is_not_taken_for_empty(void **state)
+{
+    Surroundings around;
+    Recording backup = {0};
+    pthread_t later;
+    (void)state;
+    surroundings_open(&around);
+    server_sql(&server, "postgres", "CREATE DATABASE emptying");
+    server_sql(&server, "emptying", "CREATE TABLE t AS SELECT i FROM generate_series(1, 100) i");
+    PGconn *conn = server_connect(&server, "emptying");
+    PQclear(PQexec(conn, "BEGIN; TRUNCATE t; INSERT INTO t VALUES (1), (2)"));
+    json_t *config = server_config(&server, "[\"emptying\"]");
+    pthread_create(&later, NULL, commit_later, conn);
+    bool ok = record(&backup, &around, config, 2);
+    pthread_join(later, NULL);
+    if (!ok)
+        fail_msg("%s: %s", backup.err.cause, backup.err.text);
+    assert_int_equal(recording_find(&backup, "databases/emptying/tables/public/t")->entry.rows, 2);
+    PQfinish(conn);
+    json_decref(config);
+    recording_free(&backup);
+    surroundings_close(&around);
+}
+
+static void of_an_extension_s_table_only_what_its_condition_names_is_kept(void **state)
+{
+    Surroundings around;
+    Recording backup = {0};
+    (void)state;
+    surroundings_open(&around);
+    server_sql(&server, "postgres", "CREATE DATABASE extended");
+    server_sql(&server, "extended",
+               "CREATE EXTENSION hstore; CREATE TABLE settings (k integer, own boolean); INSERT "
+               "INTO settings SELECT i, i > 7 FROM generate_series(1, 10) i; CREATE TABLE member "
+               "(i integer); ALTER EXTENSION hstore ADD TABLE settings; ALTER EXTENSION hstore ADD "
+               "TABLE member; UPDATE pg_extension SET extconfig = ARRAY['settings'::regclass::oid],"
+               "extcondition = ARRAY['WHERE own'] WHERE extname = 'hstore'");
+    json_t *config = server_config(&server, "[\"extended\"]");
+    if (!record(&backup, &around, config, 2))
+        fail_msg("%s: %s", backup.err.cause, backup.err.text);
+    const Recorded *settings = recording_find(&backup, "databases/extended/tables/public/settings");
+    assert_int_equal(settings->entry.rows, 3);
+    assert_memory_equal(settings->content.at, "8\tt\n9\tt\n10\tt\n", 13);
+    assert_non_null(strstr(settings->note, "extension"));
+    assert_null(recording_find(&backup, "databases/extended/tables/public/member"));
     json_decref(config);
     recording_free(&backup);
     surroundings_close(&around);
@@ -379,6 +443,8 @@ int main(void)
         cmocka_unit_test(money_that_moves_during_a_dump_is_neither_lost_nor_doubled),
         cmocka_unit_test(two_tables_are_copied_at_once_on_one_snapshot),
         cmocka_unit_test(a_drop_waits_for_the_dump_and_the_dump_does_not_wait_for_it),
+        cmocka_unit_test(a_table_emptied_while_we_waited_for_its_lock_is_not_taken_for_empty),
+        cmocka_unit_test(of_an_extension_s_table_only_what_its_condition_names_is_kept),
         cmocka_unit_test(a_table_that_is_gone_ends_the_dump_with_a_named_error),
         cmocka_unit_test(what_keeps_a_dump_from_starting_is_named),
         cmocka_unit_test(a_password_may_hold_quotes_and_is_nowhere_to_be_seen),

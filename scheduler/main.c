@@ -1,8 +1,208 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-#include <stdio.h>
+/* SPDX-License-Identifier: Apache-2.0
+ * holdfast-scheduler — wires the core, the HTTP server and the API together, and nothing else. */
+#include "common/base/log.h"
+#include "common/base/loop.h"
+#include "common/catalog/catalog_policy.h"
+#include "scheduler/api/api.h"
+#include "scheduler/core/core.h"
+#include "scheduler/http/server.h"
+#include "scheduler/plan/fleet.h"
+#include "scheduler/setup.h"
 
-int main(void)
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef struct Daemon {
+    Setup *setup;
+    Loop *loop;
+    Core *core;
+} Daemon;
+
+static bool read_policy(const char *path, Buf *text, Err *err)
 {
-    puts("holdfast " HOLDFAST_VERSION);
-    return 0;
+    FILE *file = fopen(path, "rbe");
+    if (file == NULL)
+        return err_set_sys(err, err_code_of_errno(errno), "policy.file", "%s", path);
+    for (size_t got = 1; got != 0;) {
+        uint8_t *at = buf_extend(text, 65536);
+        got = fread(at, 1, 65536, file);
+        text->len -= 65536 - got;
+    }
+    fclose(file);
+    return true;
+}
+
+/* Applies the policy file; `always` false: only where no policy is in force. */
+static bool apply_policy(Catalog *catalog, const char *path, bool always, Err *err)
+{
+    bool found;
+    char digest[SHA256_TEXT];
+    PolicyApplied applied;
+    YamlProblems problems = {0};
+    scoped(buf_free) Buf text = {0};
+    scoped(buf_free) Buf document = {0};
+    if (path[0] == 0)
+        return true;
+    if (!catalog_policy_load(catalog, &document, digest, &found, err))
+        return false;
+    if (found && !always)
+        return true;
+    buf_clear(&document);
+    if (!read_policy(path, &text, err))
+        return false;
+    bool good = fleet_compile(path, buf_text(&text), &document, &problems);
+    buf_clear(&text);
+    yaml_problems_print(&problems, &text);
+    fwrite(text.at, 1, text.len, stderr);
+    yaml_problems_free(&problems);
+    if (!good)
+        return err_set(err, ERR_INVALID, "policy.invalid", "%s is not valid; it was not applied",
+                       path);
+    if (!catalog_policy_apply(catalog, buf_text(&document), (Text){0}, TEXT("scheduler"), &applied,
+                              err))
+        return false;
+    log_info("policy.applied", "version=%llu changed=%s", (unsigned long long)applied.version,
+             applied.changed ? "true" : "false");
+    return true;
+}
+
+/* The timers option as rows of the catalogue's settings. */
+static bool apply_timers(Catalog *catalog, const json_t *timers, Err *err)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)timers, name, value)
+    {
+        if (!json_is_number(value))
+            return err_set(err, ERR_INVALID, "timers.invalid",
+                           "timers.%s is not a number of seconds", name);
+        if (!catalog_setting_set(catalog, text_of(name), json_number_value(value), err))
+            return false;
+    }
+    return true;
+}
+
+/* The catalogue may come up after the scheduler: it is waited for, a wrong schema is not. */
+static bool prepare(Daemon *self, Err *err)
+{
+    const SchedulerOptions *options = &self->setup->options;
+    CatalogParams params = setup_catalog(self->setup);
+    Catalog *catalog = NULL;
+    bool made = false;
+    for (int tries = 0; !catalog_open(&catalog, &params, err); tries++) {
+        if (!err_retry(err->code) || tries == 60)
+            return false;
+        log_err("catalogue.waiting", err);
+        *err = (Err){0};
+        catalog_close(catalog);
+        catalog = NULL;
+        struct timespec pause = {1, 0};
+        nanosleep(&pause, NULL);
+    }
+    bool done = apply_timers(catalog, options->timers, err) &&
+                apply_policy(catalog, options->policy, false, err) &&
+                (options->admin_token_file[0] == 0 ||
+                 api_bootstrap_token(catalog, options->admin_token_file, &made, err));
+    if (made)
+        log_info("token.made", "role=admin file=%s", options->admin_token_file);
+    catalog_close(catalog);
+    return done;
+}
+
+static void on_signal(void *ctx, int number)
+{
+    Daemon *self = ctx;
+    if (number != SIGHUP) {
+        log_info("scheduler.stopping", "signal=%d", number);
+        loop_stop(self->loop);
+        return;
+    }
+    Err err = {0};
+    Catalog *catalog = NULL;
+    CatalogParams params = setup_catalog(self->setup);
+    if (!catalog_open(&catalog, &params, &err) ||
+        !apply_policy(catalog, self->setup->options.policy, true, &err))
+        log_err("policy.failed", &err);
+    catalog_close(catalog);
+    core_wake(self->core);
+}
+
+static int serve(Daemon *self, const char *host, Err *err)
+{
+    const SchedulerOptions *options = &self->setup->options;
+    Server *server = NULL;
+    CoreParams core = {.catalog = setup_catalog(self->setup),
+                       .queue = setup_queue(self->setup),
+                       .host = host,
+                       .force_leader = options->force_leader};
+    bool done = core_start(&self->core, &core, err);
+    ApiParams api = {.catalog = setup_catalog(self->setup), .core = self->core};
+    ServerParams http = {.listen = options->listen,
+                         .threads = options->threads,
+                         .ctx = &api,
+                         .thread_open = api_thread_open,
+                         .thread_close = api_thread_close,
+                         .handle = api_handle,
+                         .stream_prefix = "/api/v1/streams/"};
+    done = done && server_start(&server, self->loop, &http, err);
+    if (done) {
+        loop_signal(self->loop, SIGTERM, on_signal, self);
+        loop_signal(self->loop, SIGINT, on_signal, self);
+        loop_signal(self->loop, SIGHUP, on_signal, self);
+        log_info("scheduler.started", "version=" HOLDFAST_VERSION " port=%d", server_port(server));
+        loop_run(self->loop);
+    }
+    server_stop(server);
+    core_stop(self->core);
+    return done ? 0 : err_exit_code(err->code);
+}
+
+static int run(Setup *setup, Err *err)
+{
+    char host[256] = "";
+    Daemon self = {.setup = setup};
+    int code;
+    signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_DUMPABLE, 0);
+    gethostname(host, sizeof host - 1);
+    if (!loop_new(&self.loop, err) || !prepare(&self, err))
+        code = err_exit_code(err->code);
+    else
+        code = serve(&self, host, err);
+    loop_free(self.loop);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    Err err = {0};
+    Setup setup;
+    int code = 0;
+    if (!setup_read(&setup, argc, argv, &err))
+        code = err_exit_code(err.code);
+    else if (!setup.end.done) {
+        int count = argc - setup.end.rest;
+        char **words = argv + setup.end.rest;
+        if (count == 0 || strcmp(words[0], "run") == 0)
+            code = run(&setup, &err);
+        else if (strcmp(words[0], "migrate") == 0)
+            code = setup_migrate(&setup, &err);
+        else if (strcmp(words[0], "enroll") == 0)
+            code = setup_enroll(&setup, count - 1, words + 1, &err);
+        else if (strcmp(words[0], "policy") == 0)
+            code = setup_policy_check(count - 1, words + 1, &err);
+        else
+            code =
+                err_set(&err, ERR_USAGE, "usage.verb", "there is no verb %s; see --help", words[0])
+                    ? 0
+                    : 2;
+    }
+    if (err.code != ERR_NONE)
+        fprintf(stderr, "holdfast-scheduler: %s  [%s]\n", err.text, err.cause);
+    setup_free(&setup);
+    return code;
 }

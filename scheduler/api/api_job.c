@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scheduler/api/api.h"
+
+#include "common/base/json.h"
+#include "common/catalog/catalog_job.h"
+#include "common/catalog/catalog_view.h"
+
+#include <stdlib.h>
+
+bool api_job_list(ApiCall *call, Err *err)
+{
+    scoped(buf_free) Buf cursor = {0};
+    scoped(buf_free) Buf source = {0};
+    scoped(buf_free) Buf state = {0};
+    scoped(buf_free) Buf kind = {0};
+    ViewArgs args = {0};
+    api_page(call, &args.limit, &cursor);
+    server_query(call->http, "source", &source);
+    server_query(call->http, "state", &state);
+    server_query(call->http, "kind", &kind);
+    args.cursor = buf_text(&cursor);
+    args.source = buf_text(&source);
+    args.state = buf_text(&state);
+    args.kind = buf_text(&kind);
+    return catalog_view(call->catalog, VIEW_JOBS, &args, &call->answer->body, err);
+}
+
+bool api_job_show(ApiCall *call, Err *err)
+{
+    ViewArgs args = {0};
+    return ids_job_parse(call->parts[0], &args.job, err) &&
+           catalog_view(call->catalog, VIEW_JOB, &args, &call->answer->body, err);
+}
+
+bool api_job_logs(ApiCall *call, Err *err)
+{
+    scoped(buf_free) Buf after = {0};
+    ViewArgs args = {.limit = 1000};
+    if (server_query(call->http, "after", &after))
+        args.after = strtoull(buf_cstr(&after), NULL, 10);
+    return ids_job_parse(call->parts[0], &args.job, err) &&
+           catalog_view(call->catalog, VIEW_JOB_LOGS, &args, &call->answer->body, err);
+}
+
+bool api_job_cancel(ApiCall *call, Err *err)
+{
+    uint64_t job;
+    char state[16];
+    if (!ids_job_parse(call->parts[0], &job, err) ||
+        !catalog_job_cancel(call->catalog, job, text_of(call->token.name),
+                            json_text_or(call->body, "reason", TEXT("")), state, err))
+        return false;
+    buf_printf(&call->answer->body, "{\"state\":\"%s\"}", state);
+    return true;
+}
+
+bool api_job_retry(ApiCall *call, Err *err)
+{
+    uint64_t job;
+    JobCreated created;
+    if (!ids_job_parse(call->parts[0], &job, err) ||
+        !catalog_job_retry(call->catalog, job, text_of(call->token.name), &created, err))
+        return false;
+    core_wake(call->params->core);
+    return api_job_made(call, created.job, err);
+}
+
+bool api_job_made(ApiCall *call, uint64_t job, Err *err)
+{
+    char id[JOB_ID_TEXT];
+    ViewArgs args = {.job = job};
+    ids_job_text(job, id);
+    call->answer->status = 202;
+    buf_printf(&call->answer->location, "/api/v1/jobs/%s", id);
+    return catalog_view(call->catalog, VIEW_JOB, &args, &call->answer->body, err);
+}
+
+bool api_make_job(ApiCall *call, const char *kind, Text source, Text pool, json_t *params,
+                  uint64_t *job, Err *err)
+{
+    scoped(buf_free) Buf text = {0};
+    JobCreated created;
+    json_canonical(params, &text);
+    json_decref(params);
+    JobRequest request = {.kind = text_of(kind),
+                          .trigger = TEXT("manual"),
+                          .source = source,
+                          .pool = pool,
+                          .params = buf_text(&text),
+                          .actor = text_of(call->token.name)};
+    if (call->http->idempotency_key != NULL)
+        request.idempotency_key = text_of(call->http->idempotency_key);
+    if (!catalog_job_create(call->catalog, &request, &created, err))
+        return false;
+    *job = created.job;
+    core_wake(call->params->core);
+    return true;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scheduler/api/api.h"
+
+#include "common/base/json.h"
+#include "common/catalog/catalog_view.h"
+
+bool api_restore_list(ApiCall *call, Err *err)
+{
+    scoped(buf_free) Buf cursor = {0};
+    ViewArgs args = {.kind = TEXT("restore")};
+    api_page(call, &args.limit, &cursor);
+    args.cursor = buf_text(&cursor);
+    return catalog_view(call->catalog, VIEW_JOBS, &args, &call->answer->body, err);
+}
+
+/* `to` is a directory when it begins with '/', else the name of a new database. */
+static json_t *target_of(Text to)
+{
+    const char *kind = to.len != 0 && to.at[0] == '/' ? "path" : "database";
+    return json_pack("{s:s%}", kind, to.at, to.len);
+}
+
+/* What a plan and a restore have in common: the job's params. */
+static bool params_of(ApiCall *call, json_t **params, Err *err)
+{
+    Uuid id;
+    Text backup;
+    char text[UUID_TEXT];
+    Text to = json_text_or(call->body, "to", (Text){0});
+    bool in_place = json_bool_or(call->body, "in_place", false);
+    if (!json_take_text(call->body, "backup", &backup, err) ||
+        !api_find_backup(call, backup, &id, err))
+        return false;
+    if (to.len == 0 && !in_place)
+        return err_set(err, ERR_USAGE, "restore.where", "say where: to, or in_place with confirm");
+    uuid_text(&id, text);
+    *params = json_pack("{s:s, s:b}", "backup", text, "in_place", in_place);
+    if (to.len != 0)
+        json_object_set_new(*params, "target", target_of(to));
+    static const char *const copied[] = {"confirm", "select"};
+    for (size_t i = 0; i < sizeof copied / sizeof *copied; i++)
+        if (json_object_get(call->body, copied[i]) != NULL)
+            json_object_set(*params, copied[i], json_object_get(call->body, copied[i]));
+    return true;
+}
+
+bool api_restore_plan(ApiCall *call, Err *err)
+{
+    uint64_t job;
+    json_t *params;
+    if (!params_of(call, &params, err))
+        return false;
+    json_object_set_new(params, "probe", json_string("restore_plan"));
+    return api_make_job(call, "probe", (Text){0}, json_text_or(call->body, "pool", (Text){0}),
+                        params, &job, err) &&
+           api_job_made(call, job, err);
+}
+
+/* The plan that was shown is what runs: its params, not the request's, make the job. */
+static bool planned_params(ApiCall *call, Text plan, json_t **params, Err *err)
+{
+    ViewArgs args = {0};
+    scoped(buf_free) Buf body = {0};
+    scoped(json_release) json_t *job = NULL;
+    if (!ids_job_parse(plan, &args.job, err) ||
+        !catalog_view(call->catalog, VIEW_JOB, &args, &body, err) ||
+        !json_parse(buf_text(&body), &job, err))
+        return err_note(err, "the plan %.*s", TEXT_ARG(plan));
+    const json_t *planned = json_object_get(job, "params");
+    if (!text_equal(json_text_or(planned, "probe", TEXT("")), TEXT("restore_plan")) ||
+        !text_equal(json_text_or(job, "state", TEXT("")), TEXT("completed")))
+        return err_set(err, ERR_CONFLICT, "restore.plan",
+                       "%.*s is not a finished plan; ask for one with POST /restores/plan",
+                       TEXT_ARG(plan));
+    *params = json_deep_copy(planned);
+    json_object_del(*params, "probe");
+    return true;
+}
+
+bool api_restore_start(ApiCall *call, Err *err)
+{
+    uint64_t job;
+    Text plan;
+    json_t *params;
+    return json_take_text(call->body, "plan", &plan, err) &&
+           planned_params(call, plan, &params, err) &&
+           api_make_job(call, "restore", (Text){0}, json_text_or(call->body, "pool", (Text){0}),
+                        params, &job, err) &&
+           api_job_made(call, job, err);
+}

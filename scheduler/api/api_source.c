@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scheduler/api/api.h"
+
+#include "common/base/json.h"
+#include "common/catalog/catalog_view.h"
+
+bool api_source_list(ApiCall *call, Err *err)
+{
+    scoped(buf_free) Buf cursor = {0};
+    ViewArgs args = {0};
+    api_page(call, &args.limit, &cursor);
+    args.cursor = buf_text(&cursor);
+    return catalog_view(call->catalog, VIEW_SOURCES, &args, &call->answer->body, err);
+}
+
+bool api_source_show(ApiCall *call, Err *err)
+{
+    ViewArgs args = {.name = call->parts[0]};
+    return catalog_view(call->catalog, VIEW_SOURCE, &args, &call->answer->body, err);
+}
+
+bool api_source_run(ApiCall *call, Err *err)
+{
+    uint64_t job;
+    json_t *params = json_object();
+    const json_t *method = json_object_get(call->body, "method");
+    if (json_is_string(method))
+        json_object_set(params, "method", json_object_get(call->body, "method"));
+    return api_make_job(call, "backup", call->parts[0], (Text){0}, params, &job, err) &&
+           api_job_made(call, job, err);
+}
+
+bool api_source_test(ApiCall *call, Err *err)
+{
+    uint64_t job;
+    return api_make_job(call, "probe", call->parts[0], (Text){0},
+                        json_pack("{s:s}", "probe", "source_test"), &job, err) &&
+           api_job_made(call, job, err);
+}
+
+bool api_source_decisions(ApiCall *call, Err *err)
+{
+    scoped(buf_free) Buf cursor = {0};
+    ViewArgs args = {.source = call->parts[0]};
+    api_page(call, &args.limit, &cursor);
+    args.cursor = buf_text(&cursor);
+    return catalog_view(call->catalog, VIEW_DECISIONS, &args, &call->answer->body, err);
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scheduler/core/core.h"
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/rand.h"
+#include "common/catalog/catalog_audit.h"
+#include "common/catalog/catalog_plan.h"
+#include "scheduler/core/dispatch.h"
+#include "scheduler/core/fire.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <time.h>
+
+/* How often each kind of work is looked at. A slot is a second late at most, a lost Redis is
+ * noticed within a second, a dead worker's ticket within two. */
+enum {
+    TICK_MS = 200,
+    FIRE_MS = 500,
+    LEAD_MS = 2000,
+    REAP_MS = 1000,
+    RESYNC_MS = 1000,
+    REPAIR_MS = 2000,
+    CHAIN_MS = 500,
+    HOUSEKEEP_MS = 60000,
+    RECONNECT_MS = 500,
+};
+
+typedef enum Work {
+    WORK_LEAD,
+    WORK_FIRE,
+    WORK_RESYNC,
+    WORK_REPAIR,
+    WORK_REAP,
+    WORK_CHAIN,
+    WORK_HOUSEKEEP,
+    WORK_COUNT
+} Work;
+
+static const int64_t periods_ms[WORK_COUNT] = {
+    [WORK_LEAD] = LEAD_MS,           [WORK_FIRE] = FIRE_MS, [WORK_RESYNC] = RESYNC_MS,
+    [WORK_REPAIR] = REPAIR_MS,       [WORK_REAP] = REAP_MS, [WORK_CHAIN] = CHAIN_MS,
+    [WORK_HOUSEKEEP] = HOUSEKEEP_MS,
+};
+
+struct Core {
+    CoreParams params;
+    Uuid holder;
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock; /* guards stop, woken, state */
+    pthread_cond_t signal;
+    bool stop;
+    bool woken;
+    CoreState state;
+    /* the thread's own */
+    Catalog *catalog;
+    Queue *queue;
+    bool queue_checked;
+    FireCache *cache;
+    int64_t due_ms[WORK_COUNT];
+    int64_t retry_ms;
+};
+
+static int64_t now_ms(void)
+{
+    return clock_mono_ns() / 1000000;
+}
+
+/* Says once that something went away, and once that it is back. */
+static void note(Core *core, bool *up, char *words, bool good, const char *what, const Err *err)
+{
+    pthread_mutex_lock(&core->lock);
+    bool was = *up;
+    *up = good;
+    snprintf(words, sizeof core->state.redis_error, "%s", good ? "" : err->text);
+    pthread_mutex_unlock(&core->lock);
+    if (was && !good)
+        log_err(what, err);
+    if (!was && good)
+        log_info(what, "up=true");
+}
+
+static void note_catalogue(Core *core, bool good, const Err *err)
+{
+    note(core, &core->state.catalogue_up, core->state.catalogue_error, good, "catalogue.state",
+         err);
+}
+
+static void note_redis(Core *core, bool good, const Err *err)
+{
+    note(core, &core->state.redis_up, core->state.redis_error, good, "redis.state", err);
+}
+
+/* A failure of a pass belongs to one of the two: Redis' causes begin with queue. or redis. */
+static void blame(Core *core, const Err *err)
+{
+    if (strncmp(err->cause, "queue.", 6) == 0 || strncmp(err->cause, "redis.", 6) == 0) {
+        core->queue_checked = false;
+        note_redis(core, false, err);
+    } else if (!catalog_ok(core->catalog))
+        note_catalogue(core, false, err);
+    else
+        log_err("core.failed", err);
+}
+
+/* After every reconnect nobody is reaped for a while: a network that was away must not cost every
+ * worker its jobs. */
+static bool connect_catalogue(Core *core)
+{
+    Err err = {0};
+    if (core->catalog != NULL && catalog_ok(core->catalog))
+        return true;
+    if (now_ms() < core->retry_ms)
+        return false;
+    core->retry_ms = now_ms() + RECONNECT_MS;
+    bool done = core->catalog == NULL ? catalog_open(&core->catalog, &core->params.catalog, &err)
+                                      : catalog_reset(core->catalog, &err);
+    done = done && catalog_reap_hold(core->catalog, &err);
+    note_catalogue(core, done, &err);
+    return done;
+}
+
+static bool check_queue(Core *core)
+{
+    Err err = {0};
+    QueueStatus status = {0};
+    if (core->queue_checked)
+        return true;
+    core->queue_checked = queue_check(core->queue, &status, &err);
+    if (core->queue_checked)
+        snprintf(core->state.redis_version, sizeof core->state.redis_version, "%s", status.version);
+    note_redis(core, core->queue_checked, &err);
+    return core->queue_checked;
+}
+
+static bool lead(Core *core, Err *err)
+{
+    uint64_t term = 1;
+    if (!core->params.force_leader &&
+        !catalog_leader_take(core->catalog, &core->holder, text_of(core->params.host), &term, err))
+        return false;
+    pthread_mutex_lock(&core->lock);
+    bool news = core->state.leads != (term != 0) || core->state.term != term;
+    core->state.leads = term != 0;
+    core->state.term = term;
+    pthread_mutex_unlock(&core->lock);
+    if (news)
+        log_info("leader.state", "leads=%s term=%" PRIu64, term != 0 ? "true" : "false", term);
+    return true;
+}
+
+static bool reap(Core *core, Err *err)
+{
+    ReapReport report = {0};
+    if (!catalog_reap(core->catalog, &report, err))
+        return false;
+    for (size_t i = 0; i < report.count; i++)
+        log_warn("job.lost", "job=%" PRIu64 " attempt=%" PRIu64 " state=%s", report.rows[i].job,
+                 report.rows[i].attempt, report.rows[i].state);
+    if (report.mass)
+        log_warn("reap.mass", "suspects=%u", report.suspects);
+    catalog_reap_free(&report);
+    return true;
+}
+
+static bool do_work(Core *core, Work work, Err *err)
+{
+    uint64_t fired = 0;
+    uint32_t linked = 0;
+    switch (work) {
+    case WORK_LEAD:
+        return lead(core, err);
+    case WORK_FIRE:
+        return fire_due(core->catalog, core->cache, &fired, err);
+    case WORK_RESYNC:
+        return !core->queue_checked || dispatch_resync(core->catalog, core->queue, err);
+    case WORK_REPAIR:
+        return !core->queue_checked || dispatch_repair(core->catalog, core->queue, err);
+    case WORK_REAP:
+        return reap(core, err);
+    case WORK_CHAIN:
+        return catalog_audit_chain(core->catalog, &linked, err);
+    case WORK_HOUSEKEEP:
+        return catalog_housekeep(core->catalog, err);
+    default:
+        return true;
+    }
+}
+
+/* One pass over what is due. A failure of one kind of work does not keep the others waiting. */
+static void tick(Core *core)
+{
+    if (!connect_catalogue(core))
+        return;
+    check_queue(core);
+    for (Work work = WORK_LEAD; work < WORK_COUNT; work++) {
+        Err err = {0};
+        if (now_ms() < core->due_ms[work] || (work != WORK_LEAD && !core->state.leads))
+            continue;
+        core->due_ms[work] = now_ms() + periods_ms[work];
+        if (!do_work(core, work, &err))
+            blame(core, &err);
+        if (!catalog_ok(core->catalog))
+            return;
+    }
+    Err err = {0};
+    uint64_t pushed = 0;
+    if (core->state.leads && core->queue_checked &&
+        !dispatch_due(core->catalog, core->queue, &pushed, &err))
+        blame(core, &err);
+}
+
+/* Waits for the next tick or a wake-up; false when it is time to stop. */
+static bool rest(Core *core)
+{
+    struct timespec until;
+    int64_t tick_ms = core->params.tick_ms == 0 ? TICK_MS : core->params.tick_ms;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += tick_ms % 1000 * 1000000;
+    until.tv_sec += tick_ms / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&core->lock);
+    core->state.last_tick_ns = clock_wall_ns();
+    while (!core->stop && !core->woken &&
+           pthread_cond_timedwait(&core->signal, &core->lock, &until) == 0)
+        ;
+    core->woken = false;
+    bool go_on = !core->stop;
+    pthread_mutex_unlock(&core->lock);
+    return go_on;
+}
+
+static void *run(void *ctx)
+{
+    Core *core = ctx;
+    do
+        tick(core);
+    while (rest(core));
+    Err err = {0};
+    if (core->catalog != NULL && catalog_ok(core->catalog) && core->state.leads &&
+        !core->params.force_leader && !catalog_leader_resign(core->catalog, &core->holder, &err))
+        log_err("leader.resign", &err);
+    return NULL;
+}
+
+bool core_start(Core **out, const CoreParams *params, Err *err)
+{
+    pthread_condattr_t attributes;
+    Core *core = mem_new(Core);
+    *out = core;
+    core->params = *params;
+    core->holder = rand_uuid();
+    core->cache = fire_cache_new();
+    pthread_mutex_init(&core->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&core->signal, &attributes);
+    pthread_condattr_destroy(&attributes);
+    if (!queue_open(&core->queue, &params->queue, err))
+        return false;
+    if (pthread_create(&core->thread, NULL, run, core) != 0)
+        return err_set(err, ERR_FULL, "core.thread", "no thread for the scheduler's core");
+    core->started = true;
+    return true;
+}
+
+void core_wake(Core *core)
+{
+    pthread_mutex_lock(&core->lock);
+    core->woken = true;
+    pthread_cond_signal(&core->signal);
+    pthread_mutex_unlock(&core->lock);
+}
+
+void core_state(Core *core, CoreState *out)
+{
+    pthread_mutex_lock(&core->lock);
+    *out = core->state;
+    pthread_mutex_unlock(&core->lock);
+}
+
+void core_stop(Core *core)
+{
+    if (core == NULL)
+        return;
+    if (core->started) {
+        pthread_mutex_lock(&core->lock);
+        core->stop = true;
+        pthread_cond_signal(&core->signal);
+        pthread_mutex_unlock(&core->lock);
+        pthread_join(core->thread, NULL);
+    }
+    queue_close(core->queue);
+    catalog_close(core->catalog);
+    fire_cache_free(core->cache);
+    pthread_cond_destroy(&core->signal);
+    pthread_mutex_destroy(&core->lock);
+    mem_free(core);
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scheduler/core/fire.h"
+
+#include "common/base/crashpoint.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "scheduler/plan/due.h"
+
+#include <inttypes.h>
+
+/* Slots a statement: one round trip fires a minute of a large fleet, and a lock is short. */
+enum { BATCH = 1000 };
+
+/* Clocks that jump ahead must not fire tomorrow: PostgreSQL's clock is the one that counts, and it
+ * is asked with the schedules. */
+typedef struct FireRule {
+    Cron cron;
+    Zone *zone;
+    bool valid;
+} FireRule;
+
+struct FireCache {
+    uint64_t policy_version;
+    FireRule *rules; /* one a row of the list, in its order */
+    size_t count;
+};
+
+FireCache *fire_cache_new(void)
+{
+    return mem_new(FireCache);
+}
+
+static void forget(FireCache *cache)
+{
+    for (size_t i = 0; i < cache->count; i++)
+        zone_free(cache->rules[i].zone);
+    mem_free(cache->rules);
+    cache->rules = NULL;
+    cache->count = 0;
+}
+
+void fire_cache_free(FireCache *cache)
+{
+    if (cache == NULL)
+        return;
+    forget(cache);
+    mem_free(cache);
+}
+
+/* A rule that stopped being valid (a zone left the system) is logged and its slots wait. */
+static void learn(FireCache *cache, const ScheduleList *list)
+{
+    if (cache->rules != NULL && cache->policy_version == list->policy_version &&
+        cache->count == list->count)
+        return;
+    forget(cache);
+    cache->policy_version = list->policy_version;
+    cache->count = list->count;
+    cache->rules = mem_array(FireRule, list->count);
+    for (size_t i = 0; i < list->count; i++) {
+        const ScheduleRow *row = &list->rows[i];
+        FireRule *rule = &cache->rules[i];
+        Err err = {0};
+        rule->valid = cron_parse(text_of(row->at), text_of(row->source_name), &rule->cron, &err) &&
+                      zone_open(&rule->zone, text_of(row->timezone), &err);
+        if (!rule->valid)
+            log_err("schedule.invalid", &err);
+    }
+}
+
+typedef struct Batch {
+    SlotRow rows[BATCH];
+    size_t count;
+    uint64_t fired;
+} Batch;
+
+static bool flush(Catalog *catalog, Batch *batch, Err *err)
+{
+    SlotAnswer answers[BATCH];
+    if (batch->count == 0)
+        return true;
+    CRASHPOINT("scheduler.fire.before");
+    if (!catalog_slots_fire(catalog, batch->rows, batch->count, answers, err))
+        return false;
+    CRASHPOINT("scheduler.fire.after");
+    for (size_t i = 0; i < batch->count; i++) {
+        if (answers[i].job == 0)
+            continue;
+        batch->fired++;
+        log_info("slot.fired", "job=%" PRIu64 " source=%u schedule=%.*s state=%s", answers[i].job,
+                 batch->rows[i].source, TEXT_ARG(batch->rows[i].schedule), answers[i].state);
+    }
+    batch->count = 0;
+    return true;
+}
+
+static bool fire_one(Catalog *catalog, Batch *batch, const ScheduleRow *row, const FireRule *rule,
+                     int64_t now_ns, Err *err)
+{
+    DueList due;
+    DueRule facts = {.cron = rule->cron,
+                     .zone = rule->zone,
+                     .catch_up = row->catch_up,
+                     .start_deadline_s = row->start_deadline_s};
+    due_slots(&facts, row->last_slot_ns, now_ns, &due);
+    if (batch->count + due.count > BATCH && !flush(catalog, batch, err))
+        return false;
+    if (due.dropped != 0)
+        log_warn("slot.dropped", "source=%u schedule=%s slots=%" PRIu64, row->source, row->name,
+                 due.dropped);
+    for (size_t i = 0; i < due.count; i++)
+        batch->rows[batch->count++] = (SlotRow){.source = row->source,
+                                                .schedule = text_of(row->name),
+                                                .old_slot_ns = row->last_slot_ns,
+                                                .slot_ns = due.slots[i].slot_ns,
+                                                .start_by_ns = due.slots[i].start_by_ns,
+                                                .missed = due.slots[i].missed};
+    return true;
+}
+
+bool fire_due(Catalog *catalog, FireCache *cache, uint64_t *fired, Err *err)
+{
+    ScheduleList list = {0};
+    *fired = 0;
+    if (!catalog_schedule_load(catalog, &list, err))
+        return false;
+    learn(cache, &list);
+    Batch *batch = mem_new(Batch);
+    bool done = true;
+    for (size_t i = 0; done && i < list.count; i++)
+        if (cache->rules[i].valid)
+            done = fire_one(catalog, batch, &list.rows[i], &cache->rules[i], list.now_ns, err);
+    done = done && flush(catalog, batch, err);
+    *fired = batch->fired;
+    mem_free(batch);
+    catalog_schedule_free(&list);
+    return done;
+}

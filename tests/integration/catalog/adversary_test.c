@@ -251,6 +251,15 @@ static void a_stale_attempt_changes_nothing(void **state)
     OK(catalog_job_finish(two.c, &forged, &(JobVerdictRow){.outcome = OUTCOME_FAILED}, now, &fenced,
                           &err));
     assert_true(fenced);
+    BeatAnswer beat;
+    BeatSummary summary;
+    OK(catalog_worker_beat(two.c, &two.instance, &(BeatRow){.fence = forged}, 1, &beat, &summary,
+                           &err));
+    assert_false(beat.held);
+    REFUSED("job.fenced",
+            catalog_pack_begin(two.c, &forged, &object, &pack_id, PACK_DATA, &number, &err));
+    OK(catalog_backup_commit(two.c, &forged, &row, &answer, detail, &err));
+    assert_int_equal(answer, COMMIT_FENCED);
     OK(catalog_job_finish(two.c, &young, &(JobVerdictRow){.outcome = OUTCOME_FAILED}, now, &fenced,
                           &err));
     assert_string_equal(now, "failed");

@@ -69,6 +69,8 @@ static void a_slot_is_fired_once_whoever_asks_and_however_often(void **state)
     assert_string_equal(first.state, "pending");
     SlotAnswer second = fire(fleet->scheduler, &row, row.last_slot_ns + minute_ns, false);
     assert_int_equal(second.job, 0); /* another scheduler had it */
+    /* One that slept over it does not decide a later slot by what it knew before. */
+    assert_int_equal(fire(fleet->scheduler, &row, row.last_slot_ns + 2 * minute_ns, false).job, 0);
     assert_int_equal(schedule_of("s1").last_slot_ns, row.last_slot_ns + minute_ns);
     /* Were the clock of the compare-and-set turned back, the constraint would still hold. */
     fleet_do(fleet,

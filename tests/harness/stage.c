@@ -6,7 +6,11 @@
 #include "common/base/rand.h"
 #include "common/catalog/catalog_policy.h"
 
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +26,7 @@ static void must(bool done, const Err *err, const char *what)
         fail_msg("stage: %s: %s: %s", what, err->cause, err->text);
 }
 
-void stage_policy(Stage *stage, const char *config, const char *extra)
+void stage_policy(Stage *stage, const char *type, const char *config, const char *extra)
 {
     scoped(buf_free) Buf text = {0}, own = {0};
     PolicyApplied applied;
@@ -34,40 +38,46 @@ void stage_policy(Stage *stage, const char *config, const char *extra)
     buf_printf(&text,
                "{\"fleet\":\"test\",\"pools\":{\"fra\":{}},\"key_sets\":[\"test\"],"
                "\"stores\":{\"nas\":{\"type\":\"local\",\"path\":\"%s\"}},\"sources\":{\"s1\":{"
-               "\"type\":\"files\",\"policy\":\"gold\",\"pool\":\"fra\",\"store\":\"nas\","
+               "\"type\":\"%s\",\"policy\":\"gold\",\"pool\":\"fra\",\"store\":\"nas\","
                "\"key_set\":\"test\",\"config\":%s,\"timezone\":\"UTC\","
                "\"schedules\":{\"nightly\":{\"at\":\"0 1 * * *\"}},\"overlap\":\"skip\","
                "\"catch_up\":\"latest\",\"start_deadline_s\":3600,\"timeout_s\":3600,"
                "\"stall_s\":600,\"retry\":{\"attempts\":3,\"backoff_s\":0,\"max_backoff_s\":0,"
                "\"jitter\":\"none\"},\"rate\":0,\"compression\":{\"codec\":\"zstd\",\"level\":3},"
                "\"objectives\":{\"rpo_s\":86400}%s}}}",
-               stage->repository->dir, config, extra);
+               stage->repository->dir, type, config, extra);
     must(catalog_policy_apply(stage->fleet->scheduler, buf_text(&text), (Text){0}, TEXT("test"),
                               &applied, &err),
          &err, "policy");
 }
 
-static void make_settings(Stage *stage)
+void stage_config(Stage *stage, const char *allow, const char *more)
 {
-    Err err = {0};
-    scoped(json_release) json_t *allow =
-        json_pack("{s:{s:[s]},s:{s:[s]},s:[s,s,s,s]}", "read", "paths", stage->tree->top, "restore",
-                  "paths", stage->tree->top, "hooks", "before", "after", "slow", "missing");
-    must(allow_parse(allow, &stage->allow, &err), &err, "allow");
-    snprintf(stage->keys, sizeof stage->keys, "%s/keys", stage->repository->dir);
+    char conninfo[256];
+    scoped(buf_free) Buf text = {0};
+    postgres_as(stage->fleet->pg, "w1", "postgres", conninfo);
+    buf_printf(&text,
+               "name: w1\nhost: w1\ncatalogue: \"%s\"\nhooks: %s\ncache: %s\nkeys: %s/keys\n"
+               "credentials: %s/credentials\nmemory: 32MiB\nallow: %s\n%s",
+               conninfo, stage->hooks, stage->tree->top, stage->repository->dir, stage->tree->top,
+               allow, more);
+    FILE *file = fopen(stage->config, "w");
+    if (file == NULL || fwrite(text.at, 1, text.len, file) != text.len || fclose(file) != 0)
+        abort();
+}
+
+static void make_config(Stage *stage)
+{
+    scoped(buf_free) Buf allow = {0};
+    snprintf(stage->config, sizeof stage->config, "%s/worker.yaml", stage->tree->top);
     snprintf(stage->hooks, sizeof stage->hooks, "%s/hooks", stage->tree->top);
     snprintf(stage->scratch, sizeof stage->scratch, "%s/scratch", stage->tree->top);
     mkdir(stage->hooks, 0755);
     mkdir(stage->scratch, 0700);
-    postgres_as(stage->fleet->pg, "w1", "postgres", stage->catalogue);
-    stage->settings = (JobSettings){.name = "w1",
-                                    .host = "w1",
-                                    .catalogue = stage->catalogue,
-                                    .hooks = stage->hooks,
-                                    .cache = stage->tree->top,
-                                    .keys = stage->keys,
-                                    .memory_bytes = 32 << 20,
-                                    .allow = stage->allow};
+    buf_printf(&allow,
+               "{read: {paths: [%s]}, restore: {paths: [%s]}, hooks: [before, after, slow, gone]}",
+               stage->tree->top, stage->tree->top);
+    stage_config(stage, buf_cstr(&allow), "");
 }
 
 Stage *stage_new(const char *extra)
@@ -75,6 +85,7 @@ Stage *stage_new(const char *extra)
     Stage *stage = mem_new(Stage);
     void *tree = NULL;
     char link[200];
+    signal(SIGPIPE, SIG_IGN);
     if (file_tree_set_up(&tree) != 0)
         abort();
     stage->tree = tree;
@@ -84,40 +95,41 @@ Stage *stage_new(const char *extra)
     snprintf(link, sizeof link, "%s/test", stage->repository->dir);
     if (symlink(stage->repository->store_path, link) != 0)
         abort();
-    make_settings(stage);
-    stage_policy(stage, NULL, extra);
+    make_config(stage);
+    stage_policy(stage, "files", NULL, extra);
     stage->worker = fleet_worker(stage->fleet, "w1", true);
     return stage;
+}
+
+static void reap_child(Stage *stage)
+{
+    if (stage->child != 0) {
+        kill(stage->child, SIGKILL);
+        waitpid(stage->child, NULL, 0);
+        close(stage->to_child);
+        close(stage->from_child);
+    }
+    stage->child = 0;
+    channel_input_free(&stage->input);
+    stage->input = (ChannelInput){0};
 }
 
 void stage_free(Stage *stage)
 {
     void *tree = stage->tree;
-    allow_free(stage->allow);
+    reap_child(stage);
     fleet_worker_close(&stage->worker);
     fleet_stop(stage->fleet);
     repository_free(stage->repository);
     file_tree_tear_down(&tree);
+    buf_free(&stage->order);
+    buf_free(&stage->log);
     mem_free(stage);
 }
 
-static void on_progress(void *ctx, const JobProgress *progress)
-{
-    (void)ctx;
-    (void)progress;
-}
+/* --- one attempt ---------------------------------------------------------------------------- */
 
-static void on_log(void *ctx, LogLevel level, const char *event, const char *text)
-{
-    Stage *stage = ctx;
-    (void)level;
-    stage->log_lines++;
-    snprintf(stage->last_log, sizeof stage->last_log, "%s %s", event, text);
-    size_t len = strlen(stage->all_log);
-    snprintf(stage->all_log + len, sizeof stage->all_log - len, "%s %s\n", event, text);
-}
-
-static void claim(Stage *stage, TicketRow ticket, Buf *order)
+static void claim(Stage *stage, TicketRow ticket)
 {
     ClaimAnswer answer;
     Err err = {0};
@@ -128,68 +140,172 @@ static void claim(Stage *stage, TicketRow ticket, Buf *order)
     if (answer.status != CLAIM_GRANTED)
         fail_msg("stage: the claim was not granted: %s", answer.missing);
     stage->fence.attempt = answer.attempt;
-    buf_add_slice(order, buf_slice(&answer.order));
+    buf_clear(&stage->order);
+    buf_add_slice(&stage->order, buf_slice(&answer.order));
     catalog_job_claim_free(&answer);
 }
 
-static void run(Stage *stage, Text order, JobEnd *end)
+/* Beside the folder that this test program lies in. */
+static void worker_program(char out[PATH_MAX])
+{
+    char self[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[len > 0 ? len : 0] = '\0';
+    snprintf(out, PATH_MAX, "%s/../holdfast-worker", dirname(self));
+}
+
+static void become_worker(const Stage *stage, int orders, int reports)
+{
+    char program[PATH_MAX], config[200];
+    worker_program(program);
+    snprintf(config, sizeof config, "--config=%s", stage->config);
+    char *const words[] = {program, (char[]){"job"}, config, NULL};
+    /* Out of the way of 3 and 4 first. */
+    orders = fcntl(orders, F_DUPFD, 10);
+    reports = fcntl(reports, F_DUPFD, 10);
+    dup2(orders, CHANNEL_ORDER_FD);
+    dup2(reports, CHANNEL_REPORT_FD);
+    close_range(5, ~0U, 0);
+    execv(program, words);
+    _exit(126);
+}
+
+static void start_child(Stage *stage)
+{
+    int down[2], up[2];
+    Err err = {0};
+    reap_child(stage);
+    buf_clear(&stage->log);
+    stage->frames = 0;
+    if (pipe(down) != 0 || pipe(up) != 0)
+        abort();
+    stage->child = fork();
+    if (stage->child == 0)
+        become_worker(stage, down[0], up[1]);
+    close(down[0]);
+    close(up[1]);
+    stage->to_child = down[1];
+    stage->from_child = up[0];
+    channel_output_init(&stage->output, stage->to_child);
+    JobOrder order = {.job = stage->fence.job,
+                      .attempt = stage->fence.attempt,
+                      .claim = {stage->fence.claim.bytes, sizeof stage->fence.claim.bytes},
+                      .order = buf_text(&stage->order),
+                      .config = text_of(stage->config),
+                      .scratch = text_of(stage->scratch)};
+    must(channel_send_job_order(&stage->output, &order, &err), &err, "order");
+}
+
+void stage_start(Stage *stage, const char *kind, const char *params)
+{
+    claim(stage, fleet_job(stage->fleet, &(JobRequest){.kind = text_of(kind),
+                                                       .source = TEXT("s1"),
+                                                       .params = text_of(params),
+                                                       .actor = TEXT("test")}));
+    start_child(stage);
+}
+
+static void take_verdict(const JobVerdict *verdict, StageEnd *end)
 {
     Err err = {0};
-    Job *job;
-    JobParams params = {.settings = &stage->settings,
-                        .fence = stage->fence,
-                        .order = order,
-                        .scratch = stage->scratch,
-                        .report = {stage, on_progress, on_log}};
-    if (!job_open(&job, &params, &err)) {
-        job_end_failed(&err, end);
-        return;
+    end->told = true;
+    end->committed = verdict->committed;
+    end->retry = verdict->retry;
+    snprintf(end->outcome, sizeof end->outcome, "%.*s", TEXT_ARG(verdict->outcome));
+    snprintf(end->code, sizeof end->code, "%.*s", TEXT_ARG(verdict->code));
+    snprintf(end->cause, sizeof end->cause, "%.*s", TEXT_ARG(verdict->cause));
+    snprintf(end->text, sizeof end->text, "%.*s", TEXT_ARG(verdict->text));
+    if (verdict->answer.len > 0)
+        must(json_parse(verdict->answer, &end->answer, &err), &err, "answer");
+}
+
+static void take_frame(Stage *stage, Slice frame, StageEnd *end)
+{
+    uint64_t id = 0;
+    Err err = {0};
+    JobProgress progress;
+    JobLog line;
+    JobVerdict verdict;
+    must(messages_id(frame, &id, &err), &err, "frame");
+    if (id == MESSAGE_job_progress && messages_unpack_job_progress(frame, &progress, &err)) {
+        stage->frames++;
+        stage->bytes_done = progress.bytes_done;
+        snprintf(stage->phase, sizeof stage->phase, "%.*s", TEXT_ARG(progress.phase));
+    } else if (id == MESSAGE_job_log && messages_unpack_job_log(frame, &line, &err)) {
+        buf_printf(&stage->log, "%.*s %.*s\n", TEXT_ARG(line.event), TEXT_ARG(line.text));
+        buf_cstr(&stage->log);
+    } else if (id == MESSAGE_job_verdict && messages_unpack_job_verdict(frame, &verdict, &err)) {
+        take_verdict(&verdict, end);
     }
-    job_run(job, end);
-    job_close(job);
+}
+
+bool stage_listen(Stage *stage, StageEnd *end)
+{
+    Slice frame;
+    bool over = false;
+    Err err = {0};
+    if (!channel_receive(&stage->input, stage->from_child, &frame, &over, &err) || over)
+        return false;
+    take_frame(stage, frame, end);
+    return true;
 }
 
 /* What the worker's parent does with a verdict. */
-static void tell(Stage *stage, const JobEnd *end)
+static void tell(Stage *stage, const StageEnd *end)
 {
     static const char *const outcomes[] = {
         [OUTCOME_COMPLETED] = "completed", [OUTCOME_PARTIAL] = "partial",
         [OUTCOME_FAILED] = "failed",       [OUTCOME_RELEASED] = "released",
         [OUTCOME_CANCELLED] = "cancelled",
     };
-    JobVerdictRow row = {.code = end->verdict.code,
-                         .cause = end->verdict.cause,
-                         .text = end->verdict.text,
-                         .retry = end->verdict.retry};
+    JobVerdictRow row = {.code = text_of(end->code),
+                         .cause = text_of(end->cause),
+                         .text = text_of(end->text),
+                         .retry = end->retry};
     bool fenced;
     Err err = {0};
-    if (end->verdict.answer.len > 0)
-        must(catalog_job_answer(stage->worker.c, &stage->fence, end->verdict.answer, &fenced, &err),
-             &err, "answer");
     for (int i = OUTCOME_COMPLETED; i <= OUTCOME_CANCELLED; i++)
-        if (text_equal(end->verdict.outcome, text_of(outcomes[i])))
+        if (strcmp(end->outcome, outcomes[i]) == 0)
             row.outcome = (JobOutcome)i;
     snprintf(stage->state, sizeof stage->state, "committed");
-    if (!end->verdict.committed)
+    if (!end->committed)
         must(catalog_job_finish(stage->worker.c, &stage->fence, &row, stage->state, &fenced, &err),
              &err, "finish");
 }
 
-static TicketRow ticket_of(Stage *stage, const char *kind, const char *params)
+void stage_finish(Stage *stage, StageEnd *end)
 {
-    return fleet_job(stage->fleet, &(JobRequest){.kind = text_of(kind),
-                                                 .source = TEXT("s1"),
-                                                 .params = text_of(params),
-                                                 .actor = TEXT("test")});
+    while (stage_listen(stage, end))
+        ;
+    waitpid(stage->child, &end->status, 0);
+    close(stage->to_child);
+    close(stage->from_child);
+    stage->child = 0;
+    if (end->told)
+        tell(stage, end);
 }
 
-void stage_run(Stage *stage, const char *kind, const char *params, JobEnd *end)
+void stage_end_free(StageEnd *end)
 {
-    scoped(buf_free) Buf order = {0};
-    claim(stage, ticket_of(stage, kind, params), &order);
-    run(stage, buf_text(&order), end);
-    tell(stage, end);
+    json_decref(end->answer);
+    *end = (StageEnd){0};
 }
+
+void stage_cancel(Stage *stage, const char *reason)
+{
+    JobCancel cancel = {text_of(reason)};
+    Err err = {0};
+    must(channel_send_job_cancel(&stage->output, &cancel, &err), &err, "cancel");
+}
+
+void stage_run(Stage *stage, const char *kind, const char *params, StageEnd *end)
+{
+    *end = (StageEnd){0};
+    stage_start(stage, kind, params);
+    stage_finish(stage, end);
+}
+
+/* --- further attempts ----------------------------------------------------------------------- */
 
 /* The ticket of a job that waits for its next attempt. */
 static TicketRow ticket_again(Stage *stage)
@@ -218,16 +334,20 @@ static TicketRow ticket_again(Stage *stage)
     return (TicketRow){0};
 }
 
-void stage_again(Stage *stage, JobEnd *end)
+void stage_start_again(Stage *stage)
 {
-    scoped(buf_free) Buf order = {0};
-    claim(stage, ticket_again(stage), &order);
-    run(stage, buf_text(&order), end);
-    tell(stage, end);
+    claim(stage, ticket_again(stage));
+    start_child(stage);
 }
 
-/* Two looks at an expired lease. */
-static void reap(Stage *stage)
+void stage_again(Stage *stage, StageEnd *end)
+{
+    *end = (StageEnd){0};
+    stage_start_again(stage);
+    stage_finish(stage, end);
+}
+
+void stage_reap(Stage *stage)
 {
     Err err = {0};
     fleet_do(stage->fleet, "UPDATE lease SET expires_at = clock_timestamp() - interval '1 minute'");
@@ -245,20 +365,42 @@ static void reap(Stage *stage)
 
 void stage_killed(Stage *stage, const char *kind, const char *params, const char *crashpoint)
 {
-    scoped(buf_free) Buf order = {0};
-    int status = 0;
-    claim(stage, ticket_of(stage, kind, params), &order);
-    pid_t child = fork();
-    if (child == 0) {
-        JobEnd end;
-        setenv("HOLDFAST_CRASHPOINT", "1", 1);
-        setenv("HOLDFAST_CRASHPOINT_ONLY", crashpoint, 1);
-        run(stage, buf_text(&order), &end);
-        _exit(77);
-    }
-    if (waitpid(child, &status, 0) != child || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
-        fail_msg("stage: nothing was killed at %s (status %d)", crashpoint, status);
-    reap(stage);
+    StageEnd end = {0};
+    setenv("HOLDFAST_CRASHPOINT", "1", 1);
+    setenv("HOLDFAST_CRASHPOINT_ONLY", crashpoint, 1);
+    stage_start(stage, kind, params);
+    unsetenv("HOLDFAST_CRASHPOINT");
+    stage_finish(stage, &end);
+    if (!WIFSIGNALED(end.status) || WTERMSIG(end.status) != SIGKILL)
+        fail_msg("stage: nothing was killed at %s: %s %s %s", crashpoint, end.outcome, end.cause,
+                 end.text);
+}
+
+void stage_must(Stage *stage, const char *kind, const char *params, const char *outcome)
+{
+    StageEnd end;
+    stage_run(stage, kind, params, &end);
+    if (strcmp(end.outcome, outcome) != 0)
+        fail_msg("stage: %s ended %s, not %s: %s: %s", kind, end.outcome, outcome, end.cause,
+                 end.text);
+    stage_end_free(&end);
+}
+
+void stage_back_up(Stage *stage)
+{
+    stage_must(stage, "backup", "", "completed");
+    assert_string_equal(stage->state, "committed");
+}
+
+void stage_restore(Stage *stage, const char *more)
+{
+    char params[1000], id[UUID_TEXT];
+    stage_backup(stage, id);
+    snprintf(params, sizeof params,
+             "{\"backup\":\"%s\",\"target\":{\"path\":\"%s\"},\"options\":{\"devices\":true,"
+             "\"setuid\":true,\"security\":true}%s}",
+             id, stage->tree->out, more);
+    stage_must(stage, "restore", params, "completed");
 }
 
 void stage_backup(Stage *stage, char out[UUID_TEXT])

@@ -77,8 +77,9 @@ static bool feed_one(const FeedParams *params, unsigned lane, const Entry *entry
         !params->target->ops->begin(params->target, lane, entry, &want, err))
         return false;
     if (want && content != NULL && !reader_content(params->reader, content, &into, err)) {
-        if (sink.refused || err->code != ERR_CORRUPT)
-            return false;
+        if (sink.refused || err->code != ERR_CORRUPT || !params->tolerant)
+            return err_note(err, "restoring %.*s",
+                            (int)(entry->path.len > 100 ? 100 : entry->path.len), entry->path.at);
         /* The entry is left open: the lane's next begin, or close, throws away what came of it. */
         params->damaged(params->ctx, entry->path, err);
         *err = (Err){0};

@@ -19,6 +19,7 @@ typedef struct Restore {
     EngineHost host;
     json_t *request;
     Target *target;
+    bool files; /* entries stand alone; a database's belong together, its engine selects them */
     atomic_uint_fast64_t damaged;
 } Restore;
 
@@ -106,7 +107,9 @@ static bool open_all(Restore *restore, Err *err)
                            .request = restore->request,
                            .host = &restore->host,
                            .lanes = LANES};
-    reader_on_damage(restore->opened.reader, on_damaged_page, restore);
+    restore->files = text_equal(type, TEXT("files"));
+    if (restore->files)
+        reader_on_damage(restore->opened.reader, on_damaged_page, restore);
     return engine->open_target(&restore->target, &params, err);
 }
 
@@ -114,15 +117,18 @@ static bool go(Restore *restore, json_t **report, Err *err)
 {
     Job *job = restore->job;
     const RepoBackup *backup = reader_backup(restore->opened.reader);
+    static const ReaderSelection everything = {.phase = -1};
+    bool all = opened_selects_all(&restore->select);
     FeedParams feed = {.reader = restore->opened.reader,
                        .target = restore->target,
-                       .selection = &restore->select.selection,
-                       .whole = opened_selects_all(&restore->select),
+                       .selection = restore->files ? &restore->select.selection : &everything,
+                       .whole = all || !restore->files,
+                       .tolerant = restore->files,
                        .ctx = restore,
                        .fed = on_fed,
                        .damaged = on_damage,
                        .go_on = on_go_on};
-    if (feed.whole) {
+    if (all) {
         job->counters.bytes_total = backup->bytes;
         job->counters.total_basis = "plan";
     }

@@ -129,6 +129,12 @@ static void on_damage(void *ctx, const VerifyDamage *damage)
     mark_damaged(verify->job, damage->pack_no, &damage->why);
 }
 
+static bool is_cancelled(void *ctx)
+{
+    const Verify *verify = ctx;
+    return job_cancelled(verify->job);
+}
+
 static bool check_content(Verify *verify, Err *err)
 {
     Opened opened;
@@ -137,7 +143,7 @@ static bool check_content(Verify *verify, Err *err)
     verify->job->counters.bytes_total = opened.row.bytes;
     verify->job->counters.total_basis = "plan";
     bool fine =
-        verify_content(opened.reader, on_damage, verify, job_cancelled, &verify->counts, err) &&
+        verify_content(opened.reader, on_damage, verify, is_cancelled, &verify->counts, err) &&
         job_go_on(verify->job, err);
     verify->job->counters.bytes_done = verify->counts.bytes;
     verify->job->counters.items_done = verify->counts.entries;

@@ -29,54 +29,25 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void assert_outcome(const JobEnd *end, const char *outcome)
-{
-    if (!text_equal(end->verdict.outcome, text_of(outcome)))
-        fail_msg("%.*s: %s: %s", TEXT_ARG(end->verdict.outcome), end->err.cause, end->err.text);
-}
-
-static void back_up(Stage *stage)
-{
-    JobEnd end;
-    stage_run(stage, "backup", "", &end);
-    assert_outcome(&end, "completed");
-    assert_true(end.verdict.committed);
-    job_end_free(&end);
-}
-
-static void restore(Stage *stage, const char *more)
-{
-    JobEnd end;
-    char params[600], id[UUID_TEXT];
-    stage_backup(stage, id);
-    snprintf(params, sizeof params,
-             "{\"backup\":\"%s\",\"target\":{\"path\":\"%s\"},\"options\":{\"devices\":true,"
-             "\"setuid\":true,\"security\":true}%s}",
-             id, stage->tree->out, more);
-    stage_run(stage, "restore", params, &end);
-    assert_outcome(&end, "completed");
-    job_end_free(&end);
-}
-
 static void a_backup_is_restored_as_it_was(void **state)
 {
     Stage *stage = *state;
-    back_up(stage);
+    stage_back_up(stage);
     assert_int_equal(fleet_count(stage->fleet, "SELECT count(*) FROM backup"), 1);
     assert_int_equal(fleet_count(stage->fleet, "SELECT entries FROM backup"), 10);
-    restore(stage, "");
+    stage_restore(stage, "");
     file_tree_assert_equal(stage->tree);
 }
 
 static void a_second_backup_stores_almost_nothing(void **state)
 {
     Stage *stage = *state;
-    back_up(stage);
+    stage_back_up(stage);
     file_tree_shell("echo changed > %s/a/two", stage->tree->tree);
-    back_up(stage);
+    stage_back_up(stage);
     assert_true(fleet_count(stage->fleet,
                             "SELECT stored_bytes FROM backup ORDER BY id DESC LIMIT 1") < 20000);
-    restore(stage, "");
+    stage_restore(stage, "");
     file_tree_assert_equal(stage->tree);
 }
 
@@ -85,10 +56,10 @@ static void a_selection_restores_that_and_nothing_else(void **state)
     Stage *stage = *state;
     struct stat status;
     char more[300], path[300];
-    back_up(stage);
+    stage_back_up(stage);
     /* The second name of a file whose first name is not wanted. */
     snprintf(more, sizeof more, ",\"select\":{\"paths\":[\"%s/c/again\"]}", stage->tree->tree);
-    restore(stage, more);
+    stage_restore(stage, more);
     file_tree_shell("cmp %s%s/c/again %s/a/one", stage->tree->out, stage->tree->tree,
                     stage->tree->tree);
     snprintf(path, sizeof path, "%s%s/a", stage->tree->out, stage->tree->tree);
@@ -100,14 +71,11 @@ static void both_levels_of_verify_find_it_whole(void **state)
     static const char *const levels[] = {"stored", "content"};
     Stage *stage = *state;
     char params[200], id[UUID_TEXT];
-    back_up(stage);
+    stage_back_up(stage);
     stage_backup(stage, id);
     for (size_t i = 0; i < 2; i++) {
-        JobEnd end;
         snprintf(params, sizeof params, "{\"backup\":\"%s\",\"level\":\"%s\"}", id, levels[i]);
-        stage_run(stage, "verify", params, &end);
-        assert_outcome(&end, "completed");
-        job_end_free(&end);
+        stage_must(stage, "verify", params, "completed");
     }
     assert_int_equal(
         fleet_count(stage->fleet, "SELECT count(*) FROM verification WHERE result = 'ok'"),
@@ -117,28 +85,28 @@ static void both_levels_of_verify_find_it_whole(void **state)
 static void probes_list_plan_and_test(void **state)
 {
     Stage *stage = *state;
-    JobEnd end;
+    StageEnd end;
     char params[500], id[UUID_TEXT];
-    back_up(stage);
+    stage_back_up(stage);
     stage_backup(stage, id);
     snprintf(params, sizeof params,
              "{\"probe\":\"backup_files\",\"backup\":\"%s\",\"prefix\":\"%s/c\"}", id,
              stage->tree->tree);
     stage_run(stage, "probe", params, &end);
-    assert_outcome(&end, "completed");
-    assert_int_equal(json_array_size(json_object_get(end.result.answer, "items")), 4);
-    job_end_free(&end);
+    assert_string_equal(end.outcome, "completed");
+    assert_int_equal(json_array_size(json_object_get(end.answer, "items")), 4);
+    stage_end_free(&end);
     snprintf(params, sizeof params,
              "{\"probe\":\"restore_plan\",\"backup\":\"%s\",\"target\":{\"path\":\"%s\"}}", id,
              stage->tree->out);
     stage_run(stage, "probe", params, &end);
-    assert_outcome(&end, "completed");
-    assert_int_equal(json_integer_value(json_object_get(end.result.answer, "entries")), 10);
-    job_end_free(&end);
+    assert_string_equal(end.outcome, "completed");
+    assert_int_equal(json_integer_value(json_object_get(end.answer, "entries")), 10);
+    stage_end_free(&end);
     stage_run(stage, "probe", "{\"probe\":\"source_test\"}", &end);
-    assert_outcome(&end, "completed");
-    assert_true(json_is_true(json_object_get(end.result.answer, "ok")));
-    job_end_free(&end);
+    assert_string_equal(end.outcome, "completed");
+    assert_true(json_is_true(json_object_get(end.answer, "ok")));
+    stage_end_free(&end);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/vault/vault_args.h"
+
+const char vault_args_help[] =
+    "holdfast-worker key create SET --dir DIR\n"
+    "    makes a key set: DIR/SET.kit (print it, lock it away, delete the file),\n"
+    "    DIR/SET.reader (for hosts that restore and verify), DIR/SET.keys\n"
+    "holdfast-worker key enroll HOST --kit FILE --keys FILE --dir DIR\n"
+    "        [--role write|prune] [--sources a,b]\n"
+    "    makes DIR/SET.writer for a host that backs up; it cannot read\n"
+    "holdfast-worker key check --kit FILE --store DIR\n"
+    "    tries a recovery kit against a repository\n"
+    "holdfast-worker repo create SET --store DIR --kit FILE --keys FILE\n"
+    "    makes the repository DIR/SET; `repo create plain --store DIR` makes one\n"
+    "    that is not encrypted\n";
+
+static bool take(const char **field, int argc, char **argv, int *i, Err *err)
+{
+    if (*i + 1 >= argc)
+        return err_set(err, ERR_USAGE, "usage.flag", "%s needs a value", argv[*i]);
+    *field = argv[++*i];
+    return true;
+}
+
+bool vault_args_parse(int argc, char **argv, VaultArgs *out, Err *err)
+{
+    *out = (VaultArgs){.role = "write", .sources = "*"};
+    const struct {
+        const char *flag;
+        const char **field;
+    } flags[] = {{"--dir", &out->directory}, {"--kit", &out->kit},   {"--keys", &out->keys},
+                 {"--store", &out->store},   {"--role", &out->role}, {"--sources", &out->sources}};
+    for (int i = 1; i < argc; i++) {
+        bool known = false;
+        for (size_t f = 0; !known && f < sizeof flags / sizeof *flags; f++) {
+            known = strcmp(argv[i], flags[f].flag) == 0;
+            if (known && !take(flags[f].field, argc, argv, &i, err))
+                return false;
+        }
+        if (known)
+            continue;
+        if (strcmp(argv[i], "--help") == 0)
+            out->help = true;
+        else if (argv[i][0] != '-' && out->verb == NULL)
+            out->verb = argv[i];
+        else if (argv[i][0] != '-' && out->name == NULL)
+            out->name = argv[i];
+        else
+            return err_set(err, ERR_USAGE, "usage.flag", "'%s' is not understood; see --help",
+                           argv[i]);
+    }
+    out->help = out->help || out->verb == NULL;
+    return true;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * vault_args.h — the words and flags of the verbs; a secret is always a file, never a word. */
+#ifndef WORKER_VAULT_VAULT_ARGS_H
+#define WORKER_VAULT_VAULT_ARGS_H
+
+#include "protocol/err.h"
+
+typedef struct VaultArgs {
+    const char *verb; /* "create", "enroll", "check" */
+    const char *name; /* key set or host */
+    const char *directory;
+    const char *kit;
+    const char *keys;
+    const char *store;
+    const char *role;
+    const char *sources;
+    bool help;
+} VaultArgs;
+
+MUST_CHECK bool vault_args_parse(int argc, char **argv, VaultArgs *out, Err *err);
+extern const char vault_args_help[];
+
+#endif

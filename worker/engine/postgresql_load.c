@@ -170,6 +170,13 @@ bool postgresql_load_blob_end(PostgresqlLoad *load, const PostgresqlRules *rules
                                 buf_cstr(&sql), err);
 }
 
+void postgresql_load_blob_undo(PostgresqlLoad *load)
+{
+    char sql[80];
+    snprintf(sql, sizeof sql, "SELECT pg_catalog.lo_unlink(%.*s)", TEXT_ARG(load->oid));
+    PQclear(PQexec(load->conn, sql));
+}
+
 bool postgresql_load_sequences(PostgresqlLoad *load, const PostgresqlRules *rules, Buf *statements,
                                uint64_t *done, uint64_t *skipped, Err *err)
 {

@@ -33,6 +33,7 @@ MUST_CHECK bool postgresql_load_blob_bytes(PostgresqlLoad *load, const Postgresq
                                            Slice bytes, Err *err);
 MUST_CHECK bool postgresql_load_blob_end(PostgresqlLoad *load, const PostgresqlRules *rules,
                                          const Entry *entry, Err *err);
+void postgresql_load_blob_undo(PostgresqlLoad *load); /* it will not be ended: removes it */
 
 /* setval statements, one a line. In a partial restore a sequence that was not made is passed over.
  */

@@ -23,6 +23,10 @@ static bool add_paths(PostgresqlSelect *s, const json_t *paths, Err *err)
             return err_set(err, ERR_USAGE, "target.select", "a selected path must be text");
         if (!json_unbytes((Text){json_string_value(path), json_string_length(path)}, into, err))
             return false;
+        if (into->len > 0 && into->at[0] == '/') { /* absolute, as paths of files are written */
+            memmove(into->at, into->at + 1, into->len - 1);
+            into->len--;
+        }
         while (into->len > 0 && into->at[into->len - 1] == '/')
             into->len--;
     }

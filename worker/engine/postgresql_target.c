@@ -44,6 +44,7 @@ typedef struct PostgresqlTarget {
     PostgresqlRestore **restores;
     size_t count;
     Buf globals;
+    unsigned broken; /* entries that were begun and never ended: their content is damaged */
     uint8_t phase;
     bool finished;
     Lane *lanes;
@@ -139,6 +140,22 @@ static bool begin_part(PostgresqlTarget *t, Lane *lane, const Text *parts, size_
     return true;
 }
 
+/* An entry that is still open will not be ended: what came of it is thrown away. */
+static void give_up(PostgresqlTarget *t, Lane *lane)
+{
+    if (lane->kind == KIND_BLOB)
+        postgresql_load_blob_undo(&lane->load);
+    if (lane->kind == KIND_TABLE) /* ends the COPY without a row */
+        postgresql_link_disconnect(&lane->load.conn);
+    if (lane->kind != KIND_PASS) {
+        pthread_mutex_lock(&t->lock);
+        t->broken++;
+        pthread_mutex_unlock(&t->lock);
+    }
+    lane->kind = KIND_PASS;
+    buf_clear(&lane->memory);
+}
+
 static bool target_begin(Target *target, unsigned index, const Entry *entry, bool *want_content,
                          Err *err)
 {
@@ -147,8 +164,7 @@ static bool target_begin(Target *target, unsigned index, const Entry *entry, boo
     Text parts[5];
     size_t count = 0;
     bool ok = true;
-    lane->kind = KIND_PASS;
-    buf_clear(&lane->memory);
+    give_up(t, lane);
     if (!postgresql_name_split(entry->path, parts, 5, &count))
         count = 0;
     if (text_equal(entry->path, TEXT("globals.sql"))) {
@@ -380,6 +396,13 @@ static json_t *restore_report(const PostgresqlRestore *r)
 static bool target_finish(Target *target, json_t **report, Err *err)
 {
     PostgresqlTarget *t = self(target);
+    for (unsigned i = 0; i < t->lane_count; i++)
+        give_up(t, &t->lanes[i]);
+    if (t->broken > 0 && t->rules.in_place)
+        return err_set(err, ERR_CORRUPT, "target.damaged",
+                       "the content of %u entries is damaged: what is there stays as it is; "
+                       "restore into a new database to see what is left",
+                       t->broken);
     if (!target_phase(target, PHASE_COUNT, err))
         return false;
     json_t *databases = json_array();

@@ -85,6 +85,8 @@ bool restore_request(const Job *job, json_t **request, Err *err)
     ids_job_text(job->fence.job, mark);
     *request = json_deep_copy(job->params);
     json_object_set_new(*request, "mark", json_string(mark));
+    json_object_set_new(*request, "confirmed",
+                        json_boolean(json_bool_or(job->params, "in_place", false)));
     /* Files in place go back to where they came from. */
     if (files && !json_is_object(json_object_get(*request, "target")))
         json_object_set_new(*request, "target", json_pack("{s:s}", "path", "/"));

@@ -170,6 +170,7 @@ typedef struct Recording {
     Err err; /* the first one */
     Source *source;
     Target *target;
+    const char *damaged; /* this entry's content breaks off when it is restored */
     void (*on_read)(void *ctx, const Entry *entry, size_t so_far);
     void *on_read_ctx;
 } Recording;
@@ -316,6 +317,8 @@ static inline bool restore_entry(Recording *r, unsigned lane, const Recorded *it
         size_t len = item->content.len - at < 100001 ? item->content.len - at : 100001;
         if (!ops->write(r->target, lane, (Slice){item->content.at + at, len}, err))
             return false;
+        if (r->damaged != NULL && strcmp(r->damaged, item->path) == 0)
+            return true; /* as a job does: told, and never ended */
     }
     return ops->end(r->target, lane, &item->entry, err);
 }

@@ -260,6 +260,24 @@ static void a_backup_that_lost_rows_does_not_become_a_database(void **state)
     done(&backup, &around, config);
 }
 
+static void damage_never_replaces_what_is_there(void **state)
+{
+    Surroundings around;
+    Recording backup = {0};
+    json_t *config;
+    (void)state;
+    backup_of(&server, &backup, &around, &config, "[\"shop\"]");
+    backup.damaged = "databases/shop/tables/public/unrelated";
+    restore_badly(&backup, &around, config, json_pack("{s:b, s:b}", "in_place", 1, "confirmed", 1),
+                  "target.damaged");
+    assert_int_equal(server_count(&server, "shop", "SELECT count(*) FROM unrelated"), 1);
+    restore_well(&backup, &around, config, json_pack("{s:{s:s}}", "target", "database", "rest"),
+                 NULL);
+    assert_int_equal(server_count(&server, "rest", "SELECT count(*) FROM public.unrelated"), 0);
+    assert_int_equal(server_count(&server, "rest", "SELECT count(*) FROM public.ordered"), 1000);
+    done(&backup, &around, config);
+}
+
 static void a_plan_and_a_test_say_what_would_happen(void **state)
 {
     Surroundings around;
@@ -299,6 +317,7 @@ int main(void)
         cmocka_unit_test(another_server_gets_roles_only_when_asked),
         cmocka_unit_test(several_databases_come_back_under_new_names),
         cmocka_unit_test(a_backup_that_lost_rows_does_not_become_a_database),
+        cmocka_unit_test(damage_never_replaces_what_is_there),
         cmocka_unit_test(a_plan_and_a_test_say_what_would_happen),
     };
     return cmocka_run_group_tests(tests, start_servers, stop_servers);

@@ -8,6 +8,7 @@
 #include "worker/agent/agent.h"
 #include "worker/job/channel.h"
 #include "worker/job/settings.h"
+#include "worker/once/once.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,10 +21,6 @@
 #if __has_include("worker/job/child.h")
 #include "worker/job/child.h"
 #define HAVE_CHILD 1
-#endif
-#if __has_include("worker/once/once.h")
-#include "worker/once/once.h"
-#define HAVE_ONCE 1
 #endif
 #if __has_include("worker/vault/vault.h")
 #include "worker/vault/vault.h"
@@ -240,10 +237,8 @@ static int serve(int argc, char **argv, bool verb, bool job)
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
-#ifdef HAVE_ONCE
     if (is_verb(argc, argv, "once"))
         return once_main(argc - 1, argv + 1);
-#endif
 #ifdef HAVE_VAULT
     if (is_verb(argc, argv, "key") || is_verb(argc, argv, "repo"))
         return vault_main(argc - 1, argv + 1);

@@ -231,8 +231,9 @@ void ledger_autosave(RepoLedger *ledger, const char *path)
 static bool save_pack(FILE *file, const Pack *pack)
 {
     return fwrite(pack, sizeof *pack, 1, file) == 1 &&
-           fwrite(pack->row.chunks, sizeof pack->row.chunks[0], pack->row.chunk_count, file) ==
-               pack->row.chunk_count;
+           (pack->row.chunk_count == 0 ||
+            fwrite(pack->row.chunks, sizeof pack->row.chunks[0], pack->row.chunk_count, file) ==
+                pack->row.chunk_count);
 }
 
 bool ledger_save(const RepoLedger *ledger, const char *path)

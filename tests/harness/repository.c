@@ -115,9 +115,11 @@ Repository *repository_new(bool plain)
     snprintf(r->dir, sizeof r->dir, "/tmp/holdfast-repository.XXXXXX");
     if (mkdtemp(r->dir) == NULL)
         must(false, &(Err){.cause = "test", .text = "no temporary directory"});
-    snprintf(r->store_path, sizeof r->store_path, "%s/store", r->dir);
     snprintf(path, sizeof path, "%s/keys", r->dir);
     mkdir(path, 0700);
+    snprintf(path, sizeof path, "%s/store", r->dir);
+    mkdir(path, 0700);
+    snprintf(r->store_path, sizeof r->store_path, "%s/%s", path, plain ? "plain" : "test");
     mkdir(r->store_path, 0700);
     r->plain = plain;
     r->ledger = ledger_new();

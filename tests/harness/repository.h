@@ -11,7 +11,7 @@
 
 typedef struct Repository {
     char dir[64]; /* private, removed at the end; holds keys/ and store/ */
-    char store_path[80];
+    char store_path[90];
     bool plain;
     Store *store;
     Keyring *keyring; /* writes and reads */

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * once_args.c — options, by getopt_long. */
+#include "worker/once/once_args.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    OPT_STORE = 256,
+    OPT_KEYS,
+    OPT_SET,
+    OPT_SOURCE,
+    OPT_TO,
+    OPT_REQUEST,
+    OPT_ENGINE,
+    OPT_LEVEL,
+    OPT_DATABASE,
+    OPT_PATH,
+    OPT_JSON,
+    OPT_IN_PLACE,
+    OPT_ALL,
+    OPT_HELP,
+};
+
+static const struct option OPTIONS[] = {
+    {"store", required_argument, NULL, OPT_STORE},
+    {"keys", required_argument, NULL, OPT_KEYS},
+    {"key-set", required_argument, NULL, OPT_SET},
+    {"source", required_argument, NULL, OPT_SOURCE},
+    {"to", required_argument, NULL, OPT_TO},
+    {"request", required_argument, NULL, OPT_REQUEST},
+    {"engine", required_argument, NULL, OPT_ENGINE},
+    {"level", required_argument, NULL, OPT_LEVEL},
+    {"database", required_argument, NULL, OPT_DATABASE},
+    {"path", required_argument, NULL, OPT_PATH},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"in-place", no_argument, NULL, OPT_IN_PLACE},
+    {"all", no_argument, NULL, OPT_ALL},
+    {"help", no_argument, NULL, OPT_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+void once_args_help(void)
+{
+    fputs("Usage: holdfast-worker once VERB --store DIR --key-set NAME [OPTION]...\n"
+          "\n"
+          "With a store and a key alone; nothing is written to the store.\n"
+          "\n"
+          "  list                    every backup, oldest first\n"
+          "  restore BACKUP --to DIR into an empty directory; --path P for a part of it\n"
+          "  verify BACKUP           every chunk is opened; --level stored: objects only\n"
+          "  export BACKUP           files as tar, a database as .sql.gz, to stdout\n"
+          "\n"
+          "BACKUP is bk_…, a unique beginning of it, or latest (with --source NAME).\n"
+          "\n"
+          "  --store DIR      directory of the store; the repository is DIR/<key set>\n"
+          "  --key-set NAME   key set (default: plain, which has no keys)\n"
+          "  --keys DIR       where <key set>.reader lies (default: /etc/holdfast/keys)\n"
+          "  --source NAME    only backups of this source\n"
+          "  --to DIR         where to restore files\n"
+          "  --path PATH      only this entry and what is below it; may be repeated\n"
+          "  --in-place       --to may hold files; those of the same name are replaced\n"
+          "  --engine NAME    what restores it (default: files)\n"
+          "  --request FILE   JSON for that engine, as the job would carry it\n"
+          "  --level LEVEL    content (default) or stored\n"
+          "  --database NAME  export this database of several\n"
+          "  --all            export every database\n"
+          "  --json           list as JSON lines\n",
+          stdout);
+}
+
+static bool take(OnceArgs *args, int option, Err *err)
+{
+    switch (option) {
+    case OPT_STORE:
+        args->store = optarg;
+        return true;
+    case OPT_KEYS:
+        args->keys = optarg;
+        return true;
+    case OPT_SET:
+        args->set = optarg;
+        return true;
+    case OPT_SOURCE:
+        args->source = optarg;
+        return true;
+    case OPT_TO:
+        args->to = optarg;
+        return true;
+    case OPT_REQUEST:
+        args->request = optarg;
+        return true;
+    case OPT_ENGINE:
+        args->engine = optarg;
+        return true;
+    case OPT_LEVEL:
+        args->level = optarg;
+        return true;
+    case OPT_DATABASE:
+        args->database = optarg;
+        return true;
+    case OPT_JSON:
+        args->json = true;
+        return true;
+    case OPT_IN_PLACE:
+        args->in_place = true;
+        return true;
+    case OPT_ALL:
+        args->all = true;
+        return true;
+    case OPT_HELP:
+        args->help = true;
+        return true;
+    default:
+        return err_set(err, ERR_USAGE, "once.option",
+                       "an option is not known or lacks its value; see `holdfast-worker once "
+                       "--help`");
+    }
+}
+
+/* Entry paths have no leading or trailing slash; people type both. */
+static bool take_path(OnceArgs *args, const char *path, Err *err)
+{
+    Text text = text_of(path);
+    while (text.len > 0 && text.at[0] == '/')
+        text = (Text){text.at + 1, text.len - 1};
+    while (text.len > 0 && text.at[text.len - 1] == '/')
+        text.len--;
+    if (args->path_count == ONCE_PATHS_MOST)
+        return err_set(err, ERR_USAGE, "once.paths", "more than %d --path", ONCE_PATHS_MOST);
+    if (text.len > 0)
+        args->paths[args->path_count++] = text;
+    return true;
+}
+
+bool once_args_read(OnceArgs *args, int argc, char **argv, Err *err)
+{
+    *args = (OnceArgs){.keys = "/etc/holdfast/keys", .set = "plain", .level = "content"};
+    int option;
+    optind = 1;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1)
+        if (option == OPT_PATH ? !take_path(args, optarg, err) : !take(args, option, err))
+            return false;
+    if (optind < argc)
+        args->verb = argv[optind++];
+    if (optind < argc)
+        args->backup = argv[optind++];
+    if (optind < argc)
+        return err_set(err, ERR_USAGE, "once.argument", "\"%s\" is one argument too many",
+                       argv[optind]);
+    args->help = args->help || args->verb == NULL;
+    if (!args->help && args->store == NULL)
+        return err_set(err, ERR_USAGE, "once.store", "which store? Say --store DIR");
+    return true;
+}

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * once_tar.c — tar headers and bodies. */
+#include "worker/once/once_tar.h"
+
+#include "common/base/buf.h"
+#include "common/base/mem.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum {
+    BLOCK = 512,
+    BUFFER = 1024 * 1024,
+    NAME_FITS = 100,
+    OCTAL_7 = 07777777, /* the largest number of a seven-digit field */
+};
+
+typedef struct Tar {
+    RepoReader *reader;
+    int fd;
+    uint8_t *buffer;
+    size_t filled;
+    uint64_t written; /* of the current content */
+    uint64_t entries;
+} Tar;
+
+static bool flush(Tar *tar, Err *err)
+{
+    size_t at = 0;
+    while (at < tar->filled) {
+        ssize_t wrote = write(tar->fd, tar->buffer + at, tar->filled - at);
+        if (wrote < 0 && errno == EINTR)
+            continue;
+        if (wrote < 0)
+            return err_set_sys(err, err_code_of_errno(errno), "once.write", "writing the archive");
+        at += (size_t)wrote;
+    }
+    tar->filled = 0;
+    return true;
+}
+
+/* bytes.at NULL: zeros. */
+static bool put(Tar *tar, const uint8_t *at, uint64_t len, Err *err)
+{
+    while (len > 0) {
+        if (tar->filled == BUFFER && !flush(tar, err))
+            return false;
+        size_t room = BUFFER - tar->filled;
+        size_t part = len < room ? (size_t)len : room;
+        if (at == NULL) {
+            memset(tar->buffer + tar->filled, 0, part);
+        } else {
+            memcpy(tar->buffer + tar->filled, at, part);
+            at += part;
+        }
+        tar->filled += part;
+        len -= part;
+    }
+    return true;
+}
+
+static bool pad(Tar *tar, uint64_t len, Err *err)
+{
+    return put(tar, NULL, (BLOCK - len % BLOCK) % BLOCK, err);
+}
+
+static void octal(uint8_t *at, size_t width, uint64_t value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%0*llo", (int)width - 1, (unsigned long long)value);
+    memcpy(at, text, width - 1);
+}
+
+static void field(uint8_t *at, size_t width, Text text)
+{
+    memcpy(at, text.at, text.len < width ? text.len : width);
+}
+
+typedef struct Header {
+    char type;
+    Text name, link, user, group;
+    uint32_t mode, uid, gid, major, minor;
+    uint64_t size;
+    int64_t mtime;
+} Header;
+
+static bool put_header(Tar *tar, const Header *h, Err *err)
+{
+    uint8_t block[BLOCK] = {0};
+    field(block, 100, h->name);
+    octal(block + 100, 8, h->mode);
+    octal(block + 108, 8, h->uid & OCTAL_7);
+    octal(block + 116, 8, h->gid & OCTAL_7);
+    octal(block + 124, 12, h->size < 1ull << 33 ? h->size : 0);
+    octal(block + 136, 12, h->mtime < 0 || h->mtime >= 1ll << 33 ? 0 : (uint64_t)h->mtime);
+    memset(block + 148, ' ', 8);
+    block[156] = (uint8_t)h->type;
+    field(block + 157, 100, h->link);
+    memcpy(block + 257,
+           "ustar\0"
+           "00",
+           8);
+    field(block + 265, 31, h->user);
+    field(block + 297, 31, h->group);
+    octal(block + 329, 8, h->major & OCTAL_7);
+    octal(block + 337, 8, h->minor & OCTAL_7);
+    unsigned sum = 0;
+    for (size_t i = 0; i < BLOCK; i++)
+        sum += block[i];
+    octal(block + 148, 7, sum);
+    block[155] = ' ';
+    return put(tar, block, BLOCK, err);
+}
+
+/* "LENGTH key=value\n", where LENGTH counts itself. */
+static void add_record(Buf *out, const char *key, Text suffix, Slice value)
+{
+    size_t rest = 1 + strlen(key) + suffix.len + 1 + value.len + 1, digits = 1, total;
+    for (;;) {
+        char text[24];
+        total = rest + digits;
+        size_t needed = (size_t)snprintf(text, sizeof text, "%zu", total);
+        if (needed == digits)
+            break;
+        digits = needed;
+    }
+    buf_printf(out, "%zu %s", total, key);
+    buf_add_text(out, suffix);
+    buf_add_byte(out, '=');
+    buf_add_slice(out, value);
+    buf_add_byte(out, '\n');
+}
+
+static void add_number(Buf *out, const char *key, uint64_t value)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+    add_record(out, key, (Text){0}, slice_of_text(text_of(text)));
+}
+
+static void add_mtime(Buf *out, int64_t ns)
+{
+    char text[40];
+    int64_t seconds = ns / 1000000000, rest = ns % 1000000000;
+    if (rest < 0) {
+        seconds--;
+        rest += 1000000000;
+    }
+    if (rest == 0 && seconds >= 0 && seconds < 1ll << 33)
+        return;
+    snprintf(text, sizeof text, "%lld.%09lld", (long long)seconds, (long long)rest);
+    add_record(out, "mtime", (Text){0}, slice_of_text(text_of(text)));
+}
+
+static void extended(Buf *out, const Entry *entry, Text name, uint64_t size)
+{
+    if (name.len > NAME_FITS)
+        add_record(out, "path", (Text){0}, slice_of_text(name));
+    if (entry->link.len > NAME_FITS)
+        add_record(out, "linkpath", (Text){0}, slice_of_text(entry->link));
+    if (size >= 1ull << 33)
+        add_number(out, "size", size);
+    if (entry->uid > OCTAL_7)
+        add_number(out, "uid", entry->uid);
+    if (entry->gid > OCTAL_7)
+        add_number(out, "gid", entry->gid);
+    if (entry->user.len > 31)
+        add_record(out, "uname", (Text){0}, slice_of_text(entry->user));
+    if (entry->group.len > 31)
+        add_record(out, "gname", (Text){0}, slice_of_text(entry->group));
+    add_mtime(out, entry->mtime_ns);
+    for (size_t i = 0; i < entry->attribute_count; i++)
+        add_record(out, "SCHILY.xattr.", entry->attributes[i].name, entry->attributes[i].value);
+}
+
+static char type_of(const Entry *entry)
+{
+    switch (entry->type) {
+    case ENTRY_FILE:
+    case ENTRY_STREAM:
+        return '0';
+    case ENTRY_HARDLINK:
+        return '1';
+    case ENTRY_SYMLINK:
+        return '2';
+    case ENTRY_CHARDEV:
+        return '3';
+    case ENTRY_BLOCKDEV:
+        return '4';
+    case ENTRY_DIRECTORY:
+        return '5';
+    case ENTRY_FIFO:
+        return '6';
+    default:
+        return 0; /* sockets: tar has none */
+    }
+}
+
+static bool put_extended(Tar *tar, const Buf *records, Err *err)
+{
+    Header h = {.type = 'x', .name = TEXT("pax_header"), .mode = 0600, .size = records->len};
+    return put_header(tar, &h, err) && put(tar, records->at, records->len, err) &&
+           pad(tar, records->len, err);
+}
+
+static bool take_data(void *ctx, Slice bytes, Err *err)
+{
+    Tar *tar = ctx;
+    tar->written += bytes.len;
+    return put(tar, bytes.at, bytes.len, err);
+}
+
+static bool take_zeros(void *ctx, uint64_t count, Err *err)
+{
+    Tar *tar = ctx;
+    tar->written += count;
+    return put(tar, NULL, count, err);
+}
+
+static bool put_entry(void *ctx, const Entry *entry, const ReaderContent *content, bool *stop,
+                      Err *err)
+{
+    Tar *tar = ctx;
+    char type = type_of(entry);
+    (void)stop;
+    if (type == 0)
+        return true;
+    scoped(buf_free) Buf name = {0}, records = {0};
+    buf_add_text(&name, entry->path);
+    if (type == '5')
+        buf_add_byte(&name, '/');
+    uint64_t size = type == '0' ? reader_content_size(content) : 0;
+    extended(&records, entry, buf_text(&name), size);
+    if (records.len > 0 && !put_extended(tar, &records, err))
+        return false;
+    Header h = {.type = type,
+                .name = buf_text(&name),
+                .link = entry->link,
+                .user = entry->user,
+                .group = entry->group,
+                .mode = entry->mode,
+                .uid = entry->uid,
+                .gid = entry->gid,
+                .major = entry->rdev_major,
+                .minor = entry->rdev_minor,
+                .size = size,
+                .mtime = entry->mtime_ns / 1000000000};
+    ReaderSink sink = {tar, take_data, take_zeros};
+    tar->written = 0;
+    tar->entries++;
+    if (!put_header(tar, &h, err))
+        return false;
+    if (size > 0 && !reader_content(tar->reader, content, &sink, err))
+        return err_note(err, "%.*s", TEXT_ARG(entry->path));
+    return pad(tar, tar->written, err);
+}
+
+bool once_tar_write(RepoReader *reader, const ReaderSelection *selection, int fd, uint64_t *entries,
+                    Err *err)
+{
+    Tar tar = {.reader = reader, .fd = fd, .buffer = mem_resize(NULL, BUFFER)};
+    bool good = reader_walk(reader, selection, put_entry, &tar, err) &&
+                put(&tar, NULL, 2 * BLOCK, err) && flush(&tar, err);
+    *entries = tar.entries;
+    mem_free(tar.buffer);
+    return good;
+}

@@ -6,6 +6,8 @@
 
 #include <ftw.h>
 #include <inttypes.h>
+#include <libgen.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,11 +25,19 @@ static void must(bool done, const Err *err, const char *what)
     abort();
 }
 
+static void connect_queue(Crew *crew)
+{
+    Err err = {0};
+    crew->redis = redis_server_start(NULL);
+    QueueParams params = {.url = text_of(redis_server_url(crew->redis))};
+    must(queue_open(&crew->queue, &params, &err), &err, "queue");
+    crew->pool = (uint32_t)fleet_count(crew->fleet, "SELECT no FROM pool WHERE name = 'fra'");
+}
+
 Crew *crew_start(const char *policy_extra)
 {
     Crew *crew = mem_new(Crew);
     char path[128];
-    Err err = {0};
     const char *base = getenv("TMPDIR");
     snprintf(crew->dir, sizeof crew->dir, "%s/hf-crew.XXXXXX", base == NULL ? "/tmp" : base);
     if (mkdtemp(crew->dir) == NULL)
@@ -43,11 +53,23 @@ Crew *crew_start(const char *policy_extra)
         abort();
     crew->fleet = fleet_start();
     fleet_policy(crew->fleet, 4, policy_extra);
-    crew->redis = redis_server_start(NULL);
-    QueueParams params = {.url = text_of(redis_server_url(crew->redis))};
-    must(queue_open(&crew->queue, &params, &err), &err, "queue");
-    crew->pool = (uint32_t)fleet_count(crew->fleet, "SELECT no FROM pool WHERE name = 'fra'");
+    connect_queue(crew);
     return crew;
+}
+
+Crew *crew_join(Fleet *fleet)
+{
+    Crew *crew = mem_new(Crew);
+    crew->fleet = fleet;
+    connect_queue(crew);
+    return crew;
+}
+
+void crew_leave(Crew *crew)
+{
+    queue_close(crew->queue);
+    redis_server_stop(crew->redis);
+    mem_free(crew);
 }
 
 static int remove_one(const char *path, const struct stat *about, int type, struct FTW *where)
@@ -58,11 +80,9 @@ static int remove_one(const char *path, const struct stat *about, int type, stru
 
 void crew_stop(Crew *crew)
 {
-    queue_close(crew->queue);
-    redis_server_stop(crew->redis);
     fleet_stop(crew->fleet);
     nftw(crew->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-    mem_free(crew);
+    crew_leave(crew);
 }
 
 pid_t crew_hire(Crew *crew, const char *name, unsigned drain_ms)
@@ -83,6 +103,25 @@ pid_t crew_hire(Crew *crew, const char *name, unsigned drain_ms)
             _exit(127);
         execl("/proc/self/exe", "crew", "agent", name, conninfo, redis_server_url(crew->redis),
               crew->dir, drain, (char *)NULL);
+        _exit(127);
+    }
+    return pid;
+}
+
+pid_t crew_run(const char *config)
+{
+    char self[PATH_MAX], program[PATH_MAX + 32], option[200];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[len > 0 ? len : 0] = '\0';
+    snprintf(program, sizeof program, "%s/../holdfast-worker", dirname(self));
+    snprintf(option, sizeof option, "--config=%s", config);
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(127);
+        execl(program, "holdfast-worker", "run", option, (char *)NULL);
         _exit(127);
     }
     return pid;

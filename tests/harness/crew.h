@@ -24,8 +24,14 @@ typedef struct Crew {
 Crew *crew_start(const char *policy_extra);
 void crew_stop(Crew *crew);
 
+/* The same small scheduler over a catalogue that is somebody else's; no directory, no sources. */
+Crew *crew_join(Fleet *fleet);
+void crew_leave(Crew *crew);
+
 /* Enrols and starts a parent. */
 pid_t crew_hire(Crew *crew, const char *name, unsigned drain_ms);
+/* Starts `holdfast-worker run` with this file; enrolling is the caller's. */
+pid_t crew_run(const char *config);
 /* Sends the signal and waits for its end; the wait status. */
 int crew_end(pid_t pid, int number);
 

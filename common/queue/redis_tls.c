@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 
 static bool refuse(Err *err, const char *what, const char *file)
 {
@@ -53,7 +54,9 @@ static bool expect_host(SSL *session, const char *host)
         inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
     if (is_address)
         return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session), host) == 1;
-    return SSL_set1_host(session, host) == 1 && SSL_set_tlsext_host_name(session, host) == 1;
+    char name[256]; /* OpenSSL's macro takes the const away, and a host name has at most 253 */
+    snprintf(name, sizeof name, "%s", host);
+    return SSL_set1_host(session, name) == 1 && SSL_set_tlsext_host_name(session, name) == 1;
 }
 
 bool redis_tls_session(SSL_CTX *tls, const char *host, SSL **out, Err *err)

@@ -7,7 +7,7 @@
 
 #include "protocol/ids.h"
 
-enum { IDMAP_NONE = UINT32_MAX };
+#define IDMAP_NONE UINT32_MAX
 
 typedef struct IdMap {
     ChunkId *ids;

@@ -117,8 +117,8 @@ static void NULL_is_refused_wherever_it_could_mean_anybody(void **state)
         "SELECT holdfast.pack_adopt(1, 1, NULL)",
         "SELECT holdfast.job_answer_set(1, 1, NULL, '{}')",
         "SELECT * FROM holdfast.markers_due(1, 1, NULL)",
-        "SELECT * FROM holdfast.worker_beat(NULL, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', "
-        "'{}', '{}')",
+        ("SELECT * FROM holdfast.worker_beat(NULL, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', "
+         "'{}', '{}')"),
     };
     (void)state;
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++)

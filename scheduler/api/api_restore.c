@@ -47,7 +47,7 @@ static bool params_of(ApiCall *call, json_t **params, Err *err)
 bool api_restore_plan(ApiCall *call, Err *err)
 {
     uint64_t job;
-    json_t *params;
+    json_t *params = NULL;
     if (!params_of(call, &params, err))
         return false;
     json_object_set_new(params, "probe", json_string("restore_plan"));
@@ -81,7 +81,7 @@ bool api_restore_start(ApiCall *call, Err *err)
 {
     uint64_t job;
     Text plan;
-    json_t *params;
+    json_t *params = NULL;
     return json_take_text(call->body, "plan", &plan, err) &&
            planned_params(call, plan, &params, err) &&
            api_make_job(call, "restore", (Text){0}, json_text_or(call->body, "pool", (Text){0}),

@@ -25,7 +25,10 @@ Catalog *fleet_connect(const Fleet *fleet, const char *role)
     char conninfo[256];
     Catalog *c = NULL;
     Err err = {0};
-    postgres_as(fleet->pg, role, "postgres", conninfo);
+    if (fleet->pooler != NULL)
+        pooler_as(fleet->pooler, role, "postgres", conninfo);
+    else
+        postgres_as(fleet->pg, role, "postgres", conninfo);
     must(catalog_open(&c, &(CatalogParams){.conninfo = conninfo}, &err), &err, role);
     return c;
 }
@@ -40,6 +43,8 @@ Fleet *fleet_start(void)
         {"grace_s", 0},     {"defer_min_s", 0.1}, {"defer_max_s", 0.2}, {"loss_backoff_s", 0},
         {"requeue_s", 0.2}, {"leader_s", 1},
     };
+    static const char *const users[] = {
+        "holdfast_scheduler", "w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8", NULL};
     Fleet *fleet = mem_new(Fleet);
     MigrateReport report;
     Err err = {0};
@@ -48,6 +53,8 @@ Fleet *fleet_start(void)
                               &err),
          &err, "connect");
     must(catalog_migrate(fleet->admin, &report, &err), &err, "migrate");
+    if (getenv("HOLDFAST_POOLER") != NULL)
+        fleet->pooler = pooler_start(fleet->pg, users);
     fleet->scheduler = fleet_connect(fleet, "holdfast_scheduler");
     for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++)
         must(catalog_setting_set(fleet->scheduler, text_of(timers[i].name), timers[i].value, &err),
@@ -59,6 +66,7 @@ void fleet_stop(Fleet *fleet)
 {
     catalog_close(fleet->admin);
     catalog_close(fleet->scheduler);
+    pooler_stop(fleet->pooler);
     postgres_stop(fleet->pg);
     mem_free(fleet);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * fleet.h — a catalogue with everything a job needs: a private PostgreSQL, the schema, a policy,
- * enrolled workers that said hello. A failure ends the test. Timers are set to be short. */
+ * enrolled workers that said hello. A failure ends the test. Timers are set to be short. With
+ * HOLDFAST_POOLER in the environment schedulers and workers connect through PgBouncer. */
 #ifndef TESTS_HARNESS_FLEET_H
 #define TESTS_HARNESS_FLEET_H
 
@@ -8,10 +9,12 @@
 #include "common/catalog/catalog_job.h"
 #include "common/catalog/catalog_plan.h"
 #include "common/catalog/catalog_worker.h"
+#include "tests/harness/pooler.h"
 #include "tests/harness/postgres.h"
 
 typedef struct Fleet {
     Postgres *pg;
+    Pooler *pooler;     /* NULL: none asked for */
     Catalog *admin;     /* superuser */
     Catalog *scheduler; /* role holdfast_scheduler */
 } Fleet;

@@ -117,8 +117,8 @@ BEGIN
     SELECT * INTO old FROM source WHERE name = item.key;
     INSERT INTO source AS s (name, type, spec, pool, repository, policy, owner, labels, rpo_s, rto_s)
       VALUES (item.key, spec ->> 'type', spec, pool_named(coalesce(spec ->> 'pool', 'host:' || (spec ->> 'host'), 'default')), repo,
-        spec ->> 'policy', spec ->> 'owner', coalesce(spec -> 'labels', '{}'), (spec #>> '{objectives,rpo_s}')::bigint,
-        (spec #>> '{objectives,rto_s}')::bigint)
+        spec ->> 'policy', spec ->> 'owner', coalesce(spec -> 'labels', '{}'), nullif((spec #>> '{objectives,rpo_s}')::bigint, 0),
+        nullif((spec #>> '{objectives,rto_s}')::bigint, 0))
       ON CONFLICT (name) DO UPDATE SET type = excluded.type, spec = excluded.spec, pool = excluded.pool, repository = excluded.repository,
         policy = excluded.policy, owner = excluded.owner, labels = excluded.labels, rpo_s = excluded.rpo_s, rto_s = excluded.rto_s,
         covered_since = CASE WHEN s.retired_at IS NULL THEN s.covered_since ELSE clock_timestamp() END, retired_at = NULL

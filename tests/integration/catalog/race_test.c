@@ -263,6 +263,8 @@ static void a_server_that_dies_and_returns_is_unreachable_and_then_as_before(voi
     bool fenced;
     CommitAnswer answer;
     (void)state;
+    if (fleet->pooler != NULL)
+        skip(); /* a pooler lets its clients wait for the server to return */
     FleetWorker *worker = &workers[0];
     Fence fence = fleet_claim(worker, fleet_ticket(fleet, "s5"));
     PackRow pack = fleet_stage(worker->c, &fence, 5, 1);

@@ -99,7 +99,7 @@ static bool backup_params(ApiCall *call, json_t **params, Err *err)
 bool api_backup_verify(ApiCall *call, Err *err)
 {
     uint64_t job;
-    json_t *params;
+    json_t *params = NULL;
     Text level = json_text_or(call->body, "level", TEXT("stored"));
     if (!text_equal(level, TEXT("stored")) && !text_equal(level, TEXT("content")))
         return err_set(err, ERR_USAGE, "verify.level", "level is stored or content");
@@ -114,7 +114,7 @@ bool api_backup_verify(ApiCall *call, Err *err)
 bool api_backup_files(ApiCall *call, Err *err)
 {
     uint64_t job;
-    json_t *params;
+    json_t *params = NULL;
     scoped(buf_free) Buf prefix = {0};
     scoped(buf_free) Buf limit = {0};
     if (!backup_params(call, &params, err))
@@ -133,7 +133,7 @@ bool api_backup_files(ApiCall *call, Err *err)
 bool api_backup_fetch(ApiCall *call, Err *err)
 {
     uint64_t job;
-    json_t *params;
+    json_t *params = NULL;
     char ticket[UUID_TEXT];
     Uuid random = rand_uuid();
     scoped(buf_free) Buf path = {0};

@@ -106,7 +106,8 @@ static void reap_child(Stage *stage)
     if (stage->child != 0) {
         kill(stage->child, SIGKILL);
         waitpid(stage->child, NULL, 0);
-        close(stage->to_child);
+        if (stage->to_child >= 0)
+            close(stage->to_child);
         close(stage->from_child);
     }
     stage->child = 0;
@@ -196,8 +197,20 @@ static void start_child(Stage *stage)
     must(channel_send_job_order(&stage->output, &order, &err), &err, "order");
 }
 
+/* The worker lives: a slow test must not lose it. */
+static void beat(Stage *stage)
+{
+    BeatAnswer none;
+    BeatSummary summary;
+    Err err = {0};
+    must(catalog_worker_beat(stage->worker.c, &stage->worker.instance, NULL, 0, &none, &summary,
+                             &err),
+         &err, "beat");
+}
+
 void stage_start(Stage *stage, const char *kind, const char *params)
 {
+    beat(stage);
     claim(stage, fleet_job(stage->fleet, &(JobRequest){.kind = text_of(kind),
                                                        .source = TEXT("s1"),
                                                        .params = text_of(params),
@@ -305,6 +318,25 @@ void stage_run(Stage *stage, const char *kind, const char *params, StageEnd *end
     stage_finish(stage, end);
 }
 
+void stage_run_order(Stage *stage, const json_t *order, StageEnd *end)
+{
+    buf_clear(&stage->order);
+    json_canonical(order, &stage->order);
+    start_child(stage);
+    while (stage_listen(stage, end))
+        ;
+}
+
+void stage_reconnect(Stage *stage)
+{
+    Catalog *all[] = {stage->fleet->scheduler, stage->worker.c};
+    for (size_t i = 0; i < 2; i++) {
+        Err err = {0};
+        for (int tries = 0; !catalog_reset(all[i], &err) && tries < 50; tries++)
+            usleep(100000);
+    }
+}
+
 /* --- further attempts ----------------------------------------------------------------------- */
 
 /* The ticket of a job that waits for its next attempt. */
@@ -313,6 +345,7 @@ static TicketRow ticket_again(Stage *stage)
     Err err = {0};
     for (int tries = 0; tries < 100; tries++) {
         PoolList pools;
+        beat(stage);
         TicketRow mine = {0};
         must(catalog_jobs_due(stage->fleet->scheduler, &pools, &err), &err, "due");
         for (size_t i = 0; i < pools.count && mine.job == 0; i++) {

@@ -62,6 +62,10 @@ void stage_finish(Stage *stage, StageEnd *end);
 void stage_cancel(Stage *stage, const char *reason);
 
 void stage_run(Stage *stage, const char *kind, const char *params, StageEnd *end);
+/* Another order under the last fence; the catalogue is told nothing. */
+void stage_run_order(Stage *stage, const json_t *order, StageEnd *end);
+/* After the catalogue's server was away. */
+void stage_reconnect(Stage *stage);
 void stage_again(Stage *stage, StageEnd *end);
 
 /* Runs it until kill -9 at this crash point. */

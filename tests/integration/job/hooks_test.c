@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Hooks of a backup: in order, with names as data, bounded in time, refused when anybody could have
+ * written them, and run although the attempt failed or was killed. */
+#include "common/base/json.h"
+#include "tests/harness/stage.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static int set_up(void **state)
+{
+    *state = stage_new("");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    stage_free(*state);
+    return 0;
+}
+
+/* A hook that adds what it sees to a file beside the tree. */
+static void put_hook(const Stage *stage, const char *name, const char *body)
+{
+    char path[200];
+    snprintf(path, sizeof path, "%s/%s", stage->hooks, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file,
+            "#!/bin/sh\necho \"$HOLDFAST_HOOK $HOLDFAST_SOURCE $HOLDFAST_OUTCOME\" >> %s/ran\n%s\n",
+            stage->tree->top, body);
+    fclose(file);
+    assert_int_equal(chmod(path, 0755), 0);
+}
+
+static void assert_ran(const Stage *stage, const char *expected)
+{
+    char path[200], have[400] = "";
+    snprintf(path, sizeof path, "%s/ran", stage->tree->top);
+    FILE *file = fopen(path, "r");
+    if (file != NULL) {
+        have[fread(have, 1, sizeof have - 1, file)] = '\0';
+        fclose(file);
+    }
+    assert_string_equal(have, expected);
+}
+
+static void policy(Stage *stage, const char *hooks)
+{
+    char extra[500];
+    snprintf(extra, sizeof extra, ",\"hooks\":{%s}", hooks);
+    stage_policy(stage, "files", NULL, extra);
+}
+
+static void before_and_after_surround_the_backup(void **state)
+{
+    Stage *stage = *state;
+    put_hook(stage, "before", "echo words of the hook; env | grep -c SECRET");
+    put_hook(stage, "after", "");
+    setenv("A_SECRET", "x", 1);
+    policy(stage, "\"before\":{\"run\":\"before\",\"timeout\":\"5s\",\"on_error\":\"warn\"},"
+                  "\"after\":{\"run\":\"after\"}");
+    stage_back_up(stage);
+    assert_ran(stage, "before s1 \nafter s1 completed\n");
+    assert_non_null(strstr((char *)stage->log.at, "words of the hook"));
+    assert_non_null(strstr((char *)stage->log.at, "%0A0")); /* nothing of ours was inherited */
+    unsetenv("A_SECRET");
+}
+
+static void a_failing_before_ends_the_attempt_and_the_owed_after_still_runs(void **state)
+{
+    Stage *stage = *state;
+    StageEnd end;
+    put_hook(stage, "before", "exit 3");
+    put_hook(stage, "after", "");
+    policy(stage, "\"before\":{\"run\":\"before\"},\"after\":{\"run\":\"after\",\"always\":true}");
+    stage_run(stage, "backup", "", &end);
+    assert_string_equal(end.outcome, "failed");
+    assert_string_equal(end.cause, "hook.failed");
+    stage_end_free(&end);
+    assert_ran(stage, "before s1 \nafter s1 failed\n");
+}
+
+static void a_hook_that_does_not_end_is_ended_with_all_it_started(void **state)
+{
+    Stage *stage = *state;
+    StageEnd end;
+    put_hook(stage, "slow", "sleep 1000 & sleep 1000");
+    policy(stage, "\"before\":{\"run\":\"slow\",\"timeout_s\":1}");
+    stage_run(stage, "backup", "", &end);
+    assert_string_equal(end.cause, "hook.timeout");
+    stage_end_free(&end);
+}
+
+static void a_hook_that_others_may_write_or_that_is_not_allowed_is_refused(void **state)
+{
+    static const struct {
+        const char *name, *cause;
+    } wrong[] = {{"before", "hook.unsafe"},
+                 {"gone", "hook.missing"},
+                 {"other", "not-allowed-here"},
+                 {"../before", "not-allowed-here"}};
+    Stage *stage = *state;
+    char path[200], hooks[200];
+    put_hook(stage, "before", "");
+    snprintf(path, sizeof path, "%s/before", stage->hooks);
+    assert_int_equal(chmod(path, 0777), 0);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        StageEnd end;
+        snprintf(hooks, sizeof hooks, "\"before\":{\"run\":\"%s\"}", wrong[i].name);
+        policy(stage, hooks);
+        stage_run(stage, "backup", "", &end);
+        assert_string_equal(end.cause, wrong[i].cause);
+        stage_end_free(&end);
+    }
+    assert_ran(stage, "");
+}
+
+static void the_parent_has_the_owed_hook_run_after_a_kill(void **state)
+{
+    Stage *stage = *state;
+    StageEnd end = {0};
+    put_hook(stage, "before", "");
+    put_hook(stage, "after", "");
+    policy(stage, "\"before\":{\"run\":\"before\"},\"after\":{\"run\":\"after\",\"always\":true}");
+    stage_killed(stage, "backup", "", "backup.streamed");
+    assert_ran(stage, "before s1 \n");
+    json_t *order = json_loadb((char *)stage->order.at, stage->order.len, 0, NULL);
+    json_object_set_new(order, "cleanup", json_pack("{s:s}", "why", "was killed"));
+    stage_run_order(stage, order, &end);
+    json_decref(order);
+    assert_string_equal(end.outcome, "completed");
+    stage_end_free(&end);
+    assert_ran(stage, "before s1 \nafter s1 lost\n");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(before_and_after_surround_the_backup),
+        TEST(a_failing_before_ends_the_attempt_and_the_owed_after_still_runs),
+        TEST(a_hook_that_does_not_end_is_ended_with_all_it_started),
+        TEST(a_hook_that_others_may_write_or_that_is_not_allowed_is_refused),
+        TEST(the_parent_has_the_owed_hook_run_after_a_kill),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

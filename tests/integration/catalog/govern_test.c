@@ -288,7 +288,54 @@ static void an_auditor_reads_the_reports_and_nothing_else(void **state)
     assert_true(fleet_count(fleet,
                             "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = "
                             "c.relnamespace WHERE n.nspname = 'holdfast' AND c.relkind = 'v' AND "
-                            "has_table_privilege('holdfast_auditor', c.oid, 'SELECT')") >= 1);
+                            "has_table_privilege('holdfast_auditor', c.oid, 'SELECT')") >= 8);
+}
+
+/* Asks as the auditor, whose only rights are the reports. */
+static void ask_as_auditor(const char *sql, char out[512])
+{
+    scoped(buf_free) Buf whole = {0};
+    buf_printf(&whole, "SET ROLE holdfast_auditor; %s", sql);
+    fleet_ask(fleet, buf_cstr(&whole), out);
+}
+
+static void an_auditors_questions_have_one_query_each(void **state)
+{
+    char answer[512];
+    char now[16];
+    bool fenced;
+    (void)state;
+    fleet_do(fleet,
+             "UPDATE job SET state = 'cancelled', finished_at = now() WHERE state = 'pending'");
+    fleet_back_up(fleet, &one, "s3", 1, 3);
+    ask_as_auditor(
+        "SELECT concat_ws(' ', kind, source, trigger, asked_by, state, worker, host, store, "
+        "new_bytes) FROM holdfast.audit_runs WHERE backup IS NOT NULL",
+        answer);
+    assert_string_equal(answer, "backup s3 manual test completed w1 w1 nas 50");
+    Fence fence = fleet_claim(&one, fleet_ticket(fleet, "s3"));
+    OK(catalog_job_finish(one.c, &fence,
+                          &(JobVerdictRow){.outcome = OUTCOME_FAILED, .text = TEXT("disk is gone")},
+                          now, &fenced, &err));
+    ask_as_auditor("SELECT source || ': ' || error FROM holdfast.audit_failures LIMIT 1", answer);
+    assert_string_equal(answer, "s3: disk is gone");
+    ask_as_auditor("SELECT string_agg(source || ' ' || verdict, ', ' ORDER BY source) FROM "
+                   "holdfast.rpo_report(now() - interval '1 day', now() + interval '1 minute')",
+                   answer);
+    assert_string_equal(answer, "s1 NEVER BACKED UP, s2 NEVER BACKED UP, s3 met");
+    ask_as_auditor("SELECT string_agg(state, ', ' ORDER BY source) FROM holdfast.audit_coverage",
+                   answer);
+    assert_string_equal(answer, "COVERED, NO BACKUP YET, COVERED, NO BACKUP YET, covered");
+    ask_as_auditor("SELECT key_set || ' ' || verdict FROM holdfast.audit_encryption", answer);
+    assert_string_equal(answer, "keys ok");
+    ask_as_auditor("SELECT count(*) FROM holdfast.audit_breaks", answer);
+    assert_string_equal(answer, "0");
+    ask_as_auditor("SELECT count(*) > 0 FROM holdfast.audit_access", answer);
+    assert_string_equal(answer, "t");
+    ask_as_auditor("SELECT count(*) FROM holdfast.audit_retention", answer);
+    assert_string_equal(answer, "0");
+    ask_as_auditor("SELECT verdict FROM holdfast.audit_restore_tests WHERE source = 's3'", answer);
+    assert_string_equal(answer, "NEVER TESTED");
 }
 
 static int start(void **state)
@@ -321,6 +368,7 @@ int main(void)
         cmocka_unit_test(the_log_of_a_job_is_cut_not_endless),
         cmocka_unit_test(the_same_decision_again_is_counted_not_repeated),
         cmocka_unit_test(an_auditor_reads_the_reports_and_nothing_else),
+        cmocka_unit_test(an_auditors_questions_have_one_query_each),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

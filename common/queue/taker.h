@@ -5,6 +5,8 @@
  * dies, its liveness key expires and a scheduler returns the list. On every connect the own list
  * is read first, because the answer of a BLMOVE may have been lost with the connection before.
  * Elements that are no ticket of ours are removed, counted and logged, and stop nothing.
+ * All that a worker's Redis user needs, for each of its pools:
+ *   ~hf:{p7}:* +ping +select +blmove +lrange +lrem +sadd +set +evalsha +hget +hdel +lpush +rpush
  * Everything here runs on the thread of the event_base. */
 #ifndef COMMON_QUEUE_TAKER_H
 #define COMMON_QUEUE_TAKER_H

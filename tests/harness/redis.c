@@ -26,7 +26,6 @@ struct RedisServer {
     char url[96], socket_url[128], ca[128], pidfile[96];
     char *words[WORDS_MOST];
     size_t word_count;
-    bool tls;
     uint16_t port;
     pid_t pid;
 };
@@ -139,23 +138,33 @@ static void make_certificates(const RedisServer *server)
         fail("openssl makes no certificates");
 }
 
-static void tls_words(RedisServer *server)
+/* plain: also serve that port without TLS; 0: none. */
+static void tls_words(RedisServer *server, uint16_t port, uint16_t plain)
 {
     make_certificates(server);
-    server->tls = true;
-    snprintf(server->url, sizeof server->url, "rediss://localhost:%u", server->port);
-    word(server, "--port"), word(server, "0");
-    word(server, "--tls-port"), word(server, "%u", server->port);
+    snprintf(server->url, sizeof server->url, "rediss://localhost:%u", port);
+    word(server, "--port"), word(server, "%u", plain);
+    word(server, "--tls-port"), word(server, "%u", port);
     word(server, "--tls-cert-file"), word(server, "%s/redis.pem", server->directory);
     word(server, "--tls-key-file"), word(server, "%s/redis.key", server->directory);
     word(server, "--tls-ca-cert-file"), word(server, "%s/ca.pem", server->directory);
     word(server, "--tls-auth-clients"), word(server, "no");
+    if (plain != 0) /* where OpenSSL looks when nobody names a CA, here and in our children */
+        setenv("SSL_CERT_FILE", server->ca, 1);
+}
+
+/* HOLDFAST_TEST_REDIS=tls: every test that asks for no more than a server talks to it over TLS. */
+static bool tls_wanted(void)
+{
+    const char *how = getenv("HOLDFAST_TEST_REDIS");
+    return how != NULL && strcmp(how, "tls") == 0;
 }
 
 static void server_words(RedisServer *server)
 {
     word(server, "redis-server");
-    word(server, "--bind"), word(server, "127.0.0.1");
+    /* The second address is one that no certificate of ours names. */
+    word(server, "--bind"), word(server, "127.0.0.1"), word(server, "127.0.0.2");
     word(server, "--dir"), word(server, "%s", server->directory);
     word(server, "--unixsocket"), word(server, "%s/s", server->directory);
     word(server, "--save"), word(server, "%s", "");
@@ -170,7 +179,9 @@ RedisServer *redis_server_start(const RedisServerParams *params)
         params = &none;
     server_words(server);
     if (params->tls)
-        tls_words(server);
+        tls_words(server, server->port, 0);
+    else if (params == &none && tls_wanted())
+        tls_words(server, free_port(), server->port);
     else
         word(server, "--port"), word(server, "%u", server->port);
     word(server, "--appendonly"), word(server, params->append_only ? "yes" : "no");

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * redis.h — a private redis-server (or sentinel) for one test: own directory below /tmp, a free
- * loopback port, stopped by its pid, and killed by the kernel when the test program dies. */
+ * loopback port, stopped by its pid, and killed by the kernel when the test program dies.
+ * With HOLDFAST_TEST_REDIS=tls in the environment redis_server_start(NULL) gives a rediss:// URL
+ * whose CA is the default of this process and its children; redis_server_port stays a plain one. */
 #ifndef TESTS_HARNESS_REDIS_H
 #define TESTS_HARNESS_REDIS_H
 

@@ -21,6 +21,7 @@
 static const int64_t TICK_MS = 250;
 static const int64_t LEFT_MS = 60000; /* how often notes of dead workers are looked for */
 static const int64_t BYE_MS = 2000;
+static const int64_t UNTOLD_MS = 5000; /* how long a stop waits for a catalogue that is away */
 static const int64_t FOREVER_MS = INT64_C(366) * 86400 * 1000;
 static const int64_t NS_A_MS = 1000000;
 
@@ -309,7 +310,8 @@ static void drain(Agent *agent)
 {
     if (agent->draining) {
         log_info("worker.drain", "%s", "release=now");
-        agent->drain_until_ns = 0;
+        agent->drain_until_ns = clock_mono_ns();
+        release_all(agent);
         return;
     }
     log_info("worker.drain", "running=%zu wait_ms=%" PRId64, agent->count, agent->params->drain_ms);
@@ -329,6 +331,13 @@ static void tick_drain(Agent *agent)
                      now >= agent->drain_until_ns + BYE_MS * NS_A_MS;
     if (agent->count == 0 && confirmed && !agent->leaving)
         leave(agent);
+    /* Children are dead by now; only the catalogue does not answer. Their leases tell the rest. */
+    int64_t most_ms = agent->params->kill_grace_ms + UNTOLD_MS;
+    if (now >= agent->drain_until_ns + most_ms * NS_A_MS) {
+        log_warn("worker.drain", "untold=%zu the catalogue could not be told; leases expire",
+                 agent->count);
+        loop_stop(agent->loop);
+    }
 }
 
 static void on_signal(void *ctx, int number)

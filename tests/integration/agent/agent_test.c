@@ -220,6 +220,21 @@ static void draining_releases_without_counting_a_failure(void **state)
     assert_true(is(job, "state IN ('pending','queued') AND failures = 0 AND losses = 0"));
 }
 
+static void a_stop_does_not_wait_for_a_catalogue_that_is_away(void **state)
+{
+    int status = 1;
+    (void)state;
+    pid_t w1 = crew_hire(crew, "w1", 100);
+    uint64_t job = crew_job(crew, "backup", "s1", "work");
+    crew_until(crew, job, "state = 'running'");
+    postgres_kill(crew->fleet->pg);
+    kill(w1, SIGTERM);
+    for (int tries = 0; tries < 150 && waitpid(w1, &status, WNOHANG) == 0; tries++)
+        nap(100);
+    assert_int_equal(status, 0);
+    postgres_again(crew->fleet->pg);
+}
+
 static void a_hook_marked_always_runs_when_child_or_worker_was_killed(void **state)
 {
     (void)state;
@@ -279,6 +294,7 @@ int main(int argc, char **argv)
         CASE(cancel_reaches_the_child),
         CASE(a_stalled_job_is_stopped_and_says_so),
         CASE(draining_releases_without_counting_a_failure),
+        CASE(a_stop_does_not_wait_for_a_catalogue_that_is_away),
         CASE(a_hook_marked_always_runs_when_child_or_worker_was_killed),
     };
     if (argc > 1)

@@ -51,10 +51,11 @@ static void on_state(void *ctx, uint32_t pool, const Err *err)
     f->reached += err == NULL;
 }
 
-static void open_taker(Fixture *f, const uint32_t *pools, size_t count)
+static void open_taker_as(Fixture *f, const char *url, Text password, const uint32_t *pools,
+                          size_t count)
 {
     Err err = {0};
-    TakerParams params = {.queue = {.url = text_of(redis_server_url(f->server))},
+    TakerParams params = {.queue = {.url = text_of(url), .password = slice_of_text(password)},
                           .worker = f->worker,
                           .pools = pools,
                           .pool_count = count,
@@ -66,6 +67,11 @@ static void open_taker(Fixture *f, const uint32_t *pools, size_t count)
                           .on_state = on_state};
     if (!taker_open(&f->taker, f->base, &params, &err))
         fail_msg("%s", err.text);
+}
+
+static void open_taker(Fixture *f, const uint32_t *pools, size_t count)
+{
+    open_taker_as(f, redis_server_url(f->server), (Text){0}, pools, count);
 }
 
 static int begin(void **state)
@@ -313,6 +319,34 @@ static void a_stopped_server_is_noticed(void **state)
     assert_true(f->lost > 0);
 }
 
+/* The rights that taker.h names are enough, and give no other pool. */
+static void a_user_with_the_least_rights_serves_its_pool_alone(void **state)
+{
+    static const uint32_t pools[] = {7, 8};
+    Fixture *f = *state;
+    char url[96];
+    const char *user[] = {"ACL",   "SETUSER",  "fra",     "on",      ">secret", "~hf:{p7}:*",
+                          "+ping", "+select",  "+blmove", "+lrange", "+lrem",   "+sadd",
+                          "+set",  "+evalsha", "+hget",   "+hdel",   "+lpush",  "+rpush"};
+    plain(f, 18, user, NULL);
+    taker_close(f->taker);
+    f->reached = f->lost = 0;
+    snprintf(url, sizeof url, "redis://fra@127.0.0.1:%u/0", redis_server_port(f->server));
+    open_taker_as(f, url, TEXT("secret"), pools, 2);
+    Ticket tickets[] = {{1, 1, "backup"}, {2, 1, "backup"}};
+    push(f, 7, tickets, 2);
+    push(f, 8, tickets, 1);
+    taker_want(f->taker, 2);
+    UNTIL(f, f->ticket_count == 2);
+    taker_ack(f->taker, f->tickets[0]);
+    taker_giveback(f->taker, f->tickets[1]);
+    UNTIL(f, taker_unconfirmed(f->taker) == 0);
+    assert_int_equal(list_length(f, "hf:{p7}:ready"), 1);
+    assert_int_equal(list_length(f, "hf:{p8}:ready"), 1); /* refused, told, tried again later */
+    assert_true(f->lost > 0);
+    assert_int_equal(f->reached, 1);
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, begin, finish)
 
 int main(void)
@@ -326,6 +360,7 @@ int main(void)
         CASE(an_ack_waits_for_redis_and_for_its_scripts),
         CASE(a_restarted_or_emptied_server_is_registered_with_again),
         CASE(a_stopped_server_is_noticed),
+        CASE(a_user_with_the_least_rights_serves_its_pool_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -418,10 +418,33 @@ static json_t *db_details(const Db *db, Err *err)
                      (json_int_t)snapshot->sequence_count, "table_list", tables);
 }
 
+/* The lines that the catalogue shows: the database, then each of its tables. */
+static void add_items(json_t *items, const json_t *database)
+{
+    size_t i;
+    const json_t *table;
+    const char *name = json_string_value(json_object_get(database, "name"));
+    json_array_append_new(items, json_pack("{s:s, s:s, s:O, s:O, s:O}", "kind", "database", "name",
+                                           name, "entries", json_object_get(database, "tables"),
+                                           "rows", json_object_get(database, "rows"), "bytes",
+                                           json_object_get(database, "bytes")));
+    json_array_foreach(json_object_get(database, "table_list"), i, table)
+    {
+        json_t *item =
+            json_pack("{s:s, s:i, s:O*, s:O*}", "kind", "table", "entries", 1, "rows",
+                      json_object_get(table, "rows"), "bytes", json_object_get(table, "bytes"));
+        json_object_set_new(item, "name",
+                            json_sprintf("%s.%s.%s", name,
+                                         json_string_value(json_object_get(table, "schema")),
+                                         json_string_value(json_object_get(table, "table"))));
+        json_array_append_new(items, item);
+    }
+}
+
 static bool source_finish(Source *source, Receipt *receipt, Err *err)
 {
     PostgresqlSource *s = self(source);
-    json_t *databases = json_array();
+    json_t *databases = json_array(), *items = json_array();
     *receipt = (Receipt){0};
     for (size_t i = 0; i < s->db_count; i++) {
         const Db *db = &s->dbs[i];
@@ -432,9 +455,11 @@ static bool source_finish(Source *source, Receipt *receipt, Err *err)
             row = db_details(db, err);
         if (row == NULL) {
             json_decref(databases);
+            json_decref(items);
             return false;
         }
         json_array_append_new(databases, row);
+        add_items(items, row);
         /* The oldest of the databases' instants: nothing in the backup is older. */
         if (receipt->consistent_ns == 0 || db->snapshot->consistent_ns < receipt->consistent_ns)
             receipt->consistent_ns = db->snapshot->consistent_ns;
@@ -445,9 +470,9 @@ static bool source_finish(Source *source, Receipt *receipt, Err *err)
     snprintf(version, sizeof version, "%d.%d", s->server_version / 10000,
              s->server_version % 10000);
     json_t *details =
-        json_pack("{s:s, s:s, s:s, s:s, s:i, s:o}", "engine", "postgresql", "method", "logical",
-                  "server_version", version, "tool_version", s->tools.version, "lanes",
-                  (int)s->lane_count, "databases", databases);
+        json_pack("{s:s, s:s, s:s, s:s, s:i, s:o, s:o}", "engine", "postgresql", "method",
+                  "logical", "server_version", version, "tool_version", s->tools.version, "lanes",
+                  (int)s->lane_count, "databases", databases, "items", items);
     char *text = json_dumps(details, JSON_COMPACT | JSON_SORT_KEYS);
     buf_add_text(&s->details, text_of(text));
     free(text);

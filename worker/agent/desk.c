@@ -72,7 +72,7 @@ static void end_task(Desk *desk, DeskTask *task)
     loop_post(desk->params.loop, tell, desk);
 }
 
-static bool passing(const Err *err)
+bool desk_passing(const Err *err)
 {
     return err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT || err->code == ERR_BUSY ||
            err->code == ERR_FULL;
@@ -124,7 +124,7 @@ static void turn(Desk *desk)
     bool reached = connected(desk, &err);
     bool done = reached && task->work(task, desk->catalog, &err);
     pthread_mutex_lock(&desk->lock);
-    bool again = !done && (!reached || passing(&err));
+    bool again = !done && (!reached || desk_passing(&err));
     if (!again) {
         desk->first = task->next;
         if (desk->first == NULL)

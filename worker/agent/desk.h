@@ -31,6 +31,9 @@ typedef struct DeskParams {
     void (*on_state)(void *ctx, const Err *err);
 } DeskParams;
 
+/* Will the same call succeed later, by itself? */
+bool desk_passing(const Err *err);
+
 MUST_CHECK bool desk_start(Desk **out, const DeskParams *params, Err *err);
 void desk_post(Desk *desk, DeskTask *task);
 

@@ -67,9 +67,23 @@ typedef struct Finish {
     void *ctx;
 } Finish;
 
-static bool finish_work(DeskTask *task, Catalog *catalog, Err *err)
+/* The catalogue refuses what the job said, and would again: that is the job's failure then. */
+static void become_failed(Finish *finish, Err *err)
 {
-    Finish *finish = (Finish *)task;
+    mem_free(finish->code);
+    mem_free(finish->cause);
+    mem_free(finish->text);
+    finish->outcome = OUTCOME_FAILED;
+    finish->retry = false;
+    finish->code = mem_string(err_name(err->code));
+    finish->cause = mem_string(err->cause);
+    finish->text = mem_string(err->text);
+    buf_clear(&finish->answer);
+    *err = (Err){0};
+}
+
+static bool say_all(Finish *finish, Catalog *catalog, Err *err)
+{
     JobVerdictRow row = {.outcome = finish->outcome,
                          .code = text_of(finish->code),
                          .cause = text_of(finish->cause),
@@ -80,6 +94,17 @@ static bool finish_work(DeskTask *task, Catalog *catalog, Err *err)
                             err))
         return false;
     return catalog_job_finish(catalog, &finish->fence, &row, finish->state, &finish->fenced, err);
+}
+
+static bool finish_work(DeskTask *task, Catalog *catalog, Err *err)
+{
+    Finish *finish = (Finish *)task;
+    if (say_all(finish, catalog, err))
+        return true;
+    if (desk_passing(err) || finish->outcome == OUTCOME_FAILED)
+        return false;
+    become_failed(finish, err);
+    return say_all(finish, catalog, err);
 }
 
 static void finish_done(DeskTask *task, const Err *err)

@@ -83,6 +83,8 @@ static int play(const json_t *order, ChannelInput *in, ChannelOutput *out)
     }
     if (text_equal(does, TEXT("answer")))
         return verdict(out, "completed", "fine", "{\"x\":1}");
+    if (text_equal(does, TEXT("no-json")))
+        return verdict(out, "completed", "caf\xC3", "{\"x\":");
     if (text_equal(does, TEXT("fail")))
         return verdict(out, "failed", "as asked", "");
     if (text_equal(does, TEXT("crash")))

@@ -70,6 +70,18 @@ static void a_failure_is_told_with_its_cause(void **state)
     crew_end(w1, SIGTERM);
 }
 
+static void a_verdict_that_the_catalogue_refuses_is_a_failure(void **state)
+{
+    (void)state;
+    pid_t w1 = crew_hire(crew, "w1", 100);
+    uint64_t job = crew_job(crew, "probe", "s1", "no-json");
+    crew_until(crew, job, "state = 'failed'");
+    /* A backup is completed by its commit alone. */
+    job = crew_job(crew, "backup", "s1", "answer");
+    crew_until(crew, job, "state = 'failed'");
+    crew_end(w1, SIGTERM);
+}
+
 static void progress_reaches_the_catalogue_within_a_second(void **state)
 {
     (void)state;
@@ -286,6 +298,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         CASE(a_job_is_claimed_run_and_answered),
         CASE(a_failure_is_told_with_its_cause),
+        CASE(a_verdict_that_the_catalogue_refuses_is_a_failure),
         CASE(progress_reaches_the_catalogue_within_a_second),
         CASE(a_child_killed_is_a_failure_that_names_the_signal),
         CASE(a_parent_killed_is_replaced_by_another_worker),

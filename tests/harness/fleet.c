@@ -117,8 +117,9 @@ FleetWorker fleet_worker(Fleet *fleet, const char *name, bool reader)
         .version = TEXT("test"),
         .slots = 4,
         .clock_ns = clock_wall_ns(),
-        .facts = reader ? TEXT("{\"engines\":[\"files\",\"postgresql\"],\"roles\":[\"write\",\"read\"]}")
-                        : TEXT("{\"engines\":[\"files\",\"postgresql\"],\"roles\":[\"write\"]}"),
+        .facts =
+            reader ? TEXT("{\"engines\":[\"files\",\"postgresql\"],\"roles\":[\"write\",\"read\"]}")
+                   : TEXT("{\"engines\":[\"files\",\"postgresql\"],\"roles\":[\"write\"]}"),
     };
     must(catalog_worker_hello(worker.c, &hello, &worker.welcome, &err), &err, "hello");
     return worker;

@@ -13,6 +13,7 @@ enum {
     PIECE = 1 << 20,
     TRIES = 5, /* of one piece, when the API cannot be reached */
     ZEROS = 64 * 1024,
+    IDLE_MS = 600000, /* a piece is answered when its reader took it */
 };
 
 typedef struct Fetch {
@@ -37,15 +38,16 @@ static bool refused(const HttpResponse *response, Err *err)
         response->status);
 }
 
-static bool send_once(Fetch *fetch, bool end, Err *err)
+static bool send_once(Fetch *fetch, const char *more, Err *err)
 {
     scoped(buf_free) Buf url = {0};
     buf_add_slice(&url, buf_slice(&fetch->address));
-    buf_printf(&url, "?offset=%llu%s", (unsigned long long)fetch->offset, end ? "&end=1" : "");
+    buf_printf(&url, "?offset=%llu%s", (unsigned long long)fetch->offset, more);
     HttpRequest request = {.method = "PUT",
                            .url = buf_cstr(&url),
                            .type = "application/octet-stream",
-                           .body = buf_slice(&fetch->piece)};
+                           .body = buf_slice(&fetch->piece),
+                           .idle_ms = IDLE_MS};
     HttpResponse response = {0};
     bool fine = http_send(fetch->http, &request, &response, err);
     if (fine && response.status != 200)
@@ -61,9 +63,12 @@ static bool send_piece(Fetch *fetch, bool end, Err *err)
     for (int tries = 1;; tries++) {
         if (!job_go_on(fetch->job, err))
             return false;
-        if (send_once(fetch, end, err))
+        if (send_once(fetch, end ? "&end=1" : "", err))
             break;
-        if (err->code != ERR_UNREACHABLE || tries == TRIES)
+        /* The stream is over once its last piece was taken; only the answer was lost. */
+        if (end && tries > 1 && err->code == ERR_CANCELLED)
+            break;
+        if ((err->code != ERR_UNREACHABLE && err->code != ERR_BUSY) || tries == TRIES)
             return false;
         nanosleep(&pause, NULL);
     }
@@ -71,6 +76,17 @@ static bool send_piece(Fetch *fetch, bool end, Err *err)
     fetch->job->counters.bytes_done = fetch->offset;
     buf_clear(&fetch->piece);
     return true;
+}
+
+/* Whoever waits learns why nothing more comes. */
+static void send_failure(Fetch *fetch, const Err *why)
+{
+    scoped(buf_free) Buf more = {0};
+    Err err = {0};
+    buf_printf(&more, "&error=%s", why->cause);
+    buf_clear(&fetch->piece);
+    if (fetch->http != NULL && !send_once(fetch, buf_cstr(&more), &err))
+        job_log(fetch->job, LOG_WARN, "fetch.failure", "%s: %s", err.cause, err.text);
 }
 
 static bool on_data(void *ctx, Slice bytes, Err *err)
@@ -115,8 +131,11 @@ static bool find(Fetch *fetch, RepoReader *reader, const json_t *asked, Err *err
 {
     scoped(buf_free) Buf bytes = {0};
     Text given = json_text_or(asked, "path", TEXT(""));
-    if (!json_unbytes(given, &bytes, err))
-        return err_note(err, "the path to fetch");
+    Err plain = {0};
+    if (!json_unbytes(given, &bytes, &plain)) { /* typed by a person: a '%' that escapes nothing */
+        buf_clear(&bytes);
+        buf_add_text(&bytes, given);
+    }
     Text path = buf_text(&bytes);
     while (path.len > 0 && path.at[0] == '/')
         path = (Text){path.at + 1, path.len - 1};
@@ -147,19 +166,19 @@ static bool stream(Fetch *fetch, RepoReader *reader, Err *err)
 
 bool fetch_run(Job *job, JobResult *result, Err *err)
 {
-    Opened opened;
+    Opened opened = {0};
     Fetch fetch = {.job = job};
     const json_t *asked = json_object_get(job->params, "fetch");
     if (job->settings->api == NULL || job->settings->api[0] == '\0')
         return err_set(err, ERR_INVALID, "fetch.no_api",
                        "this worker has no `api` in worker.yaml, so it cannot stream files");
-    if (!opened_open(&opened, job, err))
-        return false;
     buf_printf(&fetch.address, "%s/api/v1/streams/", job->settings->api);
     http_escape(&fetch.address, json_text_or(asked, "stream", TEXT("")));
-    bool fine = find(&fetch, opened.reader, asked, err) && http_open(&fetch.http, err) &&
-                stream(&fetch, opened.reader, err);
-    if (fine)
+    bool fine = http_open(&fetch.http, err) && opened_open(&opened, job, err) &&
+                find(&fetch, opened.reader, asked, err) && stream(&fetch, opened.reader, err);
+    if (!fine)
+        send_failure(&fetch, err);
+    else
         snprintf(result->text, sizeof result->text, "%llu bytes sent",
                  (unsigned long long)fetch.offset);
     http_close(fetch.http);

@@ -8,6 +8,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = made.name) THEN
       BEGIN
         EXECUTE format('CREATE ROLE %I %s', made.name, made.login);
+        EXECUTE format('ALTER ROLE %I SET jit = off', made.name); -- short statements, many of them
       EXCEPTION WHEN duplicate_object OR unique_violation THEN
         NULL; -- another database of this server is being migrated at this moment
       END;

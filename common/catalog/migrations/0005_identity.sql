@@ -119,6 +119,7 @@ BEGIN
         USING ERRCODE = 'HF003', DETAIL = 'enroll.role_exists';
     END IF;
     EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION IN ROLE holdfast_worker', p_name);
+    EXECUTE format('ALTER ROLE %I SET jit = off', p_name);
     INSERT INTO worker(role_name, name, host, pools, sources, reader)
     VALUES (p_name, p_name, p_host, numbers, p_sources, p_reader) RETURNING no INTO me;
   ELSE

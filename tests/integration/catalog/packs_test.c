@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Who may use whose chunks, what a second attempt keeps, what a commit checks. */
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/base/rand.h"
 #include "tests/integration/catalog/check.h"
@@ -313,6 +314,38 @@ static void sources_that_dedup_over_the_repository_share_before_a_reader_looked(
     give_up(&two, &other, false);
 }
 
+static void a_lookup_costs_one_probe_an_id_on_tables_that_nobody_analysed(void **state)
+{
+    enum { CHUNKS = 2000, PACKS = 20 };
+    scoped(mem_release) ChunkRow *chunks = mem_array(ChunkRow, CHUNKS);
+    scoped(mem_release) ChunkId *ids = mem_array(ChunkId, CHUNKS);
+    scoped(mem_release) ChunkPlace *places = mem_array(ChunkPlace, CHUNKS);
+    (void)state;
+    Fence fence = fleet_claim(&one, fleet_ticket(fleet, "s3"));
+    for (int pack = 0; pack < PACKS; pack++) {
+        PackRow row = {.object = rand_uuid(),
+                       .pack = rand_uuid(),
+                       .kind = PACK_DATA,
+                       .bytes = 1,
+                       .chunks = chunks,
+                       .chunk_count = CHUNKS};
+        OK(catalog_pack_begin(one.c, &fence, &row.object, &row.pack, row.kind, &row.pack_no, &err));
+        for (size_t i = 0; i < CHUNKS; i++) {
+            chunks[i] = (ChunkRow){.ordinal = (uint32_t)i, .stored = 1, .plain = 1};
+            rand_bytes(chunks[i].id.bytes, sizeof chunks[i].id.bytes);
+            ids[i] = chunks[i].id;
+        }
+        OK(catalog_pack_stage(one.c, &fence, &row, &err));
+    }
+    int64_t began_ns = clock_mono_ns();
+    OK(catalog_chunk_lookup(one.c, &fence, ids, CHUNKS, places, &err));
+    /* Tens of milliseconds; a plan that begins with the packs takes minutes. */
+    assert_true(clock_mono_ns() - began_ns < INT64_C(3000000000));
+    for (size_t i = 0; i < CHUNKS; i++)
+        assert_true(places[i].found);
+    give_up(&one, &fence, false);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -346,6 +379,7 @@ int main(void)
         cmocka_unit_test(after_a_rollback_of_the_store_a_session_uses_its_own_packs_only),
         cmocka_unit_test(a_missing_marker_is_told_to_the_next_job_on_the_repository),
         cmocka_unit_test(a_reader_opens_the_backup_of_its_order_and_no_other),
+        cmocka_unit_test(a_lookup_costs_one_probe_an_id_on_tables_that_nobody_analysed),
         cmocka_unit_test(sources_that_dedup_over_the_repository_share_before_a_reader_looked),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -34,7 +34,7 @@ void buf_reserve(Buf *buf, size_t more)
 uint8_t *buf_extend(Buf *buf, size_t more)
 {
     buf_reserve(buf, more);
-    uint8_t *start = buf->at + buf->len;
+    uint8_t *start = buf->at == NULL ? NULL : buf->at + buf->len; /* nothing added to nothing */
     buf->len += more;
     return start;
 }

@@ -26,5 +26,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     any = units_size(text, &amount, &err) || any;
     any = units_rate(text, &amount, &err) || any;
     any = units_percent(text, &share, &err) || any;
-    return any ? 0 : 0;
+    (void)any;
+    return 0;
 }

@@ -13,6 +13,7 @@ static void bytes_are_added_and_the_memory_grows_with_them(void **state)
 {
     (void)state;
     Buf buf = {0};
+    assert_null(buf_extend(&buf, 0));
     for (int i = 0; i < 1000; i++)
         buf_add_byte(&buf, (uint8_t)i);
     buf_add(&buf, NULL, 0);

@@ -221,6 +221,7 @@ static bool take_frame(Work *work, Slice frame, Err *err)
     } else if (id == MESSAGE_job_log) {
         if (!messages_unpack_job_log(frame, &line, err))
             return false;
+        work->moved_ns = clock_mono_ns(); /* who waits for a server's long work says so */
         tasks_log_add(&work->log, &work->fence, level_of(line.level), line.event, line.text);
     } else if (id == MESSAGE_job_verdict && work->stage == STAGE_RUNNING) {
         buf_clear(&work->verdict_frame);

@@ -14,8 +14,9 @@
 #include <unistd.h>
 
 enum {
-    WORDS_KEPT = 4096,   /* of each end of standard error: enough for any real complaint */
-    LINE_HEAD = 120,     /* bytes before that word that are worth quoting: program and table */
+    WORDS_KEPT = 4096, /* of each end of standard error: enough for any real complaint */
+    LINE_HEAD = 120,   /* bytes before that word that are worth quoting: program and table */
+    TICK_MS = 1000,
     STOP_PATIENCE = 200, /* times 10 ms between SIGTERM and SIGKILL */
 };
 
@@ -24,6 +25,8 @@ struct Child {
     int output, errors;
     int status;
     const char *cause;
+    bool (*tick)(void *ctx, Err *err);
+    void *ctx;
     char *name;
     Buf head, tail; /* of standard error */
     Buf words;
@@ -124,6 +127,8 @@ bool child_start(Child **out, const ChildParams *params, Err *err)
     const char *slash = strrchr(params->program, '/');
     child->output = child->errors = -1;
     child->cause = params->cause;
+    child->tick = params->tick;
+    child->ctx = params->ctx;
     child->name = mem_string(slash == NULL ? params->program : slash + 1);
     *out = child;
     if (access(params->program, X_OK) != 0) {
@@ -175,8 +180,11 @@ bool child_read(Child *child, uint8_t *at, size_t room, size_t *got, Err *err)
     while (child->output >= 0) {
         struct pollfd fds[2] = {{.fd = child->output, .events = POLLIN},
                                 {.fd = child->errors, .events = POLLIN}};
-        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+        int ready = poll(fds, 2, child->tick == NULL ? -1 : TICK_MS);
+        if (ready < 0 && errno != EINTR)
             return err_set_sys(err, ERR_IO, child->cause, "waiting for %s", child->name);
+        if (ready == 0 && !child->tick(child->ctx, err))
+            return false;
         if (fds[1].revents != 0)
             listen_to_errors(child);
         if (fds[0].revents == 0)

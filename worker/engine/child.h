@@ -16,6 +16,9 @@ typedef struct ChildParams {
     const char *const *environment; /* ends with NULL; nothing else is inherited */
     int input;                      /* becomes standard input; below 0: /dev/null */
     const char *cause;              /* of the errors: "source.dump" */
+    /* Called about once a second while it works; false stops it with that error. May be NULL. */
+    bool (*tick)(void *ctx, Err *err);
+    void *ctx;
 } ChildParams;
 
 typedef struct Child Child;

@@ -57,7 +57,11 @@ static bool archive_is_whole(const PostgresqlTools *tools, Slice archive, Err *e
     int fd = postgresql_dump_memory(archive, err);
     if (fd < 0)
         return false;
-    ChildParams params = {program, arguments, environment, fd, "source.dump"};
+    ChildParams params = {.program = program,
+                          .arguments = arguments,
+                          .environment = environment,
+                          .input = fd,
+                          .cause = "source.dump"};
     bool ok = child_output(&params, &list, SCHEMA_MAX, err);
     close(fd);
     if (!ok)
@@ -92,7 +96,11 @@ bool postgresql_dump_archive(PostgresqlLink *link, const PostgresqlTools *tools,
                                      at,
                                      buf_cstr(&database),
                                      NULL};
-    ChildParams params = {program, arguments, environment, -1, "source.dump"};
+    ChildParams params = {.program = program,
+                          .arguments = arguments,
+                          .environment = environment,
+                          .input = -1,
+                          .cause = "source.dump"};
     if (child_output(&params, archive, SCHEMA_MAX, err))
         return archive_is_whole(tools, buf_slice(archive), err);
     if (strstr(err->text, "statement timeout") != NULL || strstr(err->text, "lock timeout") != NULL)
@@ -114,7 +122,11 @@ bool postgresql_dump_text(const PostgresqlTools *tools, Slice archive, Postgresq
     int fd = postgresql_dump_memory(archive, err);
     if (fd < 0)
         return false;
-    ChildParams params = {program, arguments, environment, fd, "source.dump"};
+    ChildParams params = {.program = program,
+                          .arguments = arguments,
+                          .environment = environment,
+                          .input = fd,
+                          .cause = "source.dump"};
     bool ok = child_output(&params, text, SCHEMA_MAX, err) &&
               postgresql_dump_ended(text_of_slice(buf_slice(text)),
                                     TEXT("-- PostgreSQL database dump complete"),
@@ -136,7 +148,11 @@ bool postgresql_dump_globals(PostgresqlLink *link, const PostgresqlTools *tools,
     buf_printf(&database, "--dbname=%s", buf_cstr(&conninfo));
     const char *const arguments[] = {"--globals-only", "--no-password", buf_cstr(&database),
                                      passwords ? NULL : "--no-role-passwords", NULL};
-    ChildParams params = {program, arguments, environment, -1, "source.dump"};
+    ChildParams params = {.program = program,
+                          .arguments = arguments,
+                          .environment = environment,
+                          .input = -1,
+                          .cause = "source.dump"};
     return child_output(&params, text, SCHEMA_MAX, err) &&
            postgresql_dump_ended(text_of_slice(buf_slice(text)),
                                  TEXT("-- PostgreSQL database cluster dump complete"), "pg_dumpall",

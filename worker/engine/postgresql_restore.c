@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LIST_MAX = 1 << 29, COUNT_LANES = 8, NAME_MAX_BYTES = 63 };
+enum { TELL_S = 60, LIST_MAX = 1 << 29, COUNT_LANES = 8, NAME_MAX_BYTES = 63 };
 
 /* FNV-1a: the temporary name must follow from the final one, nothing more. */
 static uint64_t hash_of(Text name)
@@ -175,6 +175,48 @@ static bool write_list(const PostgresqlRestore *restore, const PostgresqlRules *
     return ok;
 }
 
+typedef struct Watch {
+    PostgresqlRestore *restore;
+    const PostgresqlRules *rules;
+    PGconn *conn;
+    time_t told;
+} Watch;
+
+/* What the server is busy with, as a line of the job's log: building an index of a large table
+ * moves no byte of ours for hours, and whoever watches the job must not take that for a stall. */
+static void tell_activity(const PostgresqlRules *rules, PGconn *conn, const char *database)
+{
+    const char *values[] = {database};
+    PGresult *rows = PQexecParams(
+        conn,
+        "SELECT pg_catalog.left(pg_catalog.regexp_replace(query, '\\s+', ' ', 'g'), 200) "
+        "FROM pg_catalog.pg_stat_activity WHERE datname = $1::text AND state = 'active' AND "
+        "wait_event_type IS DISTINCT FROM 'Lock' ORDER BY query_start LIMIT 1",
+        1, NULL, values, NULL, NULL, 0);
+    if (PQresultStatus(rows) == PGRES_TUPLES_OK && PQntuples(rows) > 0 && rules->host->note != NULL)
+        rules->host->note(rules->host->ctx, "target.busy", PQgetvalue(rows, 0, 0));
+    PQclear(rows);
+}
+
+static bool watch_tick(void *ctx, Err *err)
+{
+    Watch *watch = ctx;
+    const PostgresqlRules *rules = watch->rules;
+    time_t now = time(NULL);
+    Err ignored = {0};
+    if (rules->host->cancelled != NULL && rules->host->cancelled(rules->host->ctx))
+        return err_set(err, ERR_CANCELLED, "job.cancelled", "the job was cancelled");
+    if (watch->told == 0)
+        watch->told = now;
+    if (now - watch->told < TELL_S)
+        return true;
+    watch->told = now;
+    if (watch->conn != NULL ||
+        postgresql_link_connect(rules->link, (Text){0}, &watch->conn, &ignored))
+        tell_activity(rules, watch->conn, watch->restore->temporary);
+    return true;
+}
+
 static bool run_pg_restore(PostgresqlRestore *restore, const PostgresqlRules *rules,
                            const char *section, unsigned jobs, bool tablespaces, Err *err)
 {
@@ -213,10 +255,18 @@ static bool run_pg_restore(PostgresqlRestore *restore, const PostgresqlRules *ru
     arguments[n++] = "/dev/stdin"; /* a file in memory: every job of pg_restore opens it anew */
     arguments[n] = NULL;
     int fd = postgresql_dump_memory(buf_slice(&restore->archive), err);
-    ChildParams params = {program, arguments, environment, fd, "target.schema"};
+    Watch watch = {.restore = restore, .rules = rules};
+    ChildParams params = {.program = program,
+                          .arguments = arguments,
+                          .environment = environment,
+                          .input = fd,
+                          .cause = "target.schema",
+                          .tick = watch_tick,
+                          .ctx = &watch};
     bool ok = fd >= 0 && child_output(&params, &output, LIST_MAX, err);
     if (fd >= 0)
         close(fd);
+    postgresql_link_disconnect(&watch.conn);
     if (list.len > 0)
         unlink((char *)list.at + strlen("--use-list="));
     return ok || err_note(err, "definitions of %s (%s)", restore->name, section);
@@ -233,7 +283,11 @@ static bool choose(PostgresqlRestore *restore, const PostgresqlRules *rules, con
     int fd = postgresql_dump_memory(buf_slice(&restore->archive), err);
     if (fd < 0)
         return false;
-    ChildParams params = {program, arguments, environment, fd, "target.schema"};
+    ChildParams params = {.program = program,
+                          .arguments = arguments,
+                          .environment = environment,
+                          .input = fd,
+                          .cause = "target.schema"};
     bool ok = child_output(&params, &printed, LIST_MAX, err);
     close(fd);
     buf_cstr(&printed);
@@ -301,6 +355,7 @@ bool postgresql_restore_count(PostgresqlRestore *restore, const PostgresqlRules 
 {
     PGconn *conns[COUNT_LANES] = {NULL};
     const PostgresqlLoaded *doing[COUNT_LANES] = {NULL};
+    Watch watch = {.restore = restore, .rules = rules};
     unsigned lanes = rules->lanes < COUNT_LANES ? rules->lanes : COUNT_LANES;
     size_t next = 0, done = 0;
     bool ok = true;
@@ -319,8 +374,8 @@ bool postgresql_restore_count(PostgresqlRestore *restore, const PostgresqlRules 
             if (doing[i] != NULL)
                 fds[i].fd = PQsocket(conns[i]);
         }
-        if (ok)
-            (void)poll(fds, COUNT_LANES, -1);
+        if (ok && poll(fds, COUNT_LANES, 1000) == 0)
+            ok = watch_tick(&watch, err);
         for (unsigned i = 0; ok && i < COUNT_LANES; i++) {
             if (fds[i].fd < 0 || fds[i].revents == 0)
                 continue;
@@ -334,6 +389,7 @@ bool postgresql_restore_count(PostgresqlRestore *restore, const PostgresqlRules 
     }
     for (unsigned i = 0; i < COUNT_LANES; i++)
         postgresql_link_disconnect(&conns[i]);
+    postgresql_link_disconnect(&watch.conn);
     return ok;
 }
 

@@ -28,7 +28,11 @@ static bool read_version(const char *program, PostgresqlTools *out)
     scoped(buf_free) Buf text = {0};
     const char *const arguments[] = {"--version", NULL};
     const char *const environment[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", NULL};
-    ChildParams params = {program, arguments, environment, -1, "source.tools"};
+    ChildParams params = {.program = program,
+                          .arguments = arguments,
+                          .environment = environment,
+                          .input = -1,
+                          .cause = "source.tools"};
     if (!child_output(&params, &text, 4096, &ignored))
         return false;
     const char *at = strchr(buf_cstr(&text), ')');

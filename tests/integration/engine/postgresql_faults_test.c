@@ -414,7 +414,11 @@ static void a_child_is_judged_by_status_words_and_signal(void **state)
         Buf out = {0};
         const char *const none[] = {NULL};
         const char *const environment[] = {"PATH=/usr/bin:/bin", NULL};
-        ChildParams params = {path, none, environment, -1, "source.dump"};
+        ChildParams params = {.program = path,
+                              .arguments = none,
+                              .environment = environment,
+                              .input = -1,
+                              .cause = "source.dump"};
         write_program(path, rows[i].text);
         bool ok = child_output(&params, &out, 1 << 20, &err);
         assert_int_equal(ok, rows[i].says == NULL);
@@ -423,6 +427,33 @@ static void a_child_is_judged_by_status_words_and_signal(void **state)
         buf_free(&out);
     }
     unlink(path);
+}
+
+static bool give_up(void *ctx, Err *err)
+{
+    ++*(unsigned *)ctx;
+    return err_set(err, ERR_CANCELLED, "job.cancelled", "the job was cancelled");
+}
+
+static void a_child_that_works_in_silence_can_be_stopped(void **state)
+{
+    Err err = {0};
+    Buf out = {0};
+    unsigned ticks = 0;
+    const char *const arguments[] = {"-c", "sleep 60", NULL};
+    const char *const environment[] = {"PATH=/usr/bin:/bin", NULL};
+    ChildParams params = {.program = "/bin/sh",
+                          .arguments = arguments,
+                          .environment = environment,
+                          .input = -1,
+                          .cause = "source.dump",
+                          .tick = give_up,
+                          .ctx = &ticks};
+    (void)state;
+    assert_false(child_output(&params, &out, 1 << 20, &err));
+    assert_int_equal(err.code, ERR_CANCELLED);
+    assert_int_equal(ticks, 1);
+    buf_free(&out);
 }
 
 static void a_dump_without_its_end_mark_is_refused(void **state)
@@ -449,6 +480,7 @@ int main(void)
         cmocka_unit_test(what_keeps_a_dump_from_starting_is_named),
         cmocka_unit_test(a_password_may_hold_quotes_and_is_nowhere_to_be_seen),
         cmocka_unit_test(a_child_is_judged_by_status_words_and_signal),
+        cmocka_unit_test(a_child_that_works_in_silence_can_be_stopped),
         cmocka_unit_test(a_dump_without_its_end_mark_is_refused),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);

@@ -14,10 +14,14 @@ bool catalog_token_create(Catalog *c, Text name, Text role, const Sha256 *hash, 
     args_time(&args, expires_ns);
     args_text(&args, actor);
     if (!statement_row(c, &asset_sql_token_create_sql, &args, &rows, err)) {
-        if (err->code == ERR_CONFLICT && strcmp(err->cause, "catalogue.constraint") == 0)
+        bool constraint = strcmp(err->cause, "catalogue.constraint") == 0;
+        if (constraint && strstr(err->text, "token_role_check") != NULL)
+            return err_set(err, ERR_USAGE, "token.role",
+                           "%.*s is no role: viewer, operator, restorer, auditor, admin",
+                           TEXT_ARG(role));
+        if (constraint)
             return err_set(err, ERR_CONFLICT, "token.exists",
-                           "a token called %.*s exists, or its role is unknown: revoke it or "
-                           "choose another name",
+                           "a living token is called %.*s: revoke it or choose another name",
                            TEXT_ARG(name));
         return false;
     }

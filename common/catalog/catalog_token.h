@@ -12,7 +12,7 @@ typedef struct TokenRow {
     int64_t expires_ns;
 } TokenRow;
 
-/* ERR_CONFLICT token.exists when a live token has that name. */
+/* ERR_CONFLICT token.exists when a live token has that name, ERR_USAGE token.role. */
 MUST_CHECK bool catalog_token_create(Catalog *c, Text name, Text role, const Sha256 *hash,
                                      int64_t expires_ns, Text actor, uint64_t *id, Err *err);
 

@@ -14,8 +14,12 @@ BEGIN
       END;
     END IF;
   END LOOP;
-  IF NOT pg_has_role(current_user, 'holdfast_owner', 'MEMBER') THEN
-    EXECUTE format('GRANT holdfast_owner TO %I', current_user);
+  IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+    BEGIN -- from version 16 on, having made a role does not yet allow to act as it
+      EXECUTE format('GRANT holdfast_owner TO %I', current_user);
+    EXCEPTION WHEN insufficient_privilege THEN
+      NULL; -- somebody granted it before, or the next line says what is missing
+    END;
   END IF;
   IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'holdfast') THEN
     CREATE SCHEMA holdfast AUTHORIZATION holdfast_owner;

@@ -7,6 +7,8 @@ DECLARE
   l lease;
 BEGIN
   DELETE FROM lease WHERE job = j.id AND attempt = j.attempt RETURNING * INTO l;
+  DELETE FROM limit_slot USING limit_wanted w -- the limit was lowered while it ran
+    WHERE limit_slot.job = j.id AND limit_slot.scope = w.scope AND limit_slot.n > w.n;
   UPDATE limit_slot SET job = NULL, attempt = NULL WHERE job = j.id AND attempt = j.attempt;
   UPDATE job_attempt SET ended_at = clock_timestamp(), outcome = p_outcome, code = p_code, cause = p_cause, error = p_text,
     bytes_done = l.bytes_done, stored = l.stored, items_done = l.items_done, errors = l.errors

@@ -150,6 +150,8 @@ static void a_token_is_found_by_its_hash_until_it_expires_or_is_revoked(void **s
     REFUSED("token.exists",
             catalog_token_create(fleet->scheduler, TEXT("ci"), TEXT("viewer"), &other,
                                  clock_wall_ns() + day_ns, TEXT("t"), &id, &err));
+    REFUSED("token.role", catalog_token_create(fleet->scheduler, TEXT("x"), TEXT("king"), &other,
+                                               clock_wall_ns() + day_ns, TEXT("t"), &id, &err));
     fleet_do(fleet, "UPDATE token SET expires_at = now() - interval '1 second'");
     OK(catalog_token_find(fleet->scheduler, &hash, &row, &found, &err));
     assert_false(found);

@@ -140,6 +140,21 @@ static void a_full_limit_defers_and_frees_with_its_job(void **state)
     fleet_do(fleet, "SELECT limit_resize('pool:fra', NULL)");
 }
 
+static void a_limit_that_was_lowered_holds_as_soon_as_its_jobs_end(void **state)
+{
+    (void)state;
+    fleet_do(fleet, "SELECT limit_resize('pool:fra', 2)");
+    Fence first = fleet_claim(&one, fleet_ticket(fleet, "s1"));
+    Fence second = fleet_claim(&one, fleet_ticket(fleet, "s2"));
+    fleet_do(fleet, "SELECT limit_resize('pool:fra', 1)");
+    assert_int_equal(fleet_count(fleet, "SELECT count(*) FROM limit_slot"), 2);
+    finish(&one, &second, OUTCOME_FAILED, false, "failed");
+    assert_int_equal(fleet_count(fleet, "SELECT count(*) FROM limit_slot"), 1);
+    finish(&one, &first, OUTCOME_FAILED, false, "failed");
+    assert_int_equal(fleet_count(fleet, "SELECT count(*) FROM limit_slot"), 1);
+    fleet_do(fleet, "SELECT limit_resize('pool:fra', NULL)");
+}
+
 static void an_unfit_worker_hears_what_it_lacks_and_no_attempt_is_counted(void **state)
 {
     char missing[256];
@@ -445,6 +460,7 @@ int main(void)
         cmocka_unit_test(an_old_ticket_is_stale_and_harmless),
         cmocka_unit_test(a_busy_source_defers_and_says_which_job_has_it),
         cmocka_unit_test(a_full_limit_defers_and_frees_with_its_job),
+        cmocka_unit_test(a_limit_that_was_lowered_holds_as_soon_as_its_jobs_end),
         cmocka_unit_test(an_unfit_worker_hears_what_it_lacks_and_no_attempt_is_counted),
         cmocka_unit_test(
             without_a_fit_worker_nothing_is_dispatched_and_the_decision_names_who_lacks_what),

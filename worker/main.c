@@ -7,8 +7,10 @@
 #include "common/base/secret.h"
 #include "worker/agent/agent.h"
 #include "worker/job/channel.h"
+#include "worker/job/child.h"
 #include "worker/job/settings.h"
 #include "worker/once/once.h"
+#include "worker/vault/vault.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,15 +19,6 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#if __has_include("worker/job/child.h")
-#include "worker/job/child.h"
-#define HAVE_CHILD 1
-#endif
-#if __has_include("worker/vault/vault.h")
-#include "worker/vault/vault.h"
-#define HAVE_VAULT 1
-#endif
 
 typedef struct WorkerOptions {
 #define OPTION(type, name, fallback, help) OPTIONS_TYPE_##type name;
@@ -186,12 +179,7 @@ static int run_job(const Setup *setup)
     prctl(PR_SET_DUMPABLE, 0);
     (void)fcntl(CHANNEL_ORDER_FD, F_SETFD, FD_CLOEXEC);
     (void)fcntl(CHANNEL_REPORT_FD, F_SETFD, FD_CLOEXEC);
-#ifdef HAVE_CHILD
     return child_run(CHANNEL_ORDER_FD, CHANNEL_REPORT_FD, &setup->settings);
-#else
-    (void)setup;
-    return 1;
-#endif
 }
 
 /* --- main ----------------------------------------------------------------------------------- */
@@ -239,10 +227,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (is_verb(argc, argv, "once"))
         return once_main(argc - 1, argv + 1);
-#ifdef HAVE_VAULT
     if (is_verb(argc, argv, "key") || is_verb(argc, argv, "repo"))
         return vault_main(argc - 1, argv + 1);
-#endif
     bool job = is_verb(argc, argv, "job");
     return serve(argc, argv, job || is_verb(argc, argv, "run"), job);
 }

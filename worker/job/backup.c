@@ -113,7 +113,7 @@ static bool open_all(Backup *backup, Err *err)
     if (!job_engine(job, type, &backup->engine, err) || !ceiling_source(job, type, config, err))
         return false;
     if (!session_open(&backup->session, job, SESSION_WRITE, err) ||
-        !session_markers(&backup->session, job, err))
+        !session_markers(&backup->session, job, err) || !session_parent(&backup->session, job, err))
         return false;
     CRASHPOINT("backup.opened");
     if (!hooks_before(job, err))

@@ -183,7 +183,7 @@ bool child_read(Child *child, uint8_t *at, size_t room, size_t *got, Err *err)
         int ready = poll(fds, 2, child->tick == NULL ? -1 : TICK_MS);
         if (ready < 0 && errno != EINTR)
             return err_set_sys(err, ERR_IO, child->cause, "waiting for %s", child->name);
-        if (ready == 0 && !child->tick(child->ctx, err))
+        if (ready == 0 && child->tick != NULL && !child->tick(child->ctx, err))
             return false;
         if (fds[1].revents != 0)
             listen_to_errors(child);

@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
-typedef enum PackState { PACK_BEGUN, PACK_STAGED, PACK_LIVE } PackState;
+typedef enum PackState { PACK_BEGUN, PACK_STAGED, PACK_LIVE, PACK_LOST } PackState;
 
 typedef struct Pack {
     PackRow row; /* chunks owned */
@@ -186,6 +186,13 @@ void ledger_commit(RepoLedger *ledger, const uint64_t *pack_nos, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         memory_of(ledger)->packs[pack_nos[i] - 1].state = PACK_LIVE;
+}
+
+void ledger_lose(RepoLedger *ledger)
+{
+    MemoryLedger *m = memory_of(ledger);
+    for (size_t i = 0; i < m->count; i++)
+        m->packs[i].state = PACK_LOST;
 }
 
 uint64_t ledger_lookups(const RepoLedger *ledger)

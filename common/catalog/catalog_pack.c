@@ -20,6 +20,14 @@ bool catalog_repository_bind(Catalog *c, const Fence *fence, const Uuid *reposit
     return true;
 }
 
+bool catalog_repository_set_back(Catalog *c, const Fence *fence, Text why, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    statement_fence(&args, fence);
+    args_text(&args, why);
+    return statement_run(c, &asset_sql_repository_set_back_sql, &args, NULL, err);
+}
+
 bool catalog_pack_begin(Catalog *c, const Fence *fence, const Uuid *object, const Uuid *pack,
                         PackKind kind, uint64_t *pack_no, Err *err)
 {

@@ -15,6 +15,10 @@
 MUST_CHECK bool catalog_repository_bind(Catalog *c, const Fence *fence, const Uuid *repository,
                                         uint64_t *gc_epoch, uint64_t *confirmed_epoch, Err *err);
 
+/* The store or the catalogue was set back to an earlier day: until a merge, lookups find only what
+ * the asking attempt stored itself, and an alert goes out. Repeating is fine. */
+MUST_CHECK bool catalog_repository_set_back(Catalog *c, const Fence *fence, Text why, Err *err);
+
 MUST_CHECK bool catalog_pack_begin(Catalog *c, const Fence *fence, const Uuid *object,
                                    const Uuid *pack, PackKind kind, uint64_t *pack_no, Err *err);
 

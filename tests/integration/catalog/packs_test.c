@@ -228,7 +228,12 @@ static void after_a_rollback_of_the_store_a_session_uses_its_own_packs_only(void
     fleet_back_up(fleet, &one, "s4", 1, 21);
     Fence fence = fleet_claim(&one, fleet_ticket(fleet, "s4"));
     assert_true(finds(&one, &fence, 21));
-    fleet_do(fleet, "UPDATE repository SET rolled_back = true");
+    OK(catalog_repository_set_back(one.c, &fence, TEXT("epoch 3 here, 5 there"), &err));
+    OK(catalog_repository_set_back(one.c, &fence, TEXT("and again"), &err));
+    assert_int_equal(fleet_count(fleet,
+                                 "SELECT count(*) FROM event WHERE kind = 'alert' AND data ->> "
+                                 "'code' = 'repo.rolled_back'"),
+                     1);
     assert_false(finds(&one, &fence, 21));
     fleet_stage(one.c, &fence, 22, 1);
     assert_true(finds(&one, &fence, 22));

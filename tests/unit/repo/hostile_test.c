@@ -254,6 +254,15 @@ static void a_page_named_twice_is_refused(void **state)
     expect(c, "repo.bad_page");
 }
 
+static void a_page_that_begins_elsewhere_than_its_reference_says_is_refused(void **state)
+{
+    (void)state;
+    Craft *c = craft_new();
+    ChunkId page = leaf(c, (const char *const[]){"b", "c"}, 2);
+    add_ref(c, &page, "a");
+    expect(c, "repo.bad_page");
+}
+
 static void an_empty_page_is_refused(void **state)
 {
     (void)state;
@@ -430,6 +439,7 @@ int main(void)
         cmocka_unit_test(a_hard_link_out_of_the_target_is_refused),
         cmocka_unit_test(a_path_that_comes_twice_is_refused),
         cmocka_unit_test(a_page_named_twice_is_refused),
+        cmocka_unit_test(a_page_that_begins_elsewhere_than_its_reference_says_is_refused),
         cmocka_unit_test(an_empty_page_is_refused),
         cmocka_unit_test(content_that_does_not_add_up_is_refused),
         cmocka_unit_test(a_chunk_under_another_name_is_damage),

@@ -134,7 +134,8 @@ static void turn(Desk *desk)
         set_state(desk, NULL);
         return;
     }
-    set_state(desk, &err);
+    if (err.code != ERR_BUSY) /* a lock is not an absence */
+        set_state(desk, &err);
     end_impatient(desk, &err);
     wait_for_retry(desk);
 }

@@ -74,7 +74,8 @@ static void octal(uint8_t *at, size_t width, uint64_t value)
 
 static void field(uint8_t *at, size_t width, Text text)
 {
-    memcpy(at, text.at, text.len < width ? text.len : width);
+    if (text.len != 0) /* an empty text may point nowhere */
+        memcpy(at, text.at, text.len < width ? text.len : width);
 }
 
 typedef struct Header {

@@ -205,7 +205,9 @@ static void finish_line(const Watch *watch, const json_t *job, bool terminal)
     if (print_text_at(job, "backup")[0] != 0)
         buf_printf(&line, "  %s", print_text_at(job, "backup"));
     if (text[0] != 0)
-        buf_printf(&line, "\n    %s\n    log:  holdfast job logs %s", text, watch->id);
+        buf_printf(&line, "\n    %s", text);
+    if (!good)
+        buf_printf(&line, "\n    log:  holdfast job logs %s", watch->id);
     fputs(buf_cstr(&line), stderr);
     fputc('\n', stderr);
 }

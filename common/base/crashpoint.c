@@ -15,13 +15,16 @@ static bool watching;
 static long fatal;
 static const char *only;
 static int log_fd = -1;
+static int number = SIGKILL;
 static atomic_long passed;
 
 static void start(void)
 {
     const char *n = getenv("HOLDFAST_CRASHPOINT");
     const char *log = getenv("HOLDFAST_CRASHPOINT_LOG");
+    const char *how = getenv("HOLDFAST_CRASHPOINT_HOW");
     only = getenv("HOLDFAST_CRASHPOINT_ONLY");
+    number = how != NULL && strcmp(how, "stop") == 0 ? SIGSTOP : SIGKILL;
     fatal = n == NULL ? 0 : strtol(n, NULL, 10);
     if (log != NULL)
         log_fd = open(log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
@@ -42,5 +45,5 @@ void crashpoint_pass(const char *name)
             abort();
     }
     if (atomic_fetch_add(&passed, 1) + 1 == fatal)
-        kill(getpid(), SIGKILL);
+        kill(getpid(), number);
 }

@@ -409,6 +409,19 @@ void stage_killed(Stage *stage, const char *kind, const char *params, const char
                  end.text);
 }
 
+void stage_stopped(Stage *stage, const char *kind, const char *params, const char *crashpoint)
+{
+    int status = 0;
+    setenv("HOLDFAST_CRASHPOINT", "1", 1);
+    setenv("HOLDFAST_CRASHPOINT_ONLY", crashpoint, 1);
+    setenv("HOLDFAST_CRASHPOINT_HOW", "stop", 1);
+    stage_start(stage, kind, params);
+    unsetenv("HOLDFAST_CRASHPOINT");
+    unsetenv("HOLDFAST_CRASHPOINT_HOW");
+    if (waitpid(stage->child, &status, WUNTRACED) != stage->child || !WIFSTOPPED(status))
+        fail_msg("stage: nothing stopped at %s", crashpoint);
+}
+
 void stage_must(Stage *stage, const char *kind, const char *params, const char *outcome)
 {
     StageEnd end;

@@ -70,6 +70,8 @@ void stage_again(Stage *stage, StageEnd *end);
 
 /* Runs it until kill -9 at this crash point. */
 void stage_killed(Stage *stage, const char *kind, const char *params, const char *crashpoint);
+/* Starts it and returns when it has stopped itself there; SIGCONT lets it go on. */
+void stage_stopped(Stage *stage, const char *kind, const char *params, const char *crashpoint);
 /* The catalogue collects the lost attempt: stage_again may go on. */
 void stage_reap(Stage *stage);
 

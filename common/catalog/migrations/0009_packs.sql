@@ -114,7 +114,8 @@ BEGIN
     CROSS JOIN LATERAL (SELECT * FROM chunk x WHERE x.repository = s.repository AND x.id = q.id OFFSET 0) c
     CROSS JOIN LATERAL (SELECT * FROM pack y WHERE y.no = c.pack_no OFFSET 0) p
     WHERE p.damaged_at IS NULL AND p.state IN ('live', 'condemned')
-    ORDER BY q.n, p.no;
+    -- A chunk is stored again only where the older one could not be trusted to be there: the newest is the one to read.
+    ORDER BY q.n, p.no DESC;
 END $$;
 
 -- What dead attempts of this job stored whole becomes this attempt's. Nothing else is inherited.

@@ -192,6 +192,43 @@ static void a_swapped_directory_never_leads_outside(void **state)
     file_tree_shell("find %s -type l -delete", place->top);
 }
 
+/* --- the same against a backup: the source is rearranged while it is read ------------------------
+ */
+
+static void *swap_source(void *ctx)
+{
+    const FileTree *place = ctx;
+    char real[120], link[120];
+    snprintf(real, sizeof real, "%s/d", place->tree);
+    snprintf(link, sizeof link, "%s/link", place->top);
+    while (swapping)
+        renameat2(AT_FDCWD, real, AT_FDCWD, link, RENAME_EXCHANGE);
+    return NULL;
+}
+
+static void a_swapped_source_never_leads_outside(void **state)
+{
+    FileTree *place = *state;
+    pthread_t thread;
+    file_tree_shell("mkdir -p %s/d/e %s/outside/e && echo inside > %s/d/e/f && "
+                    "echo outside > %s/outside/e/f && ln -s %s/outside %s/link",
+                    place->tree, place->top, place->tree, place->top, place->top, place->top);
+    swapping = true;
+    assert_int_equal(pthread_create(&thread, NULL, swap_source, place), 0);
+    for (int round = 0; round < 200; round++) {
+        MemoryBackup memory = {0};
+        Err err = {0};
+        json_t *config = file_tree_config(place);
+        assert_true(memory_backup_take(&memory, files(), config, &err));
+        for (size_t i = 0; i < memory.count; i++)
+            assert_false(memory.kept[i].bytes.len == 8); /* "outside\n" */
+        json_decref(config);
+        memory_backup_free(&memory);
+    }
+    swapping = false;
+    pthread_join(thread, NULL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, file_tree_set_up, file_tree_tear_down)
 
 int main(void)
@@ -202,6 +239,7 @@ int main(void)
         TEST(a_target_that_is_not_empty_is_refused),
         TEST(a_second_attempt_empties_what_the_first_left),
         TEST(a_swapped_directory_never_leads_outside),
+        TEST(a_swapped_source_never_leads_outside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

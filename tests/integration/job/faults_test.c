@@ -124,8 +124,7 @@ static void an_attempt_that_lost_its_job_cannot_commit(void **state)
 {
     Stage *stage = *state;
     StageEnd end = {0};
-    stage_start(stage, "backup", "");
-    kill(stage->child, SIGSTOP); /* beyond its lease */
+    stage_stopped(stage, "backup", "", "commit.before"); /* beyond its lease */
     Fence old = stage->fence;
     stage_reap(stage);
     kill(stage->child, SIGCONT);

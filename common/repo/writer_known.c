@@ -185,11 +185,29 @@ static bool adopt_pack(void *ctx, const PackRow *row, Err *err)
     return true;
 }
 
+/* One was damaged: those that were passed over by the sample are looked at too. */
+static bool doubt_pack(void *ctx, const PackRow *row, Err *err)
+{
+    Adoption *adoption = ctx;
+    RepoWriter *w = adoption->w;
+    bool intact;
+    if (packset_has(&w->distrusted, row->pack_no))
+        return true;
+    if (!object_intact(w, row, &intact, err))
+        return err_note(err, "reading back a pack of an earlier attempt");
+    if (!intact) {
+        packset_add(&w->distrusted, row->pack_no);
+        atomic_fetch_sub(&w->adopted, 1);
+    }
+    return true;
+}
+
 bool writer_known_adopt(RepoWriter *w, Err *err)
 {
     Adoption adoption = {.w = w};
     RepoLedger *ledger = w->params.ledger;
-    if (!ledger->ops->adopted(ledger, adopt_pack, &adoption, err))
+    if (!ledger->ops->adopted(ledger, adopt_pack, &adoption, err) ||
+        (adoption.suspicious && !ledger->ops->adopted(ledger, doubt_pack, &adoption, err)))
         return err_note(err, "taking over what an earlier attempt staged");
     return true;
 }

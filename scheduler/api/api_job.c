@@ -2,6 +2,7 @@
 #include "scheduler/api/api.h"
 
 #include "common/base/json.h"
+#include "common/catalog/catalog_audit.h"
 #include "common/catalog/catalog_job.h"
 #include "common/catalog/catalog_view.h"
 
@@ -75,11 +76,45 @@ bool api_job_made(ApiCall *call, uint64_t job, Err *err)
     return catalog_view(call->catalog, VIEW_JOB, &args, &call->answer->body, err);
 }
 
+/* What the log of who did what calls the making of a job of each kind. */
+static const char *action_of(const char *kind, const json_t *params)
+{
+    if (json_object_get(params, "fetch") != NULL)
+        return "backup.fetch";
+    if (strcmp(kind, "backup") == 0)
+        return "backup.run";
+    if (strcmp(kind, "restore") == 0)
+        return "restore.start";
+    if (strcmp(kind, "verify") == 0)
+        return "backup.verify";
+    return NULL; /* probes only look */
+}
+
+static bool audit_job(ApiCall *call, const char *action, Text source, uint64_t job,
+                      const Buf *params, Err *err)
+{
+    char id[JOB_ID_TEXT];
+    if (action == NULL)
+        return true;
+    ids_job_text(job, id);
+    AuditRow row = {.actor = text_of(call->token.name),
+                    .actor_kind = TEXT("token"),
+                    .via = TEXT("api"),
+                    .client_ip = text_of(call->http->client_ip),
+                    .action = text_of(action),
+                    .object = source.len != 0 ? source : text_of(id),
+                    .reason = json_text_or(call->body, "reason", (Text){0}),
+                    .result = TEXT("ok"),
+                    .detail = buf_text(params)};
+    return catalog_audit_add(call->catalog, &row, err);
+}
+
 bool api_make_job(ApiCall *call, const char *kind, Text source, Text pool, json_t *params,
                   uint64_t *job, Err *err)
 {
     scoped(buf_free) Buf text = {0};
     JobCreated created;
+    const char *action = action_of(kind, params);
     json_canonical(params, &text);
     json_decref(params);
     JobRequest request = {.kind = text_of(kind),
@@ -94,5 +129,5 @@ bool api_make_job(ApiCall *call, const char *kind, Text source, Text pool, json_
         return false;
     *job = created.job;
     core_wake(call->params->core);
-    return true;
+    return created.again || audit_job(call, action, source, created.job, &text, err);
 }

@@ -104,7 +104,7 @@ json_t *yaml_problems_json(const YamlProblems *problems)
         json_t *item =
             json_pack("{s:s, s:i, s:i, s:s, s:s, s:s}", "file", row->file, "line", (int)row->line,
                       "column", (int)row->column, "severity", row->warning ? "warning" : "error",
-                      "code", row->code, "message", row->message);
+                      "code", row->code, "detail", row->message);
         if (item == NULL) /* bytes that are not UTF-8: the place still says where */
             item = json_pack("{s:i, s:i, s:s, s:s}", "line", (int)row->line, "column",
                              (int)row->column, "severity", "error", "code", row->code);

@@ -11,7 +11,7 @@ static const int64_t LISTING_MS = 120000;
 static const PrintColumn list_columns[] = {
     {"BACKUP", "id", AS_TEXT},         {"SOURCE", "source", AS_TEXT},
     {"STATE", "state", AS_TEXT},       {"CONSISTENT", "consistent_at", AS_WHEN},
-    {"SIZE", "bytes", AS_BYTES},       {"NEW", "new_bytes", AS_BYTES},
+    {"SIZE", "bytes", AS_BYTES},       {"STORED", "stored_bytes", AS_BYTES},
     {"ENTRIES", "entries", AS_COUNT},  {"STORE", "store", AS_TEXT},
     {"VERIFIED", "verified", AS_TEXT},
 };
@@ -27,8 +27,8 @@ static const PrintColumn card_columns[] = {
     {"sequence", "sequence", AS_COUNT},
     {"entries", "entries", AS_COUNT},
     {"size", "bytes", AS_BYTES},
+    {"new content", "new_bytes", AS_BYTES},
     {"stored", "stored_bytes", AS_BYTES},
-    {"new", "new_bytes", AS_BYTES},
     {"store", "store", AS_TEXT},
     {"repository", "repository", AS_TEXT},
     {"key set", "key_set", AS_TEXT},

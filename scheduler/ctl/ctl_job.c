@@ -41,7 +41,7 @@ static const PrintColumn card_columns[] = {
     {"of", "progress.bytes_total", AS_BYTES},
     {"backup", "backup", AS_TEXT},
     {"read", "result.bytes", AS_BYTES},
-    {"stored new", "result.new_bytes", AS_BYTES},
+    {"stored", "result.stored_bytes", AS_BYTES},
     {"error", "error.text", AS_TEXT},
     {"cause", "error.cause", AS_TEXT},
     {"report", "answer", AS_TEXT},

@@ -95,7 +95,8 @@ static int64_t rate_of(const Watch *watch)
     size_t first = watch->samples > SAMPLES ? watch->samples % SAMPLES : 0;
     size_t last = (watch->samples - 1) % SAMPLES;
     int64_t span = watch->seen_s[last] - watch->seen_s[first];
-    return span <= 0 ? 0 : (watch->seen_bytes[last] - watch->seen_bytes[first]) / span;
+    int64_t moved = watch->seen_bytes[last] - watch->seen_bytes[first];
+    return span <= 0 || moved <= 0 ? 0 : moved / span; /* a new attempt counts from 0 again */
 }
 
 static void add_bar(Buf *out, int64_t done, int64_t total)
@@ -200,7 +201,7 @@ static void finish_line(const Watch *watch, const json_t *job, bool terminal)
         buf_printf(&line, ", read ");
         print_bytes(&line, print_number_at(job, "result.bytes"));
         buf_printf(&line, ", stored ");
-        print_bytes(&line, print_number_at(job, "result.new_bytes"));
+        print_bytes(&line, print_number_at(job, "result.stored_bytes"));
     }
     if (print_text_at(job, "backup")[0] != 0)
         buf_printf(&line, "  %s", print_text_at(job, "backup"));

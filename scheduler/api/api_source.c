@@ -24,8 +24,12 @@ bool api_source_run(ApiCall *call, Err *err)
     uint64_t job;
     json_t *params = json_object();
     const json_t *method = json_object_get(call->body, "method");
-    if (json_is_string(method))
-        json_object_set(params, "method", json_object_get(call->body, "method"));
+    if (json_is_string(method) && strcmp(json_string_value(method), "logical") != 0) {
+        json_decref(params);
+        return err_set(err, ERR_USAGE, "source.method",
+                       "there is no method '%s' in this version; databases are read with 'logical'",
+                       json_string_value(method));
+    }
     return api_make_job(call, "backup", call->parts[0], (Text){0}, params, &job, err) &&
            api_job_made(call, job, err);
 }

@@ -216,6 +216,13 @@ static void require_keys(const Fleet *fleet, const char *name, const json_t *sou
     if (!files && json_object_get(source, "databases") == NULL)
         PROBLEM(fleet, node, "missing-key", NULL, "sources.%s needs 'databases': names, or [all]",
                 name);
+    const char *method = string_or(json_object_get(source, "method"), "logical");
+    if (files && json_object_get(source, "method") != NULL)
+        PROBLEM(fleet, node_at(fleet, "sources.%s.method", name), "wrong-type", NULL,
+                "'method' is not for a source of type files");
+    else if (strcmp(method, "logical") != 0)
+        PROBLEM(fleet, node_at(fleet, "sources.%s.method", name), "not-in-this-version", NULL,
+                "the method '%s' is not in this version", method);
     const char *const *foreign = files ? database_keys : files_keys;
     size_t count = files ? sizeof database_keys / sizeof *database_keys
                          : sizeof files_keys / sizeof *files_keys;

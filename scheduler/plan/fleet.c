@@ -21,12 +21,12 @@ typedef struct Fleet {
 static const YamlNode *node_at(const Fleet *fleet, const char *format, ...) PRINTF_LIKE(2, 3);
 static const YamlNode *node_at(const Fleet *fleet, const char *format, ...)
 {
-    char path[300];
+    scoped(buf_free) Buf path = {0};
     va_list args;
     va_start(args, format);
-    vsnprintf(path, sizeof path, format, args);
+    buf_vprintf(&path, format, args);
     va_end(args);
-    return yaml_find(fleet->doc, path);
+    return yaml_find(fleet->doc, buf_cstr(&path));
 }
 
 /* Refuses every key whose row says "later", at its place. */

@@ -96,6 +96,14 @@ static int compare_chunks(const void *a, const void *b)
     return memcmp(&(*left)->id, &(*right)->id, sizeof(ChunkId));
 }
 
+/* The pipeline is done with a chunk that need not be stored. Its bytes go back to the pool now: the
+ * entries that name it may be of a lane that itself waits for the pool. */
+static void let_go(Chunk *chunk)
+{
+    writer_drop_bytes(chunk);
+    writer_release(chunk);
+}
+
 /* What this session has had already, or yesterday's list says is here, needs no question. */
 static bool sift_seen(RepoWriter *w, Chunk **chunks, size_t *count, Err *err)
 {
@@ -111,7 +119,7 @@ static bool sift_seen(RepoWriter *w, Chunk **chunks, size_t *count, Err *err)
         if (good && added && !here)
             chunks[kept++] = chunk;
         else
-            writer_release(chunk);
+            let_go(chunk);
     }
     pthread_mutex_unlock(&w->known_lock);
     *count = kept;
@@ -131,7 +139,7 @@ static bool sift_ledger(RepoWriter *w, Chunk **chunks, size_t *count, Err *err)
     for (size_t i = 0; i < asked; i++) {
         if (good && places[i].found) {
             packset_add(&w->used, places[i].pack_no);
-            writer_release(chunks[i]);
+            let_go(chunks[i]);
         } else {
             chunks[kept++] = chunks[i];
         }

@@ -217,9 +217,11 @@ static void problems_are_json_with_the_same_fields(void **state)
     json_t *list = yaml_problems_json(&problems);
     char *text = json_dumps(list, JSON_COMPACT | JSON_SORT_KEYS);
     assert_int_equal(problems.errors, 0);
-    assert_string_equal(text, "[{\"code\":\"odd\",\"column\":4,\"file\":\"f.yaml\",\"line\":1,"
-                              "\"message\":\"a is 1\",\"severity\":\"warning\","
-                              "\"suggestion\":\"b\"}]");
+    assert_string_equal(
+        text,
+        "[{\"code\":\"odd\",\"column\":4,\"detail\":\"a is 1\",\"file\":\"f.yaml\",\"line\":1,"
+        "\"severity\":\"warning\","
+        "\"suggestion\":\"b\"}]");
     free(text);
     json_decref(list);
     yaml_problems_free(&problems);

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Makes a golden repository with today's programs: tests/golden/make.sh DIRECTORY. Run once a release that
 # changes a format; what is committed is never made again, so that every version stays readable.
 set -euo pipefail

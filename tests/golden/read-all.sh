@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Every repository that was ever released is read by today's program and by the stranger's, to the same
 # bytes; the stranger's cannot do it with a writer's file; a repository written now is read alike.
 set -euo pipefail

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """Restores a backup of files from a Holdfast repository, written from protocol/README.md alone.
 
 usage: read.py REPOSITORY (--reader FILE | --kit FILE) BACKUP|latest OUT
@@ -56,14 +57,13 @@ def key_record(data, magic, label=None, root=None):
     """A key record's members; label None: the record is not signed."""
     need(data[:4] == magic and data[4] == 1, f"not a {magic.decode()} record")
     length = struct.unpack_from("<I", data, 6)[0]
-    members = msgpack.unpackb(data[10:10 + length], raw=False)
     rest = data[10 + length:]
     if label is None:
         need(rest == b"", "bytes follow a record")
     else:
         need(len(rest) == 64, "a signature is missing")
-        check_signature(root or members["root"], label, data[:10 + length], rest, magic.decode())
-    return members
+        check_signature(root, label, data[:10 + length], rest, magic.decode())
+    return msgpack.unpackb(data[10:10 + length], raw=False)
 
 
 def kit_members(text):
@@ -89,10 +89,11 @@ class Repository:
         self.root, self.set_id, self.secret = holder["root"], holder["set_id"], holder["secret"]
         self.public = nacl.bindings.crypto_scalarmult_base(self.secret)
         self.slot_id = hashlib.sha256(self.public).digest()[:16]
-        config = key_record(self.read("config"), b"HFCF", b"holdfast config 1")
-        keys = key_record(self.read("keys/" + holder["set"]), b"HFKY", b"holdfast keys 1")
+        config = key_record(self.read("config"), b"HFCF", b"holdfast config 1", self.root)
+        keys = key_record(self.read("keys/" + holder["set"]), b"HFKY", b"holdfast keys 1", self.root)
         for record in config, keys:
             need(record["root"] == self.root and record["set_id"] == self.set_id, "another key set's repository")
+            need(record["generation"] >= holder.get("generation", 0), "an older generation of the key set")
         self.id_secret = None
         for at in range(0, len(keys["readers"]), 32):
             if keys["readers"][at:at + 32] == self.public:
@@ -256,3 +257,5 @@ if __name__ == "__main__":
         main()
     except Damaged as damage:
         sys.exit(f"read.py: {damage}")
+    except Exception as fault:  # a tag, a frame or a map that does not hold: all the same to a reader
+        sys.exit(f"read.py: {type(fault).__name__}: {fault}")

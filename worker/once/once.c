@@ -30,6 +30,7 @@ typedef struct Once {
     RepoLocator *locator;
     RepoReader *reader;
     uint64_t index_damaged;
+    bool tolerant; /* files stand alone: damage to one does not spoil the others */
     atomic_uint_fast64_t entries, bytes, damaged, issues;
 } Once;
 
@@ -284,6 +285,7 @@ static bool feed(Once *once, Target *target, json_t **report, Err *err)
                          .target = target,
                          .selection = &selection,
                          .whole = once->args.path_count == 0,
+                         .tolerant = once->tolerant,
                          .ctx = once,
                          .fed = on_fed,
                          .damaged = on_damage,
@@ -343,6 +345,7 @@ static bool restore_into(Once *once, const json_t *request, const char *scratch,
 
 static int run_restore(Once *once, Err *err)
 {
+    once->tolerant = once->args.engine == NULL || strcmp(once->args.engine, "files") == 0;
     scoped(json_release) json_t *request = NULL;
     char scratch[] = "/tmp/holdfast-once.XXXXXX";
     if (!read_request(once, &request, err) || !open_reader(once, err))

@@ -22,6 +22,7 @@ typedef struct CatalogParams {
     const char *application;       /* shown in pg_stat_activity; NULL: "holdfast" */
     int64_t timeout_ms;            /* of one statement; 0: 30 000 */
     int64_t connect_timeout_s;     /* 0: 5 */
+    int interrupt_fd; /* readable: whoever waits for an answer stops waiting; 0: none */
 } CatalogParams;
 
 /* Connects. Every statement is parsed by the server once, so that a missing right, an older schema
@@ -50,9 +51,10 @@ typedef struct Fence {
  *   catalogue.unreachable  the connection broke or never came (ERR_UNREACHABLE)
  *   catalogue.timeout      the statement took too long; the connection was dropped (ERR_TIMEOUT)
  *   catalogue.denied       this role may not do that (ERR_DENIED)
- *   catalogue.busy         lock or serialization conflict that repeating solves (ERR_BUSY)
- *   catalogue.full         the server's disk is full (ERR_FULL)
- *   catalogue.newer        the schema is newer than this program (ERR_CONFLICT)
+ *   catalogue.interrupted  the caller's interrupt_fd became readable (ERR_CANCELLED); the
+ * connection was dropped, what was asked may have happened or not catalogue.busy         lock or
+ * serialization conflict that repeating solves (ERR_BUSY) catalogue.full         the server's disk
+ * is full (ERR_FULL) catalogue.newer        the schema is newer than this program (ERR_CONFLICT)
  *   catalogue.older        the schema is older: holdfast-scheduler migrate (ERR_CONFLICT)
  *   job.fenced             the attempt no longer holds its job (ERR_FENCED) */
 

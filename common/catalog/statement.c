@@ -16,6 +16,7 @@ struct Catalog {
     Secret *password;
     int64_t timeout_ms;
     int64_t connect_timeout_s;
+    int interrupt_fd;
     bool broken;
 };
 
@@ -149,6 +150,7 @@ bool statement_connect(Catalog **out, const CatalogParams *params, Err *err)
     c->password = params->password == NULL ? NULL : secret_new(secret_slice(params->password));
     c->timeout_ms = params->timeout_ms == 0 ? 30000 : params->timeout_ms;
     c->connect_timeout_s = params->connect_timeout_s == 0 ? 5 : params->connect_timeout_s;
+    c->interrupt_fd = params->interrupt_fd;
     if (!connect_now(c, err)) {
         statement_close(c);
         return false;
@@ -185,12 +187,18 @@ void statement_close(Catalog *c)
 static bool wait_socket(Catalog *c, short events, int64_t deadline_ns, Err *err)
 {
     int64_t left_ms = (deadline_ns - clock_mono_ns()) / 1000000;
-    struct pollfd fd = {.fd = PQsocket(c->pg), .events = events};
-    if (left_ms > 0 && poll(&fd, 1, (int)left_ms) >= 0)
-        return true;
-    if (left_ms > 0)
-        return true; /* EINTR: look again */
+    struct pollfd fds[] = {{.fd = PQsocket(c->pg), .events = events},
+                           {.fd = c->interrupt_fd, .events = POLLIN}};
+    if (left_ms > 0) {
+        /* An interrupted poll only looks again. */
+        bool woken = poll(fds, c->interrupt_fd == 0 ? 1 : 2, (int)left_ms) > 0;
+        if (!woken || fds[0].revents != 0 || fds[1].revents == 0)
+            return true;
+    }
     c->broken = true;
+    if (left_ms > 0)
+        return err_set(err, ERR_CANCELLED, "catalogue.interrupted",
+                       "the answer of the catalogue is not waited for; the connection was dropped");
     return err_set(err, ERR_TIMEOUT, "catalogue.timeout",
                    "no answer from the catalogue within %lld ms; the connection was dropped",
                    (long long)c->timeout_ms);

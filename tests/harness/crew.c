@@ -93,7 +93,7 @@ pid_t crew_hire(Crew *crew, const char *name, unsigned drain_ms)
     EnrollParams params = {
         .name = text_of(name), .host = text_of(name), .pools = &pool, .pool_count = 1};
     must(catalog_enroll(crew->fleet->admin, &params, &err), &err, "enroll");
-    postgres_as(crew->fleet->pg, name, "postgres", conninfo);
+    fleet_conninfo(crew->fleet, name, conninfo);
     snprintf(drain, sizeof drain, "%u", drain_ms);
     pid_t parent = getpid();
     pid_t pid = fork();

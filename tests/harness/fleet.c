@@ -20,15 +20,20 @@ static void must(bool done, const Err *err, const char *what)
     abort();
 }
 
+void fleet_conninfo(const Fleet *fleet, const char *role, char out[256])
+{
+    if (fleet->pooler != NULL)
+        pooler_as(fleet->pooler, role, "postgres", out);
+    else
+        postgres_as(fleet->pg, role, "postgres", out);
+}
+
 Catalog *fleet_connect(const Fleet *fleet, const char *role)
 {
     char conninfo[256];
     Catalog *c = NULL;
     Err err = {0};
-    if (fleet->pooler != NULL)
-        pooler_as(fleet->pooler, role, "postgres", conninfo);
-    else
-        postgres_as(fleet->pg, role, "postgres", conninfo);
+    fleet_conninfo(fleet, role, conninfo);
     must(catalog_open(&c, &(CatalogParams){.conninfo = conninfo}, &err), &err, role);
     return c;
 }

@@ -29,6 +29,8 @@ typedef struct FleetWorker {
 Fleet *fleet_start(void);
 void fleet_stop(Fleet *fleet);
 
+/* How a role reaches the catalogue: directly, or through the pooler. */
+void fleet_conninfo(const Fleet *fleet, const char *role, char out[256]);
 /* Another connection of a role. */
 Catalog *fleet_connect(const Fleet *fleet, const char *role);
 

@@ -55,7 +55,7 @@ void stage_config(Stage *stage, const char *allow, const char *more)
 {
     char conninfo[256];
     scoped(buf_free) Buf text = {0};
-    postgres_as(stage->fleet->pg, "w1", "postgres", conninfo);
+    fleet_conninfo(stage->fleet, "w1", conninfo);
     buf_printf(&text,
                "name: w1\nhost: w1\ncatalogue: \"%s\"\nhooks: %s\ncache: %s\nkeys: %s/keys\n"
                "credentials: %s/credentials\nmemory: 32MiB\nallow: %s\n%s",

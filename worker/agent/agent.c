@@ -36,7 +36,8 @@ typedef struct Agent {
     WorkHost host;
     Work **works; /* every ticket and cleaning that is not over */
     size_t count, room;
-    bool reachable; /* the catalogue: while it is not, nothing is taken */
+    bool reachable; /* the catalogue, says the desk: while it is not, nothing is taken */
+    bool beating;   /* the same, says the lease: it notices silence long before the desk does */
     bool drained_by_operator;
     bool draining;
     bool leaving;  /* bye was posted */
@@ -48,7 +49,8 @@ typedef struct Agent {
 
 static void want(Agent *agent)
 {
-    bool take = agent->reachable && !agent->draining && !agent->drained_by_operator;
+    bool take =
+        agent->reachable && agent->beating && !agent->draining && !agent->drained_by_operator;
     size_t free_slots =
         agent->count < agent->params->slots ? agent->params->slots - agent->count : 0;
     if (agent->taker != NULL)
@@ -113,13 +115,17 @@ static void on_summary(void *ctx, const BeatSummary *summary)
     if (agent->drained_by_operator != summary->drain)
         log_info("worker.drain", "drain=%d by=operator", summary->drain);
     agent->drained_by_operator = summary->drain;
+    agent->beating = true;
     want(agent);
 }
 
+/* Whoever cannot renew what it holds takes nothing more. */
 static void on_beat_failed(void *ctx, const Err *err)
 {
-    (void)ctx;
+    Agent *agent = ctx;
     log_err("worker.beat", err);
+    agent->beating = err->code == ERR_BUSY; /* a lock is not an absence */
+    want(agent);
 }
 
 /* --- what the queue says -------------------------------------------------------------------- */
@@ -428,7 +434,7 @@ static void stop(Agent *agent)
 
 bool agent_run(const AgentParams *params, Err *err)
 {
-    Agent agent = {.params = params, .instance = rand_uuid()};
+    Agent agent = {.params = params, .instance = rand_uuid(), .beating = true};
     char instance[UUID_TEXT];
     uuid_text(&agent.instance, instance);
     log_info("worker.start", "name=%s version=%s instance=%s", params->settings->name,

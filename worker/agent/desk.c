@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 static const int64_t RETRY_MS = 500;
 static const int64_t NS_A_MS = 1000000;
@@ -22,6 +24,7 @@ struct Desk {
     bool down;
     bool state_changed;
     Err why;
+    int interrupt;    /* eventfd: readable when the thread shall not wait for an answer any more */
     Catalog *catalog; /* the thread's own */
 };
 
@@ -170,6 +173,8 @@ bool desk_start(Desk **out, const DeskParams *params, Err *err)
     Desk *desk = mem_new(Desk);
     pthread_condattr_t attributes;
     desk->params = *params;
+    desk->interrupt = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    desk->params.catalog.interrupt_fd = desk->interrupt;
     desk->end = &desk->first;
     desk->over_end = &desk->over;
     pthread_mutex_init(&desk->lock, NULL);
@@ -177,7 +182,9 @@ bool desk_start(Desk **out, const DeskParams *params, Err *err)
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&desk->wake, &attributes);
     pthread_condattr_destroy(&attributes);
-    if (pthread_create(&desk->thread, NULL, run, desk) != 0) {
+    if (desk->interrupt < 0 || pthread_create(&desk->thread, NULL, run, desk) != 0) {
+        if (desk->interrupt >= 0)
+            close(desk->interrupt);
         mem_free(desk);
         return err_set(err, ERR_FULL, "agent.thread", "no thread for the catalogue");
     }
@@ -202,6 +209,7 @@ void desk_stop(Desk *desk)
     desk->stopping = true;
     pthread_cond_signal(&desk->wake);
     pthread_mutex_unlock(&desk->lock);
+    eventfd_write(desk->interrupt, 1);
     pthread_join(desk->thread, NULL);
     /* What a done posts now is never done, and ends here in its turn. */
     while (desk->first != NULL || desk->over != NULL) {
@@ -217,5 +225,6 @@ void desk_stop(Desk *desk)
     }
     pthread_cond_destroy(&desk->wake);
     pthread_mutex_destroy(&desk->lock);
+    close(desk->interrupt);
     mem_free(desk);
 }

@@ -37,8 +37,9 @@ bool desk_passing(const Err *err);
 MUST_CHECK bool desk_start(Desk **out, const DeskParams *params, Err *err);
 void desk_post(Desk *desk, DeskTask *task);
 
-/* Ends the thread after the task it is at. Tasks that did not run are ended here, with
- * ERR_CANCELLED, as are those whose end had not reached the loop. NULL is fine. */
+/* Ends the thread; an answer that it waits for is not waited for any longer: behind a pooler a
+ * server that is away shows as silence. Tasks that did not run are ended here, with ERR_CANCELLED,
+ * as are those whose end had not reached the loop. NULL is fine. */
 void desk_stop(Desk *desk);
 
 #endif

@@ -6,7 +6,7 @@
 #include "scheduler/api/api.h"
 #include "scheduler/core/core.h"
 #include "scheduler/http/server.h"
-#include "scheduler/plan/fleet.h"
+#include "scheduler/policy_file.h"
 #include "scheduler/setup.h"
 
 #include <errno.h>
@@ -21,54 +21,6 @@ typedef struct Daemon {
     Loop *loop;
     Core *core;
 } Daemon;
-
-static bool read_policy(const char *path, Buf *text, Err *err)
-{
-    FILE *file = fopen(path, "rbe");
-    if (file == NULL)
-        return err_set_sys(err, err_code_of_errno(errno), "policy.file", "%s", path);
-    for (size_t got = 1; got != 0;) {
-        uint8_t *at = buf_extend(text, 65536);
-        got = fread(at, 1, 65536, file);
-        text->len -= 65536 - got;
-    }
-    fclose(file);
-    return true;
-}
-
-/* Applies the policy file; `always` false: only where no policy is in force. */
-static bool apply_policy(Catalog *catalog, const char *path, bool always, Err *err)
-{
-    bool found;
-    char digest[SHA256_TEXT];
-    PolicyApplied applied;
-    YamlProblems problems = {0};
-    scoped(buf_free) Buf text = {0};
-    scoped(buf_free) Buf document = {0};
-    if (path[0] == 0)
-        return true;
-    if (!catalog_policy_load(catalog, &document, digest, &found, err))
-        return false;
-    if (found && !always)
-        return true;
-    buf_clear(&document);
-    if (!read_policy(path, &text, err))
-        return false;
-    bool good = fleet_compile(path, buf_text(&text), &document, &problems);
-    buf_clear(&text);
-    yaml_problems_print(&problems, &text);
-    fwrite(text.at, 1, text.len, stderr);
-    yaml_problems_free(&problems);
-    if (!good)
-        return err_set(err, ERR_INVALID, "policy.invalid", "%s is not valid; it was not applied",
-                       path);
-    if (!catalog_policy_apply(catalog, buf_text(&document), (Text){0}, TEXT("scheduler"), &applied,
-                              err))
-        return false;
-    log_info("policy.applied", "version=%llu changed=%s", (unsigned long long)applied.version,
-             applied.changed ? "true" : "false");
-    return true;
-}
 
 /* The timers option as rows of the catalogue's settings. */
 static bool apply_timers(Catalog *catalog, const json_t *timers, Err *err)
@@ -104,7 +56,7 @@ static bool prepare(Daemon *self, Err *err)
         nanosleep(&pause, NULL);
     }
     bool done = apply_timers(catalog, options->timers, err) &&
-                apply_policy(catalog, options->policy, false, err) &&
+                policy_file_apply(catalog, options->policy, false, err) &&
                 (options->admin_token_file[0] == 0 ||
                  api_bootstrap_token(catalog, options->admin_token_file, &made, err));
     if (made)
@@ -125,7 +77,7 @@ static void on_signal(void *ctx, int number)
     Catalog *catalog = NULL;
     CatalogParams params = setup_catalog(self->setup);
     if (!catalog_open(&catalog, &params, &err) ||
-        !apply_policy(catalog, self->setup->options.policy, true, &err))
+        !policy_file_apply(catalog, self->setup->options.policy, true, &err))
         log_err("policy.failed", &err);
     catalog_close(catalog);
     core_wake(self->core);
@@ -194,7 +146,7 @@ int main(int argc, char **argv)
         else if (strcmp(words[0], "enroll") == 0)
             code = setup_enroll(&setup, count - 1, words + 1, &err);
         else if (strcmp(words[0], "policy") == 0)
-            code = setup_policy_check(count - 1, words + 1, &err);
+            code = policy_file_verb(count - 1, words + 1, &err);
         else
             code =
                 err_set(&err, ERR_USAGE, "usage.verb", "there is no verb %s; see --help", words[0])

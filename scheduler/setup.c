@@ -4,7 +4,6 @@
 #include "common/base/log.h"
 #include "common/catalog/catalog_enroll.h"
 #include "common/catalog/catalog_migrate.h"
-#include "scheduler/plan/fleet.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,14 +17,15 @@ static const OptionsRow rows[] = {
 
 static const OptionsSpec spec = {
     .program = "holdfast-scheduler",
-    .usage = "[OPTION]... [run | migrate | enroll NAME | policy check FILE]",
+    .usage = "[OPTION]... [run | migrate | enroll NAME | policy VERB]",
     .about = "Turns policies and time into jobs, dispatches them, serves the API.\n"
              "  run      (the default) until SIGTERM\n"
              "  migrate  makes or upgrades the catalogue's schema, as the administrator\n"
              "  enroll   makes a worker's login and registration:\n"
              "           enroll NAME [--host H] [--pools a,b] [--sources s,t] [--reader]\n"
              "           [--password-file F]\n"
-             "  policy check FILE  finds every error in a fleet file, asking no server",
+             "  policy check FILE  finds every error in a fleet file, asking no server\n"
+             "  policy schema      prints its JSON Schema, for editors",
     .config = "/etc/holdfast/scheduler.yaml",
     .rows = rows,
     .row_count = sizeof rows / sizeof *rows,
@@ -173,35 +173,4 @@ int setup_enroll(Setup *setup, int count, char **args, Err *err)
     if (done)
         printf("enrolled %.*s on %s\n", TEXT_ARG(enroll.name), host);
     return done ? 0 : err_exit_code(err->code);
-}
-
-int setup_policy_check(int count, char **args, Err *err)
-{
-    YamlProblems problems = {0};
-    scoped(buf_free) Buf text = {0};
-    scoped(buf_free) Buf document = {0};
-    scoped(buf_free) Buf printed = {0};
-    FILE *file = count == 2 && strcmp(args[0], "check") == 0 ? fopen(args[1], "rbe") : NULL;
-    if (file == NULL) {
-        if (count == 2)
-            err_set_sys(err, err_code_of_errno(errno), "policy.file", "%s", args[1]);
-        else
-            err_set(err, ERR_USAGE, "usage.policy", "write: policy check FILE");
-        return err_exit_code(err->code);
-    }
-    for (size_t got = 1; got != 0;) {
-        uint8_t *at = buf_extend(&text, 65536);
-        got = fread(at, 1, 65536, file);
-        text.len -= 65536 - got;
-    }
-    fclose(file);
-    bool good = fleet_compile(args[1], buf_text(&text), &document, &problems);
-    yaml_problems_print(&problems, &printed);
-    fwrite(printed.at, 1, printed.len, stderr);
-    yaml_problems_free(&problems);
-    if (good)
-        printf("%s is valid\n", args[1]);
-    else
-        err_set(err, ERR_INVALID, "policy.invalid", "%s is not valid", args[1]);
-    return good ? 0 : err_exit_code(ERR_INVALID);
 }

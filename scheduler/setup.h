@@ -33,6 +33,5 @@ QueueParams setup_queue(const Setup *setup);
 /* The verbs beside running: each returns an exit code. args are the words after the verb. */
 int setup_migrate(Setup *setup, Err *err);
 int setup_enroll(Setup *setup, int count, char **args, Err *err);
-int setup_policy_check(int count, char **args, Err *err);
 
 #endif

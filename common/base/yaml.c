@@ -12,9 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BYTES_MOST = 1 << 20, DEPTH_MOST = 32, NODES_MOST = 100000 };
+/* A text without aliases spells fewer nodes than half its bytes: only aliases meet NODES_MOST. */
+enum { BYTES_MOST = 8 << 20, DEPTH_MOST = 32, NODES_MOST = 100000 };
 
-static void *keep(YamlDoc *doc, size_t count, size_t size)
+void *yaml_doc_keep(YamlDoc *doc, size_t count, size_t size)
 {
     if (doc->owned_count == doc->owned_room) {
         doc->owned_room = doc->owned_room == 0 ? 64 : doc->owned_room * 2;
@@ -49,20 +50,45 @@ static bool standard_tag(const yaml_node_t *from)
            strcmp(tag, YAML_MAP_TAG) == 0;
 }
 
-static bool build(YamlDoc *doc, int index, unsigned depth, const YamlNode **out,
-                  YamlProblems *problems);
+static bool build(YamlDoc *doc, int index, const YamlNode *parent, unsigned depth,
+                  const YamlNode **out, YamlProblems *problems);
 
 static bool build_list(YamlDoc *doc, const yaml_node_t *from, unsigned depth, YamlNode *node,
                        YamlProblems *problems)
 {
     size_t count = (size_t)(from->data.sequence.items.top - from->data.sequence.items.start);
-    const YamlNode **items = keep(doc, count, sizeof *items);
+    const YamlNode **items = yaml_doc_keep(doc, count, sizeof *items);
     node->kind = YAML_LIST;
     node->items = items;
     for (size_t i = 0; i < count; i++)
-        if (!build(doc, from->data.sequence.items.start[i], depth + 1, &items[i], problems))
+        if (!build(doc, from->data.sequence.items.start[i], node, depth + 1, &items[i], problems))
             return false;
     node->count = count;
+    return true;
+}
+
+static bool build_pairs(YamlDoc *doc, const yaml_node_t *from, unsigned depth, YamlNode *node,
+                        YamlNames *names, YamlProblems *problems)
+{
+    size_t count = (size_t)(from->data.mapping.pairs.top - from->data.mapping.pairs.start);
+    YamlPair *pairs = yaml_doc_keep(doc, count, sizeof *pairs);
+    node->kind = YAML_MAP;
+    node->pairs = pairs;
+    for (size_t i = 0; i < count; i++) {
+        const yaml_node_pair_t *pair = &from->data.mapping.pairs.start[i];
+        if (!build(doc, pair->key, node, depth + 1, &pairs[node->count].key, problems) ||
+            !build(doc, pair->value, node, depth + 1, &pairs[node->count].value, problems))
+            return false;
+        const YamlNode *key = pairs[node->count].key;
+        if (key->kind != YAML_SCALAR)
+            return refuse(doc, key, problems, "bad-key", "a key is a word, not a list or a map");
+        const YamlNode *first = yaml_names_add(names, key);
+        if (first != NULL)
+            yaml_problem(problems, doc, key, false, "duplicate-key", NULL,
+                         "'%.*s' stands twice in this map; first in line %u", TEXT_ARG(key->text),
+                         first->line);
+        node->count += first == NULL;
+    }
     return true;
 }
 
@@ -70,39 +96,25 @@ static bool build_map(YamlDoc *doc, const yaml_node_t *from, unsigned depth, Yam
                       YamlProblems *problems)
 {
     size_t count = (size_t)(from->data.mapping.pairs.top - from->data.mapping.pairs.start);
-    YamlPair *pairs = keep(doc, count, sizeof *pairs);
-    node->kind = YAML_MAP;
-    node->pairs = pairs;
-    for (size_t i = 0; i < count; i++) {
-        const yaml_node_pair_t *pair = &from->data.mapping.pairs.start[i];
-        if (!build(doc, pair->key, depth + 1, &pairs[node->count].key, problems) ||
-            !build(doc, pair->value, depth + 1, &pairs[node->count].value, problems))
-            return false;
-        const YamlNode *key = pairs[node->count].key;
-        if (key->kind != YAML_SCALAR)
-            return refuse(doc, key, problems, "bad-key", "a key is a word, not a list or a map");
-        bool twice = false;
-        for (size_t j = 0; j < node->count && !twice; j++)
-            twice = text_equal(pairs[j].key->text, key->text);
-        if (twice)
-            yaml_problem(problems, doc, key, false, "duplicate-key", NULL,
-                         "'%.*s' stands twice in this map", TEXT_ARG(key->text));
-        node->count += !twice;
-    }
-    return true;
+    YamlNames *names = yaml_names_new(count);
+    bool done = build_pairs(doc, from, depth, node, names, problems);
+    yaml_names_free(names);
+    return done;
 }
 
-static bool build(YamlDoc *doc, int index, unsigned depth, const YamlNode **out,
-                  YamlProblems *problems)
+static bool build(YamlDoc *doc, int index, const YamlNode *parent, unsigned depth,
+                  const YamlNode **out, YamlProblems *problems)
 {
     const yaml_node_t *from = yaml_document_get_node(&doc->document, index);
-    YamlNode *node = keep(doc, 1, sizeof *node);
+    YamlNode *node = yaml_doc_keep(doc, 1, sizeof *node);
     *out = node;
+    node->doc = doc;
+    node->parent = parent;
     place(node, from);
     if (depth > DEPTH_MOST)
         return refuse(doc, node, problems, "too-deep", "nested more than 32 deep");
-    if (++doc->node_count > NODES_MOST)
-        return refuse(doc, node, problems, "too-large", "more than 100000 values");
+    if (++doc->node_count > NODES_MOST + doc->bytes / 2)
+        return refuse(doc, node, problems, "too-large", "aliases make it too large");
     if (!standard_tag(from))
         return refuse(doc, node, problems, "tag", "tags are not used here");
     switch (from->type) {
@@ -159,8 +171,9 @@ bool yaml_parse(const char *file, Text text, YamlDoc **out, YamlProblems *proble
     *out = doc;
     doc->file = mem_string(file);
     doc->text = mem_text(text);
+    doc->bytes = text.len;
     if (text.len > BYTES_MOST)
-        return refuse(doc, NULL, problems, "too-large", "larger than 1 MiB");
+        return refuse(doc, NULL, problems, "too-large", "larger than 8 MiB");
     if (memchr(text.at == NULL ? "" : text.at, 0, text.len) != NULL)
         return refuse(doc, NULL, problems, "syntax", "there is a NUL byte in it");
     if (yaml_parser_initialize(&parser) == 0)
@@ -171,10 +184,10 @@ bool yaml_parse(const char *file, Text text, YamlDoc **out, YamlProblems *proble
     yaml_parser_delete(&parser);
     size_t before = problems->errors;
     if (done && yaml_document_get_root_node(&doc->document) != NULL)
-        done = build(doc, 1, 0, &doc->root, problems) && problems->errors == before;
+        done = build(doc, 1, NULL, 0, &doc->root, problems) && problems->errors == before;
     if (doc->root == NULL) {
-        YamlNode *empty = keep(doc, 1, sizeof *empty);
-        *empty = (YamlNode){.kind = YAML_MAP, .line = 1, .column = 1, .width = 1};
+        YamlNode *empty = yaml_doc_keep(doc, 1, sizeof *empty);
+        *empty = (YamlNode){.kind = YAML_MAP, .doc = doc, .line = 1, .column = 1, .width = 1};
         doc->root = empty;
     }
     return done;

@@ -39,18 +39,41 @@ static YamlKind kind_of(YamlType type)
     }
 }
 
+/* A bound in the unit that a person would write. */
+static long long shown(const YamlField *field, int64_t bound)
+{
+    return field->type == YAML_DURATION ? bound / 1000 : bound;
+}
+
+static const char *unit_of(const YamlField *field)
+{
+    switch (field->type) {
+    case YAML_DURATION:
+        return "s";
+    case YAML_SIZE:
+        return " bytes";
+    case YAML_RATE:
+        return " bytes a second";
+    case YAML_TEXT:
+        return " letters long";
+    default:
+        return "";
+    }
+}
+
 static bool in_range(Walk *w, const YamlNode *node, const char *path, const YamlField *field,
                      int64_t value)
 {
-    char wanted[96];
+    char wanted[128];
     bool high = field->most != 0 && value > field->most;
     if (value >= field->least && !high)
         return true;
     if (field->most != 0)
-        snprintf(wanted, sizeof wanted, "must be %lld to %lld", (long long)field->least,
-                 (long long)field->most);
+        snprintf(wanted, sizeof wanted, "must be %lld to %lld%s", shown(field, field->least),
+                 shown(field, field->most), unit_of(field));
     else
-        snprintf(wanted, sizeof wanted, "must be at least %lld", (long long)field->least);
+        snprintf(wanted, sizeof wanted, "must be at least %lld%s", shown(field, field->least),
+                 unit_of(field));
     bad(w, node, path, "out-of-range", NULL, wanted);
     return false;
 }
@@ -86,9 +109,20 @@ static json_t *take_bool(Walk *w, const YamlNode *node, const char *path)
     return NULL;
 }
 
+static bool checked(Walk *w, const YamlNode *node, const char *path, const YamlField *field)
+{
+    Err err = {0};
+    scoped(buf_free) Buf hint = {0};
+    if (field->check == NULL || field->check(node->text, &hint, &err))
+        return true;
+    yaml_problem(w->problems, w->doc, node, false, err.cause,
+                 hint.len == 0 ? NULL : buf_cstr(&hint), "%s: %s", path, err.text);
+    return false;
+}
+
 static json_t *take_text(Walk *w, const YamlNode *node, const char *path, const YamlField *field)
 {
-    if (!in_range(w, node, path, field, (int64_t)node->text.len))
+    if (!in_range(w, node, path, field, (int64_t)node->text.len) || !checked(w, node, path, field))
         return NULL;
     return json_stringn(node->text.at, node->text.len);
 }
@@ -155,15 +189,26 @@ static void suggest(char *out, size_t room, const char *nearest)
         snprintf(out, room, "did you mean '%s'?", nearest);
 }
 
+static bool among(const char *choices, Text word)
+{
+    for (const char *at = choices;; at++) {
+        size_t len = strcspn(at, "|");
+        if (text_equal((Text){at, len}, word))
+            return true;
+        at += len;
+        if (*at == 0)
+            return false;
+    }
+}
+
 static json_t *take_choice(Walk *w, const YamlNode *node, const char *path, const YamlField *field)
 {
     const char *names[KEYS_MOST];
     char hint[96] = "";
     scoped(mem_release) char *copy = mem_string(field->choices);
     size_t count = split_choices(copy, names, KEYS_MOST);
-    for (size_t i = 0; i < count; i++)
-        if (text_equal(node->text, text_of(names[i])))
-            return json_stringn(node->text.at, node->text.len);
+    if (among(field->choices, node->text))
+        return json_stringn(node->text.at, node->text.len);
     suggest(hint, sizeof hint, suggest_nearest(node->text, names, count));
     yaml_problem(w->problems, w->doc, node, false, "unknown-value", *hint == 0 ? NULL : hint,
                  "%s is '%.*s'; it can be %s", path, TEXT_ARG(node->text), field->choices);
@@ -198,12 +243,16 @@ static json_t *take_secret(Walk *w, const YamlNode *node, const char *path)
     for (size_t i = 0; value != NULL && i < sizeof kinds / sizeof *kinds; i++)
         known = known || text_equal(node->pairs[0].key->text, text_of(kinds[i]));
     if (!known || value->kind != YAML_SCALAR || value->text.len == 0) {
+        yaml_problems_hide(w->problems, w->doc, node);
         bad(w, node, path, "bad-secret", NULL,
             "must be {credential: NAME}, {file: PATH} or {env: VARIABLE}");
         return NULL;
     }
-    if (text_equal(node->pairs[0].key->text, TEXT("credential")) && !check_name(w, value, path))
+    if (text_equal(node->pairs[0].key->text, TEXT("credential")) && !is_name(value->text)) {
+        yaml_problems_hide(w->problems, w->doc, value);
+        (void)check_name(w, value, path);
         return NULL;
+    }
     return json_pack("{s%:s%}", node->pairs[0].key->text.at, node->pairs[0].key->text.len,
                      value->text.at, value->text.len);
 }
@@ -216,14 +265,35 @@ static const YamlField *field_named(const YamlField *record, Text name)
     return NULL;
 }
 
-static void unknown_key(Walk *w, const YamlNode *key, const char *path, const YamlField *record)
+/* The type that a record says it is of; an empty text where it has none, or a wrong one. */
+static Text type_of(const YamlNode *node, const YamlField *record)
+{
+    const YamlField *field = field_named(record, TEXT("type"));
+    const YamlNode *type = yaml_get(node, "type");
+    bool told = field != NULL && field->type == YAML_ENUM && type != NULL &&
+                type->kind == YAML_SCALAR && among(field->choices, type->text);
+    return told ? type->text : (Text){0};
+}
+
+/* May a member stand in a record of this type? While the type is unknown, every one may. */
+static bool is_for(const YamlField *member, Text type)
+{
+    return member->only == NULL || type.len == 0 || among(member->only, type);
+}
+
+static void unknown_key(Walk *w, const YamlNode *key, const char *path, const YamlField *record,
+                        Text type)
 {
     const char *names[KEYS_MOST];
     char hint[96] = "";
     size_t count = record->field_count < KEYS_MOST ? record->field_count : KEYS_MOST;
     for (size_t i = 0; i < count; i++)
-        names[i] = record->fields[i].name;
-    suggest(hint, sizeof hint, suggest_nearest(key->text, names, count));
+        names[i] = is_for(&record->fields[i], type) ? record->fields[i].name : NULL;
+    const char *nearest = suggest_nearest(key->text, names, count);
+    suggest(hint, sizeof hint, nearest);
+    const YamlField *meant = nearest == NULL ? NULL : field_named(record, text_of(nearest));
+    if (meant != NULL && meant->type == YAML_SECRET)
+        yaml_problems_hide(w->problems, w->doc, key);
     yaml_problem(w->problems, w->doc, key, false, "unknown-key", *hint == 0 ? NULL : hint,
                  "'%.*s' is not known in %s", TEXT_ARG(key->text), *path == 0 ? "the file" : path);
 }
@@ -248,33 +318,57 @@ static json_t *fallback_of(const YamlField *field)
     return value;
 }
 
-static json_t *take_record(Walk *w, const YamlNode *node, const char *path, const YamlField *field)
+/* Members that this record lacks: an error where one is required, else its default. */
+static void fill(Walk *w, const YamlNode *node, const char *path, const YamlField *field, Text type,
+                 json_t *object)
 {
-    json_t *object = json_object();
-    scoped(buf_free) Buf below = {0};
-    for (size_t i = 0; i < node->count; i++) {
-        const YamlPair *pair = &node->pairs[i];
-        const YamlField *known = field_named(field, pair->key->text);
-        if (known == NULL) {
-            unknown_key(w, pair->key, path, field);
-            continue;
-        }
-        path_of(&below, path, pair->key->text);
-        json_t *value = walk(w, pair->value, buf_cstr(&below), known);
-        if (value != NULL)
-            json_object_set_new(object, known->name, value);
-    }
     for (size_t i = 0; i < field->field_count; i++) {
         const YamlField *each = &field->fields[i];
-        if (yaml_get(node, each->name) != NULL)
+        bool certain = each->only == NULL || type.len != 0;
+        if (yaml_get(node, each->name) != NULL || !is_for(each, type))
             continue;
-        if (each->required)
+        if (each->required && certain)
             yaml_problem(w->problems, w->doc, node, false, "missing-key", NULL, "%s needs '%s'",
                          *path == 0 ? "the file" : path, each->name);
         else if (each->fallback != NULL)
             json_object_set_new(object, each->name, fallback_of(each));
     }
+}
+
+static json_t *take_record(Walk *w, const YamlNode *node, const char *path, const YamlField *field)
+{
+    json_t *object = json_object();
+    Text type = type_of(node, field);
+    scoped(buf_free) Buf below = {0};
+    for (size_t i = 0; i < node->count; i++) {
+        const YamlPair *pair = &node->pairs[i];
+        const YamlField *known = field_named(field, pair->key->text);
+        if (known == NULL) {
+            unknown_key(w, pair->key, path, field, type);
+            continue;
+        }
+        path_of(&below, path, pair->key->text);
+        if (!is_for(known, type)) {
+            yaml_problem(w->problems, w->doc, pair->key, false, "wrong-key", NULL,
+                         "'%s' is not for type %.*s, in %s", known->name, TEXT_ARG(type), path);
+            continue;
+        }
+        json_t *value = walk(w, pair->value, buf_cstr(&below), known);
+        if (value != NULL)
+            json_object_set_new(object, known->name, value);
+    }
+    fill(w, node, path, field, type, object);
     return object;
+}
+
+static bool short_enough(Walk *w, const YamlNode *key, const char *path, const YamlField *field)
+{
+    if (field->most == 0 || (int64_t)key->text.len <= field->most)
+        return true;
+    yaml_problem(w->problems, w->doc, key, false, "bad-name", NULL,
+                 "%s: the name has %zu letters; %lld is the most", path, key->text.len,
+                 (long long)field->most);
+    return false;
 }
 
 static json_t *take_map_of(Walk *w, const YamlNode *node, const char *path, const YamlField *field)
@@ -284,7 +378,9 @@ static json_t *take_map_of(Walk *w, const YamlNode *node, const char *path, cons
     for (size_t i = 0; i < node->count; i++) {
         const YamlPair *pair = &node->pairs[i];
         path_of(&below, path, pair->key->text);
-        if (!check_name(w, pair->key, buf_cstr(&below)))
+        if (!check_name(w, pair->key, buf_cstr(&below)) ||
+            !short_enough(w, pair->key, buf_cstr(&below), field) ||
+            !checked(w, pair->key, buf_cstr(&below), field))
             continue;
         json_t *value = walk(w, pair->value, buf_cstr(&below), field->fields);
         if (value != NULL)
@@ -317,10 +413,12 @@ static json_t *take_list_of(Walk *w, const YamlNode *node, const char *path, con
 static void wrong_shape(Walk *w, const YamlNode *node, const char *path, const YamlField *field)
 {
     static const char *const shapes[] = {"must be one value", "must be a list", "must be a map"};
-    char hint[160];
+    char hint[200];
     if (field->type == YAML_SECRET && node->kind == YAML_SCALAR) {
         snprintf(hint, sizeof hint,
-                 "put it in a credential file and write {credential: NAME}; then change it");
+                 "put it in /etc/holdfast/credentials/NAME and write  %s: {credential: NAME}   "
+                 "then change it: it was seen",
+                 field->name == NULL ? "key" : field->name);
         yaml_problem(w->problems, w->doc, node, false, "literal-secret", hint,
                      "%s is written in the file", path);
         return;

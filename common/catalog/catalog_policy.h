@@ -4,7 +4,7 @@
  * anything; secrets are references. Applying replaces the whole policy in one transaction and
  * starts nothing: sources that are gone are retired (their waiting jobs are cancelled), a new
  * source's schedules begin now. Shape (all keys of a source below are required unless marked ?):
- * {"fleet":"acme-prod","text":"…the YAML…",
+ * {"fleet":"acme-prod","files":[{"name":"fleet.yaml","text":"…as written…"}],
  *  "pools":{"fra":{"max_jobs":8}},
  *  "stores":{"nas":{"type":"local","path":"/srv/b",…}},
  *  "key_sets":["fleet-2026"],

@@ -21,8 +21,9 @@ bool api_policy_show(ApiCall *call, Err *err)
                        "no policy is in force; apply one:  holdfast policy apply fleet.yaml");
     if (!json_parse(buf_text(&document), &policy, err))
         return false;
-    json_t *body =
-        json_pack("{s:s, s:O}", "sha256", digest, "text", json_object_get(policy, "text"));
+    const json_t *first = json_array_get(json_object_get(policy, "files"), 0);
+    json_t *text = json_object_get(first == NULL ? policy : first, "text");
+    json_t *body = json_pack("{s:s, s:O?}", "sha256", digest, "text", text);
     json_canonical(body, &call->answer->body);
     json_decref(body);
     buf_printf(&call->answer->etag, "\"%s\"", digest);

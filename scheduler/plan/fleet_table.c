@@ -1,236 +1,131 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scheduler/plan/fleet_table.h"
 
-const char FLEET_LATER[] = "later";
+#include "scheduler/plan/fleet_text.h"
 
-#define COUNT(array)  (sizeof(array) / sizeof *(array))
-#define RECORD(array) .type = YAML_RECORD, .fields = (array), .field_count = COUNT(array)
-#define LATER(key)                                                                                 \
-    {                                                                                              \
-        .name = (key), .type = YAML_ANY, .doc = FLEET_LATER                                        \
-    }
-#define TEXT_FIELD(key)                                                                            \
-    {                                                                                              \
-        .name = (key), .type = YAML_TEXT, .least = 1, .most = 4096                                 \
-    }
-#define FLAG(key)                                                                                  \
-    {                                                                                              \
-        .name = (key), .type = YAML_BOOL                                                           \
-    }
-#define DURATION(key)                                                                              \
-    {                                                                                              \
-        .name = (key), .type = YAML_DURATION, .least = 1000                                        \
-    }
+const YamlField fleet_table_text[1] = {FLEET_ROW(NULL, TEXT, FLEET_WORDS)};
+static const YamlField label_of[] = {FLEET_ROW(NULL, TEXT, .most = 200)};
 
-static const YamlField any_text[] = {{.type = YAML_TEXT, .least = 1, .most = 4096}};
-
-static const YamlField retry_fields[] = {
-    {.name = "attempts", .type = YAML_U64, .least = 1, .most = 100},
-    DURATION("backoff"),
-    DURATION("max_backoff"),
-    {.name = "jitter", .type = YAML_ENUM, .choices = "equal|none"},
-};
-
-static const YamlField compression_fields[] = {
-    {.name = "codec", .type = YAML_ENUM, .choices = "zstd|zlib|none"},
-    {.name = "level", .type = YAML_U64, .least = 1, .most = 19},
-};
-
-static const YamlField partial_fields[] = {
-    {.name = "items", .type = YAML_U64, .most = 1000000000},
-    {.name = "share", .type = YAML_SHARE},
-};
-
-/* Settings that stand in defaults, in a policy, or in a source; the nearest wins. */
-#define SETTINGS                                                                                   \
-    {.name = "timezone", .type = YAML_TEXT, .least = 1, .most = 63},                               \
-        {.name = "overlap", .type = YAML_ENUM, .choices = "skip|queue"},                           \
-        {.name = "catch_up", .type = YAML_ENUM, .choices = "latest|none"},                         \
-        DURATION("start_deadline"), FLAG("initial"), DURATION("timeout"),                          \
-        DURATION("stall_timeout"), {.name = "retry", RECORD(retry_fields)},                        \
-        {.name = "compression", RECORD(compression_fields)},                                       \
-        {.name = "encryption", .type = YAML_NAME},                                                 \
-        {.name = "dedup", .type = YAML_ENUM, .choices = "source|repository"},                      \
-    {                                                                                              \
-        .name = "allow_partial", RECORD(partial_fields)                                            \
-    }
-
-static const YamlField defaults_fields[] = {SETTINGS};
+static const YamlField include_of[] = {
+    FLEET_ROW(NULL, TEXT, FLEET_WORDS, .check = fleet_text_include)};
 
 static const YamlField key_fields[] = {
-    {.name = "writer", .type = YAML_SECRET},
-    {.name = "reader", .type = YAML_SECRET},
-    {.name = "recovery_kit", .type = YAML_ENUM, .choices = "required|optional"},
+    FLEET_ROW("writer", SECRET, .doc = "on every worker that backs up: can write, cannot read"),
+    FLEET_ROW("reader", SECRET, .doc = "only on workers that restore and verify"),
+    FLEET_ROW("recovery_kit", ENUM, .choices = "required|optional"),
 };
-static const YamlField key_of[] = {{RECORD(key_fields)}};
+static const YamlField key_of[] = {{FLEET_RECORD(key_fields)}};
+
+static const YamlField lock_fields[] = {
+    FLEET_ROW("mode", ENUM, .required = true, .choices = "compliance|governance"),
+    FLEET_ROW("for", DURATION, .required = true, .least = 86400000,
+              .doc = "retention never cuts below it"),
+};
 
 static const YamlField store_fields[] = {
-    {.name = "type", .type = YAML_ENUM, .required = true, .choices = "local|s3"},
-    TEXT_FIELD("path"),
-    LATER("min_free"),
-    LATER("max_uploads"),
-    LATER("endpoint"),
-    LATER("region"),
-    LATER("bucket"),
-    LATER("prefix"),
-    LATER("storage_class"),
-    LATER("access_key"),
-    LATER("secret_key"),
-    LATER("prune_access_key"),
-    LATER("prune_secret_key"),
-    LATER("lock"),
-    LATER("max_rate"),
+    FLEET_ROW("type", ENUM, .required = true, .choices = "local|s3", .later_choices = "s3"),
+    FLEET_ROW("path", TEXT, FLEET_WORDS, .required = true, .only = "local",
+              .check = fleet_text_path),
+    FLEET_ROW("min_free", TEXT, FLEET_WORDS, .only = "local", .check = fleet_text_room,
+              .later = true, .doc = "less than this free: no new backup, as 15% or 50GiB"),
+    FLEET_ROW("max_uploads", U64, .least = 1, .most = 256, .later = true),
+    FLEET_ROW("endpoint", TEXT, FLEET_WORDS, .only = "s3", .check = fleet_text_url, .later = true),
+    FLEET_ROW("region", NAME, .only = "s3", .later = true),
+    FLEET_ROW("bucket", NAME, .required = true, .only = "s3", .later = true),
+    FLEET_ROW("prefix", TEXT, .most = 1000, .only = "s3", .later = true),
+    FLEET_ROW("storage_class", NAME, .only = "s3", .later = true),
+    FLEET_ROW("access_key", SECRET, .only = "s3", .later = true),
+    FLEET_ROW("secret_key", SECRET, .only = "s3", .later = true),
+    FLEET_ROW("prune_access_key", SECRET, .only = "s3", .later = true,
+              .doc = "the only credential that may delete"),
+    FLEET_ROW("prune_secret_key", SECRET, .only = "s3", .later = true),
+    FLEET_PART("lock", lock_fields, .only = "s3", .later = true),
+    FLEET_ROW("max_rate", RATE, .least = 1024, .later = true),
 };
-static const YamlField store_of[] = {{RECORD(store_fields)}};
+static const YamlField store_of[] = {{FLEET_RECORD(store_fields)}};
 
 static const YamlField pool_fields[] = {
-    LATER("tags"),
-    {.name = "max_jobs", .type = YAML_U64, .least = 1, .most = 100000},
+    FLEET_ROW("tags", MAP_OF, .fields = label_of, .later = true,
+              .doc = "which enrolled workers serve it"),
+    FLEET_ROW("max_jobs", U64, .least = 1, .most = 100000,
+              .doc = "at most so many run at once on all its workers"),
 };
-static const YamlField pool_of[] = {{RECORD(pool_fields)}};
+static const YamlField pool_of[] = {{FLEET_RECORD(pool_fields)}};
 
-static const YamlField schedule_fields[] = {
-    {.name = "at", .type = YAML_TEXT, .required = true, .least = 1, .most = 95},
-    {.name = "method", .type = YAML_NAME},
-    LATER("run"),
-    LATER("keep_within"),
+static const YamlField match_fields[] = {
+    FLEET_ROW("labels", MAP_OF, .required = true, .fields = label_of)};
+static const YamlField budget_fields[] = {
+    FLEET_PART("match", match_fields, .required = true, .doc = "the sources that share it"),
+    FLEET_ROW("rate", RATE, .least = 1024),
+    FLEET_ROW("concurrent", U64, .least = 1, .most = 10000),
 };
-static const YamlField schedule_of[] = {{RECORD(schedule_fields)}};
+static const YamlField budget_of[] = {{FLEET_RECORD(budget_fields)}};
 
-static const YamlField limits_fields[] = {
-    {.name = "rate", .type = YAML_RATE, .least = 1024},
-    {.name = "connections", .type = YAML_U64, .least = 1, .most = 256},
-    LATER("per_host"),
-    {.name = "concurrent", .type = YAML_U64, .least = 1, .most = 10000},
-    LATER("pause_if"),
+static const YamlField sandbox_fields[] = {
+    FLEET_ROW("pool", NAME, .required = true, .refers = "pool"),
+    FLEET_ROW("scratch", TEXT, FLEET_WORDS, .required = true, .check = fleet_text_path),
+    FLEET_ROW("min_free", SIZE),
+    FLEET_ROW("memory", SIZE, .least = 1 << 20),
 };
+static const YamlField sandbox_of[] = {{FLEET_RECORD(sandbox_fields)}};
 
-static const YamlField copy_fields[] = {
-    {.name = "store", .type = YAML_NAME, .required = true},
-    LATER("keep_last"),
-    LATER("keep_daily"),
-    LATER("keep_weekly"),
-    LATER("keep_monthly"),
-    LATER("keep_yearly"),
-    LATER("keep_within"),
-    LATER("layout"),
-    LATER("name"),
-    LATER("meta"),
-};
-static const YamlField copy_of[] = {{RECORD(copy_fields)}};
+static const YamlField date_of[] = {FLEET_ROW(NULL, TEXT, FLEET_WORDS, .check = fleet_text_dates)};
+static const YamlField calendar_of[] = {
+    FLEET_ROW(NULL, LIST_OF, .least = 1, .most = 1000, .fields = date_of)};
 
-static const YamlField objectives_fields[] = {DURATION("rpo"), DURATION("rto")};
+static const YamlField member_of[] = {FLEET_ROW(NULL, NAME, .refers = "source")};
+static const YamlField barrier_fields[] = {
+    FLEET_ROW("hold", NAME, .required = true, .doc = "a hook's name"),
+    FLEET_ROW("release", NAME, .required = true),
+    FLEET_ROW("timeout", DURATION, FLEET_SECOND),
+};
+static const YamlField group_fields[] = {
+    FLEET_ROW("members", LIST_OF, .required = true, .least = 2, .most = 100, .fields = member_of),
+    FLEET_ROW("policy", NAME, .required = true, .refers = "policy"),
+    FLEET_PART("barrier", barrier_fields),
+};
+static const YamlField group_of[] = {{FLEET_RECORD(group_fields)}};
 
-static const YamlField verify_fields[] = {
-    {.name = "stored", .type = YAML_ENUM, .choices = "always"},
-    LATER("content"),
-    LATER("restore"),
-    LATER("query"),
+static const YamlField ignored_fields[] = {
+    FLEET_ROW("host", TEXT, FLEET_WORDS),
+    FLEET_ROW("name", TEXT, FLEET_WORDS),
+    FLEET_ROW("type", TEXT, FLEET_WORDS),
 };
-
-static const YamlField hook_fields[] = {
-    {.name = "run", .type = YAML_NAME, .required = true},
-    {.name = "timeout", .type = YAML_DURATION, .least = 1000, .fallback = "60s"},
-    {.name = "on_error", .type = YAML_ENUM, .choices = "abort|warn", .fallback = "abort"},
-    {.name = "always", .type = YAML_BOOL, .fallback = "false"},
+static const YamlField ignore_fields[] = {
+    FLEET_PART("match", ignored_fields, .required = true),
+    FLEET_ROW("reason", TEXT, FLEET_WORDS, .required = true),
+    FLEET_ROW("until", TEXT, .least = 1, .most = 32, .check = fleet_text_date),
+    FLEET_ROW("approved_by", TEXT, FLEET_WORDS),
 };
-static const YamlField hooks_fields[] = {
-    {.name = "before", RECORD(hook_fields)},
-    {.name = "after", RECORD(hook_fields)},
-    LATER("validate"),
-};
-
-static const YamlField policy_fields[] = {
-    SETTINGS,
-    {.name = "schedule", .type = YAML_TEXT, .least = 1, .most = 95},
-    {.name = "schedules", .type = YAML_MAP_OF, .fields = schedule_of},
-    {.name = "objectives", RECORD(objectives_fields)},
-    {.name = "limits", RECORD(limits_fields)},
-    {.name = "copies",
-     .type = YAML_LIST_OF,
-     .required = true,
-     .least = 1,
-     .most = 1,
-     .fields = copy_of},
-    {.name = "verify", RECORD(verify_fields)},
-    LATER("windows"),
-    LATER("start_if"),
-    LATER("min_good"),
-    LATER("notify"),
-};
-static const YamlField policy_of[] = {{RECORD(policy_fields)}};
-
-static const YamlField run_on_fields[] = {
-    {.name = "pool", .type = YAML_NAME},
-    {.name = "host", .type = YAML_TEXT, .least = 1, .most = 100},
-};
-static const YamlField label_of[] = {{.type = YAML_TEXT, .most = 200}};
-
-static const YamlField source_fields[] = {
-    {.name = "type",
-     .type = YAML_ENUM,
-     .required = true,
-     .choices = "files|postgresql|mysql|sqlite|redis"},
-    {.name = "policy", .type = YAML_NAME, .required = true},
-    SETTINGS,
-    TEXT_FIELD("owner"),
-    {.name = "labels", .type = YAML_MAP_OF, .fields = label_of},
-    {.name = "run_on", RECORD(run_on_fields)},
-    {.name = "hooks", RECORD(hooks_fields)},
-    {.name = "method", .type = YAML_NAME},
-    {.name = "verify", RECORD(verify_fields)},
-    /* files */
-    {.name = "paths", .type = YAML_LIST_OF, .least = 1, .most = 1000, .fields = any_text},
-    {.name = "exclude", .type = YAML_LIST_OF, .most = 1000, .fields = any_text},
-    FLAG("one_file_system"),
-    /* postgresql */
-    TEXT_FIELD("host"),
-    {.name = "port", .type = YAML_U64, .least = 1, .most = 65535},
-    TEXT_FIELD("user"),
-    {.name = "password", .type = YAML_SECRET},
-    TEXT_FIELD("service"),
-    TEXT_FIELD("sslmode"),
-    {.name = "databases", .type = YAML_LIST_OF, .least = 1, .most = 1000, .fields = any_text},
-    {.name = "exclude_table_data", .type = YAML_LIST_OF, .most = 1000, .fields = any_text},
-    {.name = "jobs", .type = YAML_U64, .least = 1, .most = 64},
-    LATER("defaults_file"),
-    LATER("app"),
-    LATER("path"),
-    LATER("url"),
-    LATER("sentinel"),
-    LATER("wal"),
-};
-static const YamlField source_of[] = {{RECORD(source_fields)}};
+static const YamlField ignore_of[] = {{FLEET_RECORD(ignore_fields)}};
 
 static const YamlField root_fields[] = {
-    {.name = "version", .type = YAML_U64, .required = true, .least = 1, .most = 1},
-    {.name = "fleet", .type = YAML_NAME, .required = true},
-    {.name = "defaults", RECORD(defaults_fields)},
-    {.name = "keys", .type = YAML_MAP_OF, .fields = key_of},
-    {.name = "stores", .type = YAML_MAP_OF, .required = true, .fields = store_of},
-    {.name = "pools", .type = YAML_MAP_OF, .fields = pool_of},
-    {.name = "policies", .type = YAML_MAP_OF, .required = true, .fields = policy_of},
-    {.name = "sources", .type = YAML_MAP_OF, .required = true, .fields = source_of},
-    LATER("include"),
-    LATER("budgets"),
-    LATER("sandboxes"),
-    LATER("groups"),
-    LATER("ignore"),
-    LATER("notify"),
+    FLEET_ROW("version", U64, .required = true, .least = 1, .most = 1, .doc = "of this form"),
+    FLEET_ROW("fleet", NAME, .required = true, .doc = "what the fleet is called"),
+    FLEET_ROW("include", LIST_OF, .most = 100, .fields = include_of,
+              .doc = "more files, relative to this one; merged by name, a name twice is an error"),
+    FLEET_PART("defaults", fleet_table_defaults,
+               .doc = "settings of every source that says nothing else"),
+    FLEET_ROW("keys", MAP_OF, .fields = key_of, .doc = "key domains"),
+    FLEET_ROW("stores", MAP_OF, .required = true, .fields = store_of,
+              .doc = "where backups are kept"),
+    FLEET_ROW("pools", MAP_OF, .fields = pool_of, .most = 48, .check = fleet_text_pool,
+              .doc = "queues and their workers"),
+    FLEET_ROW("budgets", MAP_OF, .fields = budget_of, .later = true,
+              .doc = "what runs at once in the whole fleet never exceeds these"),
+    FLEET_ROW("calendars", MAP_OF, .fields = calendar_of, .later = true,
+              .doc = "days on which a policy does not run"),
+    FLEET_ROW("sandboxes", MAP_OF, .fields = sandbox_of, .later = true,
+              .doc = "where restores are tried"),
+    FLEET_ROW("policies", MAP_OF, .required = true, .fields = fleet_table_policy,
+              .doc = "when, where, how long, under which conditions"),
+    FLEET_ROW("sources", MAP_OF, .required = true, .fields = fleet_table_source,
+              .doc = "what is backed up"),
+    FLEET_ROW("groups", MAP_OF, .fields = group_of, .later = true,
+              .doc = "several sources at one barrier"),
+    FLEET_ROW("ignore", LIST_OF, .most = 10000, .fields = ignore_of, .later = true,
+              .doc = "known and not backed up, on purpose"),
+    FLEET_PART("notify", fleet_table_notify, .later = true, .doc = "who is told what"),
 };
 
-const YamlField fleet_table = {RECORD(root_fields)};
-
-bool fleet_table_common(const char *key)
-{
-    static const YamlField settings[] = {SETTINGS};
-    static const char *const common[] = {"type",   "policy", "owner", "labels",
-                                         "run_on", "hooks",  "verify"};
-    for (size_t i = 0; i < COUNT(settings); i++)
-        if (strcmp(settings[i].name, key) == 0)
-            return true;
-    for (size_t i = 0; i < COUNT(common); i++)
-        if (strcmp(common[i], key) == 0)
-            return true;
-    return false;
-}
+const YamlField fleet_table = {FLEET_RECORD(root_fields)};

@@ -173,8 +173,8 @@ static void every_problem_is_told_at_once_in_order_with_suggestions(void **state
            "    3 |   timeout: soon\n"
            "      |            ^^^^\n"
            "f.yaml:4:13: error[literal-secret]: gold.password is written in the file\n"
-           "      | put it in a credential file and write {credential: NAME}; "
-           "then change it\n"
+           "      | put it in /etc/holdfast/credentials/NAME and write  password: {credential: "
+           "NAME}   then change it: it was seen\n"
            "f.yaml:5:12: error[unknown-value]: gold.overlap is 'skipp'; it can be skip|queue\n"
            "    5 |   overlap: skipp\n"
            "      |            ^^^^^ did you mean 'skip'?\n");
@@ -208,6 +208,32 @@ static void missing_empty_misshapen_and_out_of_range_values_are_told(void **stat
            "      | ^^^^^\n");
 }
 
+static void a_line_that_may_hold_a_secret_is_never_shown(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "gold: {copies: [], pasword: hunter2}\n",
+        "gold: {copeis: [], password: hunter2}\n",
+        "gold: {copies: [], password: {hunter2: x}}\n",
+        "gold: {copies: [], password: {credential: 'hunter2 hunter2'}}\n",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        char *printed = walked(texts[i]);
+        assert_null(strstr(printed, "hunter2"));
+        assert_non_null(strstr(printed, "error["));
+        free(printed);
+    }
+}
+
+static void what_would_move_a_terminal_is_not_printed(void **state)
+{
+    (void)state;
+    char *printed = walked("\"a\\e[2J\\u009b1m\": {copies: [{store: x}]}\n");
+    assert_null(strchr(printed, 0x1b));
+    assert_null(strstr(printed, "\xc2\x9b"));
+    free(printed);
+}
+
 static void problems_are_json_with_the_same_fields(void **state)
 {
     (void)state;
@@ -217,12 +243,21 @@ static void problems_are_json_with_the_same_fields(void **state)
     json_t *list = yaml_problems_json(&problems);
     char *text = json_dumps(list, JSON_COMPACT | JSON_SORT_KEYS);
     assert_int_equal(problems.errors, 0);
-    assert_string_equal(
-        text,
-        "[{\"code\":\"odd\",\"column\":4,\"detail\":\"a is 1\",\"file\":\"f.yaml\",\"line\":1,"
-        "\"severity\":\"warning\","
-        "\"suggestion\":\"b\"}]");
+    assert_string_equal(text, "[{\"code\":\"odd\",\"column\":4,\"detail\":\"a is "
+                              "1\",\"excerpt\":\"a: 1\",\"file\":\"f.yaml\","
+                              "\"line\":1,\"pointer\":\"/"
+                              "a\",\"severity\":\"warning\",\"suggestion\":\"b\",\"width\":1}]");
     free(text);
+    YamlProblems again = {0};
+    Buf before = {0};
+    Buf after = {0};
+    yaml_problems_read(list, &again);
+    yaml_problems_print(&problems, &before);
+    yaml_problems_print(&again, &after);
+    assert_string_equal(buf_cstr(&before), buf_cstr(&after));
+    buf_free(&before);
+    buf_free(&after);
+    yaml_problems_free(&again);
     json_decref(list);
     yaml_problems_free(&problems);
     yaml_doc_free(doc);
@@ -239,6 +274,8 @@ int main(void)
         cmocka_unit_test(a_good_tree_gives_amounts_in_plain_units_and_defaults),
         cmocka_unit_test(every_problem_is_told_at_once_in_order_with_suggestions),
         cmocka_unit_test(missing_empty_misshapen_and_out_of_range_values_are_told),
+        cmocka_unit_test(a_line_that_may_hold_a_secret_is_never_shown),
+        cmocka_unit_test(what_would_move_a_terminal_is_not_printed),
         cmocka_unit_test(problems_are_json_with_the_same_fields),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

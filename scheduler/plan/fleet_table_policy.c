@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scheduler/plan/fleet_table.h"
+#include "scheduler/plan/fleet_text.h"
+
+#define KEEP(key) FLEET_ROW(key, U64, .least = 1, .most = 100000, .later = true)
+
+const YamlField fleet_table_retry[4] = {
+    FLEET_ROW("attempts", U64, .least = 1, .most = 100, .doc = "in all"),
+    FLEET_ROW("backoff", DURATION, FLEET_SECOND, .doc = "before the second; doubles"),
+    FLEET_ROW("max_backoff", DURATION, FLEET_SECOND),
+    FLEET_ROW("jitter", ENUM, .choices = "equal|none"),
+};
+
+const YamlField fleet_table_compression[2] = {
+    FLEET_ROW("codec", ENUM, .choices = "zstd|zlib|none"),
+    FLEET_ROW("level", U64, .least = 1, .most = 19),
+};
+
+const YamlField fleet_table_partial[2] = {
+    FLEET_ROW("items", U64, .most = 1000000000),
+    FLEET_ROW("share", SHARE),
+};
+
+const YamlField fleet_table_defaults[12] = {FLEET_SETTINGS};
+
+static const YamlField method_of[] = {FLEET_ROW(NULL, ENUM, FLEET_METHODS)};
+
+static const YamlField schedule_fields[] = {
+    FLEET_ROW("at", TEXT, .required = true, .least = 1, .most = 95, .check = fleet_text_rule,
+              .doc = "minute hour day month weekday, with H; @daily; every 6h"),
+    FLEET_ROW("method", ENUM, FLEET_METHODS),
+    FLEET_ROW("enabled", BOOL, .doc = "false: it stays in the file and is never due"),
+    FLEET_ROW("run", ENUM, .choices = "backup|retention", .later = true),
+    FLEET_ROW("keep_within", DURATION, FLEET_SECOND, .later = true),
+};
+static const YamlField schedule_of[] = {{FLEET_RECORD(schedule_fields)}};
+
+static const YamlField objectives_fields[] = {
+    FLEET_ROW("rpo", DURATION, FLEET_SECOND, .doc = "how old the newest good backup may become"),
+    FLEET_ROW("rto", DURATION, FLEET_SECOND, .doc = "how long a restore may take"),
+};
+
+static const YamlField day_of[] = {FLEET_ROW(NULL, ENUM, .choices = "mon|tue|wed|thu|fri|sat|sun")};
+static const YamlField window_fields[] = {
+    FLEET_ROW("hours", TEXT, .required = true, .least = 1, .most = 32, .check = fleet_text_hours,
+              .doc = "as 22:00-06:00"),
+    FLEET_ROW("days", LIST_OF, .least = 1, .most = 7, .fields = day_of,
+              .doc = "on which it opens; all, where none is named"),
+    FLEET_ROW("on_close", ENUM, .choices = "finish|throttle|cancel",
+              .doc = "what becomes of a run that is not through by then"),
+    FLEET_ROW("methods", LIST_OF, .least = 1, .most = 7, .fields = method_of,
+              .doc = "which methods may run in it; all, where none is named"),
+};
+static const YamlField window_of[] = {{FLEET_RECORD(window_fields)}};
+
+static const YamlField start_fields[] = {
+    FLEET_ROW("connections", TEXT, FLEET_WORDS, .check = fleet_text_part),
+    FLEET_ROW("free_disk", TEXT, FLEET_WORDS, .check = fleet_text_size),
+    FLEET_ROW("cache_hit", TEXT, FLEET_WORDS, .check = fleet_text_part),
+};
+
+static const YamlField pause_fields[] = {
+    FLEET_ROW("replica_lag", DURATION, FLEET_SECOND),
+    FLEET_ROW("load_per_cpu", REAL),
+};
+static const YamlField limits_fields[] = {
+    FLEET_ROW("rate", RATE, .least = 1024, .doc = "of one run"),
+    FLEET_ROW("connections", U64, .least = 1, .most = 256, .doc = "of one run to its server"),
+    FLEET_ROW("per_host", U64, .least = 1, .most = 10000, .later = true),
+    FLEET_ROW("concurrent", U64, .least = 1, .most = 10000,
+              .doc = "runs of this policy at the same time"),
+    FLEET_PART("pause_if", pause_fields, .later = true),
+};
+
+static const YamlField copy_fields[] = {
+    FLEET_ROW("store", NAME, .required = true, .refers = "store"),
+    KEEP("keep_last"),
+    KEEP("keep_daily"),
+    KEEP("keep_weekly"),
+    KEEP("keep_monthly"),
+    KEEP("keep_yearly"),
+    FLEET_ROW("keep_within", DURATION, FLEET_SECOND, .later = true),
+    FLEET_ROW("layout", ENUM, .choices = "repository|plain", .later = true),
+    FLEET_ROW("name", TEXT, FLEET_WORDS, .check = fleet_text_plain, .later = true),
+    FLEET_ROW("meta", BOOL, .later = true),
+};
+static const YamlField copy_of[] = {{FLEET_RECORD(copy_fields)}};
+
+static const YamlField content_fields[] = {
+    FLEET_ROW("schedule", TEXT, .required = true, .least = 1, .most = 95, .check = fleet_text_rule),
+};
+static const YamlField restore_fields[] = {
+    FLEET_ROW("schedule", TEXT, .required = true, .least = 1, .most = 95, .check = fleet_text_rule),
+    FLEET_ROW("into", NAME, .required = true, .refers = "sandbox"),
+};
+static const YamlField query_fields[] = {
+    FLEET_ROW("sql", TEXT, FLEET_WORDS, .required = true),
+    FLEET_ROW("expect", TEXT, FLEET_WORDS, .required = true, .check = fleet_text_number),
+};
+static const YamlField query_of[] = {{FLEET_RECORD(query_fields)}};
+const YamlField fleet_table_verify[4] = {
+    FLEET_ROW("stored", ENUM, .choices = "always", .doc = "every stored object is read back"),
+    FLEET_PART("content", content_fields, .later = true),
+    FLEET_PART("restore", restore_fields, .later = true),
+    FLEET_ROW("query", LIST_OF, .least = 1, .most = 100, .fields = query_of, .later = true),
+};
+
+static const YamlField route_of[] = {FLEET_ROW(NULL, NAME, .refers = "route")};
+static const YamlField calendar_of[] = {FLEET_ROW(NULL, NAME, .refers = "calendar")};
+
+static const YamlField policy_fields[] = {
+    FLEET_SETTINGS,
+    FLEET_ROW("schedule", TEXT, .least = 1, .most = 95, .check = fleet_text_rule,
+              .doc = "minute hour day month weekday, with H; @daily; every 6h"),
+    FLEET_ROW("schedules", MAP_OF, .most = 47, .fields = schedule_of,
+              .doc = "several, each with a name; instead of schedule"),
+    FLEET_PART("objectives", objectives_fields),
+    FLEET_ROW("windows", LIST_OF, .least = 1, .most = 100, .fields = window_of, .later = true,
+              .doc = "runs start inside of them only"),
+    FLEET_ROW("calendars", LIST_OF, .least = 1, .most = 20, .fields = calendar_of, .later = true,
+              .doc = "days on which nothing is due"),
+    FLEET_PART("start_if", start_fields, .later = true,
+               .doc = "what the server must have to spare"),
+    FLEET_PART("limits", limits_fields),
+    FLEET_ROW("copies", LIST_OF, .required = true, .least = 1, .most = 16, .fields = copy_of,
+              .items_now = 1, .doc = "the first is where the backup is written"),
+    FLEET_ROW("min_good", U64, .least = 1, .most = 1000, .later = true,
+              .doc = "never fewer good backups than this"),
+    FLEET_PART("verify", fleet_table_verify),
+    FLEET_ROW("notify", LIST_OF, .most = 100, .fields = route_of, .later = true),
+};
+const YamlField fleet_table_policy[1] = {{FLEET_RECORD(policy_fields)}};

@@ -5,6 +5,7 @@
 #ifndef COMMON_BASE_CLOCK_H
 #define COMMON_BASE_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { CLOCK_TEXT = 32 };
@@ -15,5 +16,9 @@ int64_t clock_mono_ns(void);
 
 /* "2026-11-21T02:14:30.123Z", in UTC. */
 void clock_rfc3339(int64_t wall_ns, char out[CLOCK_TEXT]);
+
+/* RFC 3339 and its beginnings: "2026-11-20", "2026-11-20T18:00", "…:30.5+01:00"; UTC where no zone
+ * is said. Seconds since 1970, of the years 1970 to 2200; false when it is not an instant. */
+bool clock_parse(const char *text, int64_t *wall_s);
 
 #endif

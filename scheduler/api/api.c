@@ -5,33 +5,11 @@
 #include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/base/rand.h"
-#include "common/base/units.h"
 #include "common/catalog/catalog_audit.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-static const char PREFIX[] = "/api/v1";
-static const char TOKEN_PREFIX[] = "hf_";
-
-static const struct {
-    const char *method;
-    const char *path;
-    const char *role;
-    bool (*handle)(ApiCall *call, Err *err);
-    const char *symbol;
-} routes[] = {
-#define ROUTE(symbol, method, path, role, meaning) {method, path, role, api_##symbol, #symbol},
-#include "protocol/routes.def"
-#undef ROUTE
-};
-enum { ROUTE_COUNT = sizeof routes / sizeof *routes };
 
 /* What a handler thread keeps. */
 typedef struct ApiThread {
@@ -57,51 +35,6 @@ static bool reach_catalogue(const ApiParams *params, ApiThread *thread, Err *err
     if (thread->catalog == NULL)
         return catalog_open(&thread->catalog, &params->catalog, err);
     return catalog_ok(thread->catalog) || catalog_reset(thread->catalog, err);
-}
-
-static Text next_part(Text *path)
-{
-    Text part = *path;
-    const char *slash = memchr(path->at, '/', path->len);
-    part.len = slash == NULL ? path->len : (size_t)(slash - path->at);
-    size_t step = slash == NULL ? path->len : part.len + 1;
-    *path = (Text){path->at + step, path->len - step};
-    return part;
-}
-
-/* Does the path fit the pattern? {…} takes one part. */
-static bool fits(const char *pattern, Text path, Text parts[API_PARTS])
-{
-    Text shape = text_of(pattern);
-    size_t count = 0;
-    while (shape.len != 0 && path.len != 0) {
-        Text want = next_part(&shape);
-        Text have = next_part(&path);
-        if (want.len != 0 && want.at[0] == '{') {
-            if (count == API_PARTS || have.len == 0)
-                return false;
-            parts[count++] = have;
-        } else if (!text_equal(want, have))
-            return false;
-    }
-    return shape.len == 0 && path.len == 0;
-}
-
-/* The route of a request; -1: no such path, -2: another method. */
-static int find_route(const ServerCall *http, Text parts[API_PARTS])
-{
-    int found = -1;
-    size_t skip = sizeof PREFIX - 1;
-    if (strncmp(http->path, PREFIX, skip) != 0)
-        return -1;
-    for (int i = 0; i < ROUTE_COUNT; i++) {
-        if (!fits(routes[i].path, text_of(http->path + skip), parts))
-            continue;
-        if (strcmp(routes[i].method, http->method) == 0)
-            return i;
-        found = -2;
-    }
-    return found;
 }
 
 /* viewer < operator < admin; restorer and auditor are viewers too and may their own. */
@@ -142,14 +75,34 @@ static bool authenticate(ApiCall *call, const char *needs, Err *err)
     return err_set(err, ERR_DENIED, "auth.role", "this needs the role %s", needs);
 }
 
-static bool parse_body(ApiCall *call, Err *err)
+/* "application/json; charset=utf-8" is application/json. */
+static bool is_type(const char *header, const char *type)
 {
+    size_t len = strcspn(header, "; \t");
+    return len == strlen(type) && strncasecmp(header, type, len) == 0;
+}
+
+/* A fleet file is read as it is, everything else is a JSON object. */
+static bool parse_body(ApiCall *call, const ApiRoute *route, Err *err)
+{
+    static const char *const yaml[] = {"application/yaml", "application/x-yaml",
+                                       "text/yaml",        "text/x-yaml",
+                                       "text/plain",       "application/json"};
     const char *type = call->http->content_type;
-    bool json = type == NULL || strncasecmp(type, "application/json", 16) == 0;
-    if (call->http->body.len == 0 || !json) {
-        call->body = json_object();
+    bool file = api_route_takes_file(route);
+    call->body = json_object();
+    if (call->http->body.len == 0)
         return true;
-    }
+    bool known = type == NULL || (!file && is_type(type, "application/json"));
+    for (size_t i = 0; file && !known && i < sizeof yaml / sizeof *yaml; i++)
+        known = is_type(type, yaml[i]);
+    if (!known)
+        return err_set(err, ERR_USAGE, "request.type", "the body must be %s",
+                       file ? "application/yaml" : "application/json");
+    if (file)
+        return true;
+    json_decref(call->body);
+    call->body = NULL;
     if (!json_parse(text_of_slice(call->http->body), &call->body, err))
         return err_set(err, ERR_USAGE, "request.json", "the body is not JSON");
     return json_is_object(call->body) ||
@@ -160,13 +113,13 @@ static bool parse_body(ApiCall *call, Err *err)
 static void problem(ApiCall *call, const Err *err, int status)
 {
     Buf *out = &call->answer->body;
+    json_t *detail = json_string(err->text);
+    if (detail == NULL) /* words that are not UTF-8 */
+        detail = json_bytes((Slice){(const uint8_t *)err->text, strlen(err->text)});
     json_t *body =
-        json_pack("{s:s+, s:s, s:i, s:s, s:s, s:s}", "type", "https://holdfast.example/problems/",
+        json_pack("{s:s+, s:s, s:i, s:s, s:o, s:s}", "type", "https://holdfast.example/problems/",
                   err->cause, "title", err_meaning(err->code), "status", status, "code", err->cause,
-                  "detail", err->text, "request_id", call->http->request_id);
-    if (body == NULL) /* words that are not UTF-8 */
-        body = json_pack("{s:s, s:i, s:s, s:s}", "type", "about:blank", "status", status, "code",
-                         err->cause, "request_id", call->http->request_id);
+                  "detail", detail, "request_id", call->http->request_id);
     if (call->problems != NULL)
         json_object_set(body, "errors", call->problems);
     buf_clear(out);
@@ -174,49 +127,54 @@ static void problem(ApiCall *call, const Err *err, int status)
     json_decref(body);
     call->answer->status = status;
     call->answer->type = "application/problem+json";
+    if (status == 401)
+        call->answer->auth = "Bearer realm=\"holdfast\"";
 }
 
 static int status_of(const Err *err)
 {
-    if (strcmp(err->cause, "auth.required") == 0)
-        return 401;
-    if (strcmp(err->cause, "request.method") == 0)
-        return 405;
-    if (strcmp(err->cause, "policy.changed") == 0)
-        return 412;
+    static const struct {
+        const char *cause;
+        int status;
+    } others[] = {
+        {"auth.required", 401}, {"request.method", 405},    {"policy.changed", 412},
+        {"request.type", 415},  {"idempotency.other", 422},
+    };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strcmp(err->cause, others[i].cause) == 0)
+            return others[i].status;
     return err_http_status(err->code);
 }
 
-static bool answer(ApiCall *call, ApiThread *thread, Err *err)
+/* Every value of the query must be text, also those that nobody asks for. */
+static bool check_query(const ApiCall *call, Err *err)
 {
-    Buf decoded[API_PARTS] = {0};
-    int route = find_route(call->http, call->parts);
-    if (route == -2)
-        return err_set(err, ERR_USAGE, "request.method", "%s is not for this path",
-                       call->http->method);
-    if (route < 0)
-        return err_set(err, ERR_MISSING, "request.path", "there is no such path");
-    if (!reach_catalogue(call->params, thread, err))
+    scoped(buf_free) Buf text = {0};
+    return server_decode(text_of(call->http->query), true, &text) ||
+           err_set(err, ERR_USAGE, "request.query",
+                   "the query is not well-formed: %%XX of UTF-8 text without NUL");
+}
+
+static bool answer(ApiCall *call, ApiThread *thread, Buf parts[API_PARTS], Err *err)
+{
+    const ApiRoute *route;
+    if (!api_route_find(call->http, &route, parts, &call->answer->allow, err) ||
+        !check_query(call, err) || !reach_catalogue(call->params, thread, err))
         return false;
-    call->catalog = thread->catalog;
-    bool done = authenticate(call, routes[route].role, err) && parse_body(call, err);
-    for (size_t i = 0; done && i < API_PARTS; i++) {
-        done = server_decode(call->parts[i], false, &decoded[i]) ||
-               err_set(err, ERR_USAGE, "request.path", "the path is not well-formed");
-        call->parts[i] = buf_text(&decoded[i]);
-    }
-    done = done && routes[route].handle(call, err);
     for (size_t i = 0; i < API_PARTS; i++)
-        buf_free(&decoded[i]);
-    return done;
+        call->parts[i] = buf_text(&parts[i]);
+    call->catalog = thread->catalog;
+    return authenticate(call, route->role, err) && parse_body(call, route, err) &&
+           api_once(call, route, err);
 }
 
 void api_handle(void *ctx, void *own, const ServerCall *http, ServerAnswer *reply)
 {
     ApiCall call = {.params = ctx, .http = http, .answer = reply};
+    Buf parts[API_PARTS] = {0};
     Err err = {0};
     reply->status = 200;
-    if (!answer(&call, own, &err)) {
+    if (!answer(&call, own, parts, &err)) {
         int status = status_of(&err);
         problem(&call, &err, status);
         if (status >= 500) {
@@ -227,98 +185,89 @@ void api_handle(void *ctx, void *own, const ServerCall *http, ServerAnswer *repl
             log_context(NULL);
         }
     }
+    for (size_t i = 0; i < API_PARTS; i++)
+        buf_free(&parts[i]);
     json_decref(call.body);
     json_decref(call.problems);
 }
 
-void api_page(const ApiCall *call, uint32_t *limit, Buf *cursor)
+bool api_query(const ApiCall *call, const char *name, Buf *out)
+{
+    return server_query(call->http->query, name, out) == SERVER_FOUND;
+}
+
+static bool all_digits(Text text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.at[i] < '0' || text.at[i] > '9')
+            return false;
+    return text.len != 0 && text.len <= 18;
+}
+
+/* A cursor is ours: whatever none of ours looks like is refused before SQL sees it. */
+static bool cursor_fits(const Buf *cursor, ApiCursor kind)
+{
+    Uuid id;
+    Err ignored = {0};
+    const uint8_t *dot;
+    size_t first;
+    switch (kind) {
+    case API_CURSOR_NUMBER:
+        return all_digits(buf_text(cursor));
+    case API_CURSOR_PAIR:
+        dot = memchr(cursor->at, '.', cursor->len);
+        first = dot == NULL ? 0 : (size_t)(dot - cursor->at);
+        return dot != NULL && all_digits((Text){(const char *)cursor->at, first}) &&
+               all_digits((Text){(const char *)dot + 1, cursor->len - first - 1});
+    case API_CURSOR_UUID:
+        return uuid_parse(buf_text(cursor), &id, &ignored);
+    case API_CURSOR_NAME:
+        return cursor->len != 0 && cursor->len <= 255;
+    default:
+        return false;
+    }
+}
+
+bool api_number(const ApiCall *call, const char *name, uint64_t otherwise, uint64_t *out, Err *err)
 {
     scoped(buf_free) Buf text = {0};
-    *limit = 100;
-    if (server_query(call->http, "limit", &text)) {
-        unsigned long asked = strtoul(buf_cstr(&text), NULL, 10);
-        *limit = asked == 0 ? 100 : asked > 1000 ? 1000 : (uint32_t)asked;
-    }
-    server_query(call->http, "cursor", cursor);
-}
-
-/* A fresh token as text: the prefix lets scanners of leaked secrets find it. */
-static void draw_token(char out[72])
-{
-    uint8_t random[32];
-    rand_bytes(random, sizeof random);
-    memcpy(out, TOKEN_PREFIX, 3);
-    ids_hex(random, sizeof random, out + 3);
-    explicit_bzero(random, sizeof random);
-}
-
-static bool make_token(Catalog *catalog, Text name, Text role, int64_t expires_ns, Text actor,
-                       char text[72], uint64_t *id, Err *err)
-{
-    Sha256 hash;
-    draw_token(text);
-    hash_sha256((Slice){(const uint8_t *)text, strlen(text)}, &hash);
-    return catalog_token_create(catalog, name, role, &hash, expires_ns, actor, id, err);
-}
-
-bool api_bootstrap_token(Catalog *catalog, const char *path, bool *made, Err *err)
-{
-    static const int64_t YEAR_NS = 365ll * 86400 * 1000000000;
-    char text[72];
-    bool any;
-    int64_t now_ns;
-    uint64_t id;
-    *made = false;
-    if (!catalog_token_any(catalog, TEXT("admin"), &any, err))
-        return false;
-    if (any)
+    *out = otherwise;
+    if (!api_query(call, name, &text))
         return true;
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return err_set_sys(err, err_code_of_errno(errno), "token.file", "writing %s", path);
-    bool done = catalog_server_now(catalog, &now_ns, err) &&
-                make_token(catalog, TEXT("admin"), TEXT("admin"), now_ns + YEAR_NS,
-                           TEXT("scheduler"), text, &id, err);
-    if (done && (fchmod(fd, 0600) != 0 || dprintf(fd, "%s\n", text) < 0 || fsync(fd) != 0))
-        done = err_set_sys(err, ERR_IO, "token.file", "writing %s", path);
-    explicit_bzero(text, sizeof text);
-    close(fd);
-    *made = done;
-    return done;
+    *out = all_digits(buf_text(&text)) ? strtoull(buf_cstr(&text), NULL, 10) : 0;
+    return *out != 0 ||
+           err_set(err, ERR_USAGE, "request.number", "%s is a number, 1 or more", name);
 }
 
-bool api_token_create(ApiCall *call, Err *err)
+bool api_page(const ApiCall *call, ApiCursor kind, ViewArgs *args, Buf *cursor, Err *err)
 {
-    char text[72];
-    char unnamed[32];
-    int64_t now_ns;
-    int64_t expires_ms;
-    uint64_t id;
-    Text role = json_text_or(call->body, "role", TEXT("viewer"));
-    Text expires = json_text_or(call->body, "expires", TEXT("90d"));
-    snprintf(unnamed, sizeof unnamed, "%.*s-%s", TEXT_ARG(role), call->http->request_id + 11);
-    Text name = json_text_or(call->body, "name", text_of(unnamed));
-    if (!units_duration_ms(expires, &expires_ms, err) ||
-        !catalog_server_now(call->catalog, &now_ns, err) ||
-        !make_token(call->catalog, name, role, now_ns + expires_ms * 1000000,
-                    text_of(call->token.name), text, &id, err))
+    uint64_t asked;
+    if (!api_number(call, "limit", 100, &asked, err))
         return false;
-    json_t *body = json_pack("{s:s+, s:s%, s:s%, s:s}", "id", "tk_", name.at, "name", name.at,
-                             name.len, "role", role.at, role.len, "token", text);
-    if (body == NULL)
-        return err_set(err, ERR_USAGE, "token.name", "the name is not text");
-    json_canonical(body, &call->answer->body);
-    json_decref(body);
-    explicit_bzero(text, sizeof text);
-    call->answer->status = 201;
+    args->limit = asked > 1000 ? 1000 : (uint32_t)asked;
+    if (api_query(call, "cursor", cursor) && !cursor_fits(cursor, kind))
+        return err_set(err, ERR_USAGE, "request.cursor",
+                       "this cursor is not from this list; begin without one");
+    args->cursor = buf_text(cursor);
     return true;
 }
 
-bool api_token_revoke(ApiCall *call, Err *err)
+bool api_choice(const ApiCall *call, const char *name, const char *choices, Buf *out, Err *err)
 {
-    if (!catalog_token_revoke(call->catalog, call->parts[0], text_of(call->token.name), err))
-        return false;
-    buf_printf(&call->answer->body, "{\"state\":\"revoked\"}");
+    if (!api_query(call, name, out))
+        return true;
+    for (const char *at = buf_cstr(out); *at != 0;) {
+        size_t len = strcspn(at, ",");
+        bool known = false;
+        for (const char *row = choices; *row != 0 && !known;) {
+            size_t step = strcspn(row, ",");
+            known = step == len && strncmp(row, at, len) == 0;
+            row += step + (row[step] == ',');
+        }
+        if (!known)
+            return err_set(err, ERR_USAGE, "request.choice", "%s is one of %s", name, choices);
+        at += len + (at[len] == ',');
+    }
     return true;
 }
 

@@ -6,8 +6,9 @@
 #define SCHEDULER_API_API_H
 
 #include "common/catalog/catalog_token.h"
+#include "common/catalog/catalog_view.h"
+#include "scheduler/api/api_route.h"
 #include "scheduler/core/core.h"
-#include "scheduler/http/server.h"
 
 #include <jansson.h>
 
@@ -28,9 +29,7 @@ MUST_CHECK bool api_bootstrap_token(Catalog *catalog, const char *path, bool *ma
 /* --- for the handlers (api_*.c) -----------------------------------------------------------------
  */
 
-enum { API_PARTS = 3 };
-
-typedef struct ApiCall {
+struct ApiCall {
     const ApiParams *params;
     Catalog *catalog;
     const ServerCall *http;
@@ -39,7 +38,7 @@ typedef struct ApiCall {
     TokenRow token;
     json_t *body;     /* an object; empty where the request had none */
     json_t *problems; /* of an ERR_INVALID: the list of errors, taken over */
-} ApiCall;
+};
 
 #define ROUTE(symbol, ...) MUST_CHECK bool api_##symbol(ApiCall *call, Err *err);
 #include "protocol/routes.def"
@@ -55,7 +54,27 @@ MUST_CHECK bool api_make_job(ApiCall *call, const char *kind, Text source, Text 
 /* The id of a backup from a whole id or a unique prefix. */
 MUST_CHECK bool api_find_backup(ApiCall *call, Text text, Uuid *id, Err *err);
 
-/* limit and cursor of the query. */
-void api_page(const ApiCall *call, uint32_t *limit, Buf *cursor);
+/* Calls the route's handler; a POST with an Idempotency-Key once only (api_once.c). */
+MUST_CHECK bool api_once(ApiCall *call, const ApiRoute *route, Err *err);
+
+/* A value of the query, decoded; false where it is absent. */
+bool api_query(const ApiCall *call, const char *name, Buf *out);
+/* The same, each of its words (a,b) one of `choices`. Absent is fine. */
+MUST_CHECK bool api_choice(const ApiCall *call, const char *name, const char *choices, Buf *out,
+                           Err *err);
+
+/* A number, 1 or more, of the query. */
+MUST_CHECK bool api_number(const ApiCall *call, const char *name, uint64_t otherwise, uint64_t *out,
+                           Err *err);
+
+/* limit and cursor of the query, checked; `cursor` keeps the text that args borrows. */
+typedef enum ApiCursor {
+    API_CURSOR_NUMBER,
+    API_CURSOR_PAIR, /* of numbers: 12.34 */
+    API_CURSOR_UUID,
+    API_CURSOR_NAME
+} ApiCursor;
+MUST_CHECK bool api_page(const ApiCall *call, ApiCursor kind, ViewArgs *args, Buf *cursor,
+                         Err *err);
 
 #endif

@@ -1,37 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scheduler/api/api.h"
 
+#include "common/base/clock.h"
 #include "common/base/json.h"
 #include "common/base/rand.h"
-#include "common/catalog/catalog_view.h"
-
-#include <stdlib.h>
-#include <time.h>
-
-/* "2026-11-20T18:00" and longer forms of RFC 3339, in UTC where no zone is said. */
-static bool parse_instant(const char *text, int64_t *ns)
-{
-    struct tm tm = {0};
-    const char *rest = strptime(text, "%Y-%m-%dT%H:%M", &tm);
-    if (rest == NULL)
-        rest = strptime(text, "%Y-%m-%d", &tm);
-    if (rest == NULL)
-        return false;
-    if (*rest == ':') {
-        tm.tm_sec = atoi(rest + 1);
-        rest += 1 + strspn(rest + 1, "0123456789.");
-    }
-    int64_t at = timegm(&tm);
-    if (*rest == '+' || *rest == '-') {
-        int minutes = atoi(rest + 1) * 60;
-        const char *colon = strchr(rest, ':');
-        minutes += colon == NULL ? 0 : atoi(colon + 1);
-        at -= (*rest == '-' ? -1 : 1) * (int64_t)minutes * 60;
-    } else if (*rest != 0 && *rest != 'Z')
-        return false;
-    *ns = at * 1000000000 + 999999999; /* the whole of that second */
-    return true;
-}
 
 bool api_backup_list(ApiCall *call, Err *err)
 {
@@ -39,15 +11,17 @@ bool api_backup_list(ApiCall *call, Err *err)
     scoped(buf_free) Buf source = {0};
     scoped(buf_free) Buf state = {0};
     scoped(buf_free) Buf until = {0};
+    int64_t until_s = 0;
     ViewArgs args = {0};
-    api_page(call, &args.limit, &cursor);
-    server_query(call->http, "source", &source);
-    server_query(call->http, "state", &state);
-    if (server_query(call->http, "until", &until) &&
-        !parse_instant(buf_cstr(&until), &args.until_ns))
+    if (!api_page(call, API_CURSOR_UUID, &args, &cursor, err) ||
+        !api_choice(call, "state", "completed,partial", &state, err))
+        return false;
+    api_query(call, "source", &source);
+    if (api_query(call, "until", &until) && !clock_parse(buf_cstr(&until), &until_s))
         return err_set(err, ERR_USAGE, "request.until",
                        "'%s' is not an instant; write 2026-11-20T18:00Z", buf_cstr(&until));
-    args.cursor = buf_text(&cursor);
+    if (until.len != 0) /* the whole of that second */
+        args.until_ns = until_s * 1000000000 + 999999999;
     args.source = buf_text(&source);
     args.state = buf_text(&state);
     return catalog_view(call->catalog, VIEW_BACKUPS, &args, &call->answer->body, err);
@@ -116,15 +90,13 @@ bool api_backup_files(ApiCall *call, Err *err)
     uint64_t job;
     json_t *params = NULL;
     scoped(buf_free) Buf prefix = {0};
-    scoped(buf_free) Buf limit = {0};
-    if (!backup_params(call, &params, err))
+    uint64_t asked;
+    if (!api_number(call, "limit", 1000, &asked, err) || !backup_params(call, &params, err))
         return false;
     json_object_set_new(params, "probe", json_string("backup_files"));
-    if (server_query(call->http, "prefix", &prefix))
+    if (api_query(call, "prefix", &prefix))
         json_object_set_new(params, "prefix", json_stringn(buf_cstr(&prefix), prefix.len));
-    if (server_query(call->http, "limit", &limit))
-        json_object_set_new(params, "limit",
-                            json_integer((json_int_t)strtoul(buf_cstr(&limit), NULL, 10)));
+    json_object_set_new(params, "limit", json_integer((json_int_t)asked));
     return api_make_job(call, "probe", (Text){0}, (Text){0}, params, &job, err) &&
            api_job_made(call, job, err);
 }
@@ -137,7 +109,7 @@ bool api_backup_fetch(ApiCall *call, Err *err)
     char ticket[UUID_TEXT];
     Uuid random = rand_uuid();
     scoped(buf_free) Buf path = {0};
-    if (!server_query(call->http, "path", &path) || path.len == 0)
+    if (!api_query(call, "path", &path) || path.len == 0)
         return err_set(err, ERR_USAGE, "fetch.path", "say which: ?path=");
     if (!backup_params(call, &params, err))
         return false;

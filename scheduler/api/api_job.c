@@ -4,9 +4,11 @@
 #include "common/base/json.h"
 #include "common/catalog/catalog_audit.h"
 #include "common/catalog/catalog_job.h"
-#include "common/catalog/catalog_view.h"
 
 #include <stdlib.h>
+
+#define STATES "pending,queued,running,completed,partial,failed,cancelled,skipped,missed"
+#define KINDS  "backup,restore,verify,copy,prune,retention,rebuild,health,probe"
 
 bool api_job_list(ApiCall *call, Err *err)
 {
@@ -15,32 +17,43 @@ bool api_job_list(ApiCall *call, Err *err)
     scoped(buf_free) Buf state = {0};
     scoped(buf_free) Buf kind = {0};
     ViewArgs args = {0};
-    api_page(call, &args.limit, &cursor);
-    server_query(call->http, "source", &source);
-    server_query(call->http, "state", &state);
-    server_query(call->http, "kind", &kind);
-    args.cursor = buf_text(&cursor);
+    if (!api_page(call, API_CURSOR_NUMBER, &args, &cursor, err) ||
+        !api_choice(call, "state", STATES, &state, err) ||
+        !api_choice(call, "kind", KINDS, &kind, err))
+        return false;
+    api_query(call, "source", &source);
     args.source = buf_text(&source);
     args.state = buf_text(&state);
     args.kind = buf_text(&kind);
     return catalog_view(call->catalog, VIEW_JOBS, &args, &call->answer->body, err);
 }
 
+static bool known_job(bool done, Text id, Err *err)
+{
+    if (done || strcmp(err->cause, "view.nothing") != 0)
+        return done;
+    return err_set(err, ERR_MISSING, "job.unknown", "there is no job %.*s", TEXT_ARG(id));
+}
+
 bool api_job_show(ApiCall *call, Err *err)
 {
     ViewArgs args = {0};
     return ids_job_parse(call->parts[0], &args.job, err) &&
-           catalog_view(call->catalog, VIEW_JOB, &args, &call->answer->body, err);
+           known_job(catalog_view(call->catalog, VIEW_JOB, &args, &call->answer->body, err),
+                     call->parts[0], err);
 }
 
 bool api_job_logs(ApiCall *call, Err *err)
 {
-    scoped(buf_free) Buf after = {0};
-    ViewArgs args = {.limit = 1000};
-    if (server_query(call->http, "after", &after))
-        args.after = strtoull(buf_cstr(&after), NULL, 10);
-    return ids_job_parse(call->parts[0], &args.job, err) &&
-           catalog_view(call->catalog, VIEW_JOB_LOGS, &args, &call->answer->body, err);
+    scoped(buf_free) Buf cursor = {0};
+    ViewArgs args = {0};
+    if (!api_page(call, API_CURSOR_NUMBER, &args, &cursor, err) ||
+        !ids_job_parse(call->parts[0], &args.job, err))
+        return false;
+    args.after = cursor.len == 0 ? 0 : strtoull(buf_cstr(&cursor), NULL, 10);
+    args.cursor = (Text){0};
+    return known_job(catalog_view(call->catalog, VIEW_JOB_LOGS, &args, &call->answer->body, err),
+                     call->parts[0], err);
 }
 
 bool api_job_cancel(ApiCall *call, Err *err)

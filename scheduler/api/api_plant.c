@@ -4,7 +4,6 @@
 #include "scheduler/api/api.h"
 
 #include "common/base/json.h"
-#include "common/catalog/catalog_view.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -45,9 +44,8 @@ bool api_audit_events(ApiCall *call, Err *err)
 {
     scoped(buf_free) Buf cursor = {0};
     ViewArgs args = {0};
-    api_page(call, &args.limit, &cursor);
-    args.cursor = buf_text(&cursor);
-    return catalog_view(call->catalog, VIEW_AUDIT, &args, &call->answer->body, err);
+    return api_page(call, API_CURSOR_NUMBER, &args, &cursor, err) &&
+           catalog_view(call->catalog, VIEW_AUDIT, &args, &call->answer->body, err);
 }
 
 bool api_token_list(ApiCall *call, Err *err)

@@ -62,14 +62,17 @@ bool api_policy_apply(ApiCall *call, Err *err)
 {
     PolicyApplied applied;
     char expected[SHA256_TEXT] = "";
+    const char *if_match = call->http->if_match;
     scoped(buf_free) Buf document = {0};
     scoped(json_release) json_t *problems = NULL;
     scoped(json_release) json_t *compiled = NULL;
+    /* Nothing between the quotes would mean "whatever is there". */
+    if (if_match != NULL && (sscanf(if_match, "\"%64[0-9a-f]\"", expected) != 1 ||
+                             strlen(if_match) != strlen(expected) + 2))
+        return err_set(err, ERR_USAGE, "request.if_match",
+                       "If-Match is the ETag of the policy, in its quotes");
     if (!compile(call, &document, &problems, err))
         return false;
-    if (call->http->if_match != NULL)
-        snprintf(expected, sizeof expected, "%.64s",
-                 call->http->if_match + (call->http->if_match[0] == '"'));
     if (!catalog_policy_apply(call->catalog, buf_text(&document), text_of(expected),
                               text_of(call->token.name), &applied, err) ||
         !json_parse(buf_text(&document), &compiled, err))

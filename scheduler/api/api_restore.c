@@ -2,15 +2,13 @@
 #include "scheduler/api/api.h"
 
 #include "common/base/json.h"
-#include "common/catalog/catalog_view.h"
 
 bool api_restore_list(ApiCall *call, Err *err)
 {
     scoped(buf_free) Buf cursor = {0};
     ViewArgs args = {.kind = TEXT("restore")};
-    api_page(call, &args.limit, &cursor);
-    args.cursor = buf_text(&cursor);
-    return catalog_view(call->catalog, VIEW_JOBS, &args, &call->answer->body, err);
+    return api_page(call, API_CURSOR_NUMBER, &args, &cursor, err) &&
+           catalog_view(call->catalog, VIEW_JOBS, &args, &call->answer->body, err);
 }
 
 /* `to` is a directory when it begins with '/', else the name of a new database. */

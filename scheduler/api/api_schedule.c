@@ -63,10 +63,9 @@ bool api_schedule(ApiCall *call, Err *err)
     ScheduleList list = {0};
     scoped(buf_free) Buf span = {0};
     scoped(buf_free) Buf source = {0};
-    if (server_query(call->http, "for", &span) &&
-        !units_duration_ms(buf_text(&span), &ahead_ms, err))
+    if (api_query(call, "for", &span) && !units_duration_ms(buf_text(&span), &ahead_ms, err))
         return false;
-    server_query(call->http, "source", &source);
+    api_query(call, "source", &source);
     if (!catalog_schedule_load(call->catalog, &list, err))
         return false;
     json_t *items = json_array();

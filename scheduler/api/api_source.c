@@ -2,15 +2,13 @@
 #include "scheduler/api/api.h"
 
 #include "common/base/json.h"
-#include "common/catalog/catalog_view.h"
 
 bool api_source_list(ApiCall *call, Err *err)
 {
     scoped(buf_free) Buf cursor = {0};
     ViewArgs args = {0};
-    api_page(call, &args.limit, &cursor);
-    args.cursor = buf_text(&cursor);
-    return catalog_view(call->catalog, VIEW_SOURCES, &args, &call->answer->body, err);
+    return api_page(call, API_CURSOR_NAME, &args, &cursor, err) &&
+           catalog_view(call->catalog, VIEW_SOURCES, &args, &call->answer->body, err);
 }
 
 bool api_source_show(ApiCall *call, Err *err)
@@ -46,7 +44,6 @@ bool api_source_decisions(ApiCall *call, Err *err)
 {
     scoped(buf_free) Buf cursor = {0};
     ViewArgs args = {.source = call->parts[0]};
-    api_page(call, &args.limit, &cursor);
-    args.cursor = buf_text(&cursor);
-    return catalog_view(call->catalog, VIEW_DECISIONS, &args, &call->answer->body, err);
+    return api_page(call, API_CURSOR_PAIR, &args, &cursor, err) &&
+           catalog_view(call->catalog, VIEW_DECISIONS, &args, &call->answer->body, err);
 }

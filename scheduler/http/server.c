@@ -4,29 +4,32 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/base/rand.h"
+#include "scheduler/http/server_listen.h"
 #include "scheduler/http/server_stream.h"
 
-#include <event2/buffer.h>
-#include <event2/http.h>
-#include <event2/keyvalq_struct.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
 
-enum { THREADS_MOST = 16, HEADERS_MOST = 16 << 10, BODY_MOST = 8 << 20, READ_TIMEOUT_S = 30 };
+enum {
+    THREADS_MOST = 16,
+    BODY_MOST = 2 << 20,
+    BODIES_MOST = 64 << 20,
+    CONNECTIONS_MOST = 1000,
+    IDLE_MS = 60000,
+    REQUEST_MS = 30000,
+    ANSWER_MS = 120000,
+    PATIENCE_MS = 60000,
+};
 
-/* A request between the loop and a handler thread. */
+/* A request between the loop and a handler thread. The connection keeps the request's memory until
+ * it is answered; one that closes before leaves a copy of nothing, so the texts are copied. */
 typedef struct Pending {
     struct Pending *next;
     Server *server;
-    struct evhttp_request *request; /* NULL once the client went away; the loop's alone */
+    Connection *connection; /* NULL once the client went away; the loop's alone */
     ServerCall call;
     ServerAnswer answer;
-    char *texts[8]; /* what call points into */
+    Buf texts; /* what call points into */
     Buf body;
     int64_t began_ns;
 } Pending;
@@ -34,80 +37,91 @@ typedef struct Pending {
 struct Server {
     ServerParams params;
     Loop *loop;
-    struct evhttp *http;
+    ConnectionHost host;
+    ServerListen *listen;
     ServerStreams *streams;
-    int port;
     pthread_t threads[THREADS_MOST];
     unsigned thread_count;
-    pthread_mutex_t lock; /* guards first, last, stop */
+    pthread_mutex_t lock; /* guards first, last, answered, stop */
     pthread_cond_t signal;
     Pending *first;
     Pending *last;
+    Pending *answered; /* by a thread, not yet back on the loop */
     bool stop;
 };
 
 static void pending_free(Pending *pending)
 {
-    for (size_t i = 0; i < sizeof pending->texts / sizeof *pending->texts; i++) {
-        if (i == 3 && pending->texts[i] != NULL) /* the token */
-            explicit_bzero(pending->texts[i], strlen(pending->texts[i]));
-        mem_free(pending->texts[i]);
-    }
+    if (pending->texts.at != NULL) /* the token */
+        explicit_bzero(pending->texts.at, pending->texts.room);
+    buf_free(&pending->texts);
     buf_free(&pending->body);
     buf_free(&pending->answer.body);
     buf_free(&pending->answer.location);
     buf_free(&pending->answer.etag);
+    buf_free(&pending->answer.allow);
     buf_free(&pending->answer.stream);
     mem_free(pending);
 }
 
-static void on_client_gone(struct evhttp_connection *connection, void *ctx)
+static void on_client_gone(void *ctx)
 {
     Pending *pending = ctx;
-    (void)connection;
-    pending->request = NULL;
+    pending->connection = NULL;
 }
 
-static void add_header(Pending *pending, const char *name, Buf *value)
+static void add_line(Buf *lines, const char *name, Text value)
 {
-    if (value->len != 0)
-        evhttp_add_header(evhttp_request_get_output_headers(pending->request), name,
-                          buf_cstr(value));
+    if (value.len != 0 && memchr(value.at, '\r', value.len) == NULL &&
+        memchr(value.at, '\n', value.len) == NULL)
+        buf_printf(lines, "%s: %.*s\r\n", name, TEXT_ARG(value));
 }
 
 static void send_answer(Pending *pending)
 {
+    scoped(buf_free) Buf lines = {0};
     ServerAnswer *answer = &pending->answer;
-    struct evkeyvalq *headers = evhttp_request_get_output_headers(pending->request);
-    evhttp_connection_set_closecb(evhttp_request_get_connection(pending->request), NULL, NULL);
-    evhttp_add_header(headers, "X-Request-Id", pending->call.request_id);
-    if (answer->stream.len != 0) {
-        server_streams_wait(pending->server->streams, buf_cstr(&answer->stream), pending->request);
+    Connection *connection = pending->connection;
+    connection_watch(connection, NULL, NULL, false);
+    if (answer->stream.len != 0 && connection_request(connection)->old) {
+        connection_problem(connection, 505, "request.version",
+                           "over HTTP/1.0 nobody could tell whether all of it arrived");
         return;
     }
-    struct evbuffer *body = evbuffer_new();
-    evbuffer_add(body, answer->body.at, answer->body.len);
-    evhttp_add_header(headers, "Content-Type",
-                      answer->type == NULL ? "application/json" : answer->type);
-    evhttp_add_header(headers, "Cache-Control", "no-store");
-    evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
-    add_header(pending, "Location", &answer->location);
-    add_header(pending, "ETag", &answer->etag);
-    evhttp_send_reply(pending->request, answer->status, NULL, body);
-    evbuffer_free(body);
+    if (answer->stream.len != 0) {
+        server_streams_wait(pending->server->streams, buf_cstr(&answer->stream), connection);
+        return;
+    }
+    add_line(&lines, "Location", buf_text(&answer->location));
+    add_line(&lines, "ETag", buf_text(&answer->etag));
+    add_line(&lines, "Allow", buf_text(&answer->allow));
+    add_line(&lines, "WWW-Authenticate", text_of(answer->auth));
+    if (answer->status == 503)
+        add_line(&lines, "Retry-After", TEXT("2"));
+    connection_answer(connection, answer->status,
+                      answer->type == NULL ? "application/json" : answer->type, buf_text(&lines),
+                      buf_slice(&answer->body));
 }
 
-/* Back on the loop's thread. */
+/* Back on the loop's thread: everything that was answered meanwhile. */
 static void deliver(void *ctx)
 {
-    Pending *pending = ctx;
-    char path[LOG_QUOTED];
-    log_debug("http.request", "id=%s method=%s path=%s status=%d ms=%lld", pending->call.request_id,
-              pending->call.method, log_quote(text_of(pending->call.path), path),
-              pending->answer.status, (long long)((clock_mono_ns() - pending->began_ns) / 1000000));
-    if (pending->request != NULL)
-        send_answer(pending);
-    pending_free(pending);
+    Server *server = ctx;
+    pthread_mutex_lock(&server->lock);
+    Pending *list = server->answered;
+    server->answered = NULL;
+    pthread_mutex_unlock(&server->lock);
+    for (Pending *pending = list, *next; pending != NULL; pending = next) {
+        char path[LOG_QUOTED];
+        next = pending->next;
+        log_debug("http.request", "id=%s method=%s path=%s status=%d ms=%lld",
+                  pending->call.request_id, pending->call.method,
+                  log_quote(text_of(pending->call.path), path), pending->answer.status,
+                  (long long)((clock_mono_ns() - pending->began_ns) / 1000000));
+        if (pending->connection != NULL)
+            send_answer(pending);
+        pending_free(pending);
+    }
 }
 
 static Pending *take(Server *server)
@@ -131,82 +145,80 @@ static void *run(void *ctx)
     void *own = server->params.thread_open(server->params.ctx);
     for (Pending *pending; (pending = take(server)) != NULL;) {
         server->params.handle(server->params.ctx, own, &pending->call, &pending->answer);
-        loop_post(server->loop, deliver, pending);
+        pthread_mutex_lock(&server->lock);
+        pending->next = server->answered;
+        server->answered = pending;
+        bool first = pending->next == NULL;
+        pthread_mutex_unlock(&server->lock);
+        if (first)
+            loop_post(server->loop, deliver, server);
     }
     server->params.thread_close(server->params.ctx, own);
     return NULL;
 }
 
-static char *header_of(struct evhttp_request *request, const char *name)
+/* Where a text begins in `texts`, plus 1; 0: it is absent. */
+static size_t keep(Buf *texts, const char *text)
 {
-    return mem_string(evhttp_find_header(evhttp_request_get_input_headers(request), name));
+    size_t at = texts->len;
+    if (text == NULL)
+        return 0;
+    buf_add(texts, text, strlen(text) + 1);
+    return at + 1;
 }
 
-static const char *method_of(struct evhttp_request *request)
+static Pending *copy_request(Server *server, Connection *connection)
 {
-    switch (evhttp_request_get_command(request)) {
-    case EVHTTP_REQ_GET:
-        return "GET";
-    case EVHTTP_REQ_POST:
-        return "POST";
-    case EVHTTP_REQ_PUT:
-        return "PUT";
-    case EVHTTP_REQ_DELETE:
-        return "DELETE";
-    default:
-        return "OTHER";
-    }
-}
-
-static Pending *copy_request(Server *server, struct evhttp_request *request)
-{
-    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request);
-    struct evbuffer *input = evhttp_request_get_input_buffer(request);
-    char *peer = NULL;
-    ev_uint16_t port;
+    enum { METHOD, PATH, QUERY, IP, AUTHORIZATION, KEY, IF_MATCH, TYPE, TEXTS };
+    const Request *request = connection_request(connection);
     Pending *pending = mem_new(Pending);
+    const char *const from[TEXTS] = {
+        request->method,
+        request->path,
+        request->query,
+        connection_ip(connection),
+        request_header(request, "authorization"),
+        request_header(request, "idempotency-key"),
+        request_header(request, "if-match"),
+        request_header(request, "content-type"),
+    };
+    size_t at[TEXTS];
+    const char *text[TEXTS];
+    buf_reserve(&pending->texts, request->text.len + 256); /* it does not move: nothing to wipe */
+    for (size_t i = 0; i < TEXTS; i++)
+        at[i] = keep(&pending->texts, from[i]);
+    for (size_t i = 0; i < TEXTS; i++)
+        text[i] = at[i] == 0 ? NULL : (const char *)pending->texts.at + at[i] - 1;
+    buf_add_slice(&pending->body, connection_body(connection));
     pending->server = server;
-    pending->request = request;
+    pending->connection = connection;
     pending->began_ns = clock_mono_ns();
-    size_t len = evbuffer_get_length(input);
-    evbuffer_remove(input, buf_extend(&pending->body, len), len);
-    evhttp_connection_get_peer(evhttp_request_get_connection(request), &peer, &port);
-    const char *path = evhttp_uri_get_path(uri);
-    const char *query = evhttp_uri_get_query(uri);
-    char *const texts[8] = {
-        mem_string(path == NULL ? "/" : path), mem_string(query == NULL ? "" : query),
-        mem_string(peer == NULL ? "" : peer),  header_of(request, "Authorization"),
-        header_of(request, "Idempotency-Key"), header_of(request, "If-Match"),
-        header_of(request, "Content-Type"),    NULL};
-    memcpy(pending->texts, texts, sizeof texts);
-    pending->call = (ServerCall){.method = method_of(request),
-                                 .path = texts[0],
-                                 .query = texts[1],
+    pending->call = (ServerCall){.method = text[METHOD],
+                                 .path = text[PATH],
+                                 .query = text[QUERY],
                                  .body = buf_slice(&pending->body),
-                                 .client_ip = texts[2],
-                                 .authorization = texts[3],
-                                 .idempotency_key = texts[4],
-                                 .if_match = texts[5],
-                                 .content_type = texts[6]};
-    uint8_t random[8];
-    rand_bytes(random, sizeof random);
-    memcpy(pending->call.request_id, "rq_", 3);
-    ids_hex(random, sizeof random, pending->call.request_id + 3);
+                                 .client_ip = text[IP],
+                                 .authorization = text[AUTHORIZATION],
+                                 .idempotency_key = text[KEY],
+                                 .if_match = text[IF_MATCH],
+                                 .content_type = text[TYPE]};
+    snprintf(pending->call.request_id, sizeof pending->call.request_id, "%s",
+             connection_id(connection));
     return pending;
 }
 
-static void on_request(struct evhttp_request *request, void *ctx)
+static void on_request(void *ctx, Connection *connection)
 {
     Server *server = ctx;
-    const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request));
+    const Request *request = connection_request(connection);
     size_t prefix = strlen(server->params.stream_prefix);
-    if (path != NULL && evhttp_request_get_command(request) == EVHTTP_REQ_PUT &&
-        strncmp(path, server->params.stream_prefix, prefix) == 0) {
-        server_streams_put(server->streams, path + prefix, request);
+    if (strcmp(request->method, "PUT") == 0 &&
+        strncmp(request->path, server->params.stream_prefix, prefix) == 0) {
+        server_streams_put(server->streams, request->path + prefix, connection);
         return;
     }
-    Pending *pending = copy_request(server, request);
-    evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_client_gone, pending);
+    Pending *pending = copy_request(server, connection);
+    connection_watch(connection, on_client_gone, pending, false);
     pthread_mutex_lock(&server->lock);
     if (server->last == NULL)
         server->first = pending;
@@ -217,32 +229,9 @@ static void on_request(struct evhttp_request *request, void *ctx)
     pthread_mutex_unlock(&server->lock);
 }
 
-static bool bind_to(Server *server, const char *listen, Err *err)
+static int64_t or_else(int64_t asked, int64_t otherwise)
 {
-    char host[128];
-    struct sockaddr_storage address;
-    socklen_t len = sizeof address;
-    const char *colon = strrchr(listen, ':');
-    int one = 1;
-    if (colon == NULL || (size_t)(colon - listen) >= sizeof host)
-        return err_set(err, ERR_USAGE, "http.listen", "listen is written ADDRESS:PORT, not '%s'",
-                       listen);
-    snprintf(host, sizeof host, "%.*s", (int)(colon - listen), listen);
-    long port = strtol(colon + 1, NULL, 10);
-    struct evhttp_bound_socket *bound =
-        evhttp_bind_socket_with_handle(server->http, host, (ev_uint16_t)port);
-    if (bound == NULL)
-        return err_set(err, ERR_BUSY, "http.listen",
-                       "%s cannot be listened on; is another scheduler running there?", listen);
-    evutil_socket_t fd = evhttp_bound_socket_get_fd(bound);
-    /* Accepted sockets inherit it; without it answers over TLS wait 40 ms for an acknowledgement.
-     */
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    getsockname(fd, (struct sockaddr *)&address, &len);
-    server->port = address.ss_family == AF_INET
-                       ? ntohs(((struct sockaddr_in *)&address)->sin_port)
-                       : ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
-    return true;
+    return asked == 0 ? otherwise : asked;
 }
 
 bool server_start(Server **out, Loop *loop, const ServerParams *params, Err *err)
@@ -253,16 +242,18 @@ bool server_start(Server **out, Loop *loop, const ServerParams *params, Err *err
     server->loop = loop;
     pthread_mutex_init(&server->lock, NULL);
     pthread_cond_init(&server->signal, NULL);
-    server->streams = server_streams_new(loop);
-    server->http = evhttp_new(loop_base(loop));
-    evhttp_set_max_headers_size(server->http, HEADERS_MOST);
-    evhttp_set_max_body_size(server->http,
-                             (ssize_t)(params->body_most == 0 ? BODY_MOST : params->body_most));
-    evhttp_set_timeout(server->http, READ_TIMEOUT_S);
-    evhttp_set_allowed_methods(server->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_PUT |
-                                                 EVHTTP_REQ_DELETE);
-    evhttp_set_gencb(server->http, on_request, server);
-    if (!bind_to(server, params->listen, err))
+    server->host =
+        (ConnectionHost){.loop = loop,
+                         .idle_ms = or_else(params->idle_ms, IDLE_MS),
+                         .request_ms = or_else(params->request_ms, REQUEST_MS),
+                         .answer_ms = or_else(params->answer_ms, ANSWER_MS),
+                         .body_most = (size_t)or_else((int64_t)params->body_most, BODY_MOST),
+                         .bodies_most = (size_t)or_else((int64_t)params->bodies_most, BODIES_MOST),
+                         .ctx = server,
+                         .on_request = on_request};
+    server->streams = server_streams_new(loop, or_else(params->patience_ms, PATIENCE_MS));
+    size_t most = (size_t)or_else((int64_t)params->connections_most, CONNECTIONS_MOST);
+    if (!server_listen_open(&server->listen, &server->host, params->listen, most, err))
         return false;
     unsigned wanted = params->threads == 0 ? 2 : params->threads;
     for (unsigned i = 0; i < wanted && i < THREADS_MOST; i++) {
@@ -275,7 +266,15 @@ bool server_start(Server **out, Loop *loop, const ServerParams *params, Err *err
 
 int server_port(const Server *server)
 {
-    return server->port;
+    return server_listen_port(server->listen);
+}
+
+static void free_list(Pending *list)
+{
+    for (Pending *pending = list, *next; pending != NULL; pending = next) {
+        next = pending->next;
+        pending_free(pending);
+    }
 }
 
 void server_stop(Server *server)
@@ -288,56 +287,12 @@ void server_stop(Server *server)
     pthread_mutex_unlock(&server->lock);
     for (unsigned i = 0; i < server->thread_count; i++)
         pthread_join(server->threads[i], NULL);
-    for (Pending *pending = server->first, *next; pending != NULL; pending = next) {
-        next = pending->next;
-        pending_free(pending);
-    }
+    server_listen_close(server->listen);
     server_streams_free(server->streams);
-    evhttp_free(server->http);
+    connection_close_all(&server->host); /* tells the pending ones, so before they go */
+    free_list(server->first);
+    free_list(server->answered);
     pthread_cond_destroy(&server->signal);
     pthread_mutex_destroy(&server->lock);
     mem_free(server);
-}
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-bool server_decode(Text text, bool plus_is_space, Buf *out)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.at[i] == '+' && plus_is_space)
-            buf_add_byte(out, ' ');
-        else if (text.at[i] != '%')
-            buf_add_byte(out, (uint8_t)text.at[i]);
-        else {
-            int high = i + 2 < text.len ? hex_value(text.at[i + 1]) : -1;
-            int low = i + 2 < text.len ? hex_value(text.at[i + 2]) : -1;
-            if (high < 0 || low < 0)
-                return false;
-            buf_add_byte(out, (uint8_t)(high << 4 | low));
-            i += 2;
-        }
-    }
-    return true;
-}
-
-bool server_query(const ServerCall *call, const char *name, Buf *out)
-{
-    size_t len = strlen(name);
-    for (const char *at = call->query; *at != 0;) {
-        size_t pair = strcspn(at, "&");
-        if (pair > len && strncmp(at, name, len) == 0 && at[len] == '=')
-            return server_decode((Text){at + len + 1, pair - len - 1}, true, out);
-        at += pair;
-        at += *at == '&';
-    }
-    return false;
 }

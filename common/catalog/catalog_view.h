@@ -8,7 +8,8 @@
 #include "common/catalog/catalog.h"
 
 typedef enum CatalogView {
-    VIEW_STATUS = 1, /* fleet, verdict, attention, running, plant */
+    VIEW_STATUS = 1, /* fleet, verdict, attention, freshness of each source, running, plant */
+    VIEW_DOCTOR,     /* what doctor judges: schema, workers, who serves what */
     VIEW_SOURCES,    /* source, type, since cursor */
     VIEW_SOURCE,     /* name */
     VIEW_DECISIONS,  /* source (name), job, limit */

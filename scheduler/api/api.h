@@ -57,6 +57,10 @@ MUST_CHECK bool api_find_backup(ApiCall *call, Text text, Uuid *id, Err *err);
 /* Calls the route's handler; a POST with an Idempotency-Key once only (api_once.c). */
 MUST_CHECK bool api_once(ApiCall *call, const ApiRoute *route, Err *err);
 
+/* Fills "next_at" of sources (objects with "name" and maybe "schedules"), null where none is due.
+ */
+MUST_CHECK bool api_schedule_next(ApiCall *call, json_t *sources, Err *err);
+
 /* A value of the query, decoded; false where it is absent. */
 bool api_query(const ApiCall *call, const char *name, Buf *out);
 /* The same, each of its words (a,b) one of `choices`. Absent is fine. */

@@ -48,9 +48,11 @@ bool api_job_logs(ApiCall *call, Err *err)
     scoped(buf_free) Buf cursor = {0};
     ViewArgs args = {0};
     if (!api_page(call, API_CURSOR_NUMBER, &args, &cursor, err) ||
+        !api_number(call, "after", 0, &args.after, err) ||
         !ids_job_parse(call->parts[0], &args.job, err))
         return false;
-    args.after = cursor.len == 0 ? 0 : strtoull(buf_cstr(&cursor), NULL, 10);
+    if (cursor.len != 0)
+        args.after = strtoull(buf_cstr(&cursor), NULL, 10);
     args.cursor = (Text){0};
     return known_job(catalog_view(call->catalog, VIEW_JOB_LOGS, &args, &call->answer->body, err),
                      call->parts[0], err);

@@ -80,3 +80,57 @@ bool api_schedule(ApiCall *call, Err *err)
     catalog_schedule_free(&list);
     return true;
 }
+
+/* The next slot of one schedule as text; false: none, or it is paused. */
+static bool next_slot(const ScheduleRow *row, int64_t now_s, char text[CLOCK_TEXT])
+{
+    Cron cron;
+    Zone *zone = NULL;
+    Err err = {0};
+    int64_t at;
+    bool found =
+        !row->paused && cron_parse(text_of(row->at), text_of(row->source_name), &cron, &err) &&
+        zone_open(&zone, text_of(row->timezone), &err) && cron_next(&cron, zone, now_s, &at);
+    if (found)
+        clock_rfc3339(at * 1000000000, text);
+    zone_free(zone);
+    return found;
+}
+
+static void note_next(json_t *source, const ScheduleRow *row, const char *text)
+{
+    size_t i;
+    json_t *schedule;
+    const char *known = json_string_value(json_object_get(source, "next_at"));
+    if (known == NULL || strcmp(text, known) < 0)
+        json_object_set_new(source, "next_at", json_string(text));
+    json_array_foreach(json_object_get(source, "schedules"), i, schedule)
+    {
+        if (text_equal(json_text_or(schedule, "name", TEXT("")), text_of(row->name)))
+            json_object_set_new(schedule, "next_at", json_string(text));
+    }
+}
+
+bool api_schedule_next(ApiCall *call, json_t *sources, Err *err)
+{
+    size_t i;
+    json_t *source;
+    ScheduleList list = {0};
+    if (!catalog_schedule_load(call->catalog, &list, err))
+        return false;
+    json_t *by_name = json_object();
+    json_array_foreach(sources, i, source)
+    {
+        json_object_set(by_name, json_string_value(json_object_get(source, "name")), source);
+        json_object_set_new(source, "next_at", json_null());
+    }
+    for (size_t r = 0; r < list.count; r++) {
+        char text[CLOCK_TEXT];
+        source = json_object_get(by_name, list.rows[r].source_name);
+        if (source != NULL && next_slot(&list.rows[r], list.now_ns / 1000000000, text))
+            note_next(source, &list.rows[r], text);
+    }
+    json_decref(by_name);
+    catalog_schedule_free(&list);
+    return true;
+}

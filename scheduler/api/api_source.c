@@ -3,18 +3,45 @@
 
 #include "common/base/json.h"
 
+/* The catalogue's answer with the next slots, which only the rules know. */
+static bool with_next(ApiCall *call, const Buf *body, bool one, Err *err)
+{
+    scoped(json_release) json_t *answer = NULL;
+    if (!json_parse(buf_text(body), &answer, err))
+        return false;
+    json_t *sources =
+        one ? json_pack("[O]", answer) : json_incref(json_object_get(answer, "items"));
+    bool done = api_schedule_next(call, sources, err);
+    json_decref(sources);
+    if (done)
+        json_canonical(answer, &call->answer->body);
+    return done;
+}
+
 bool api_source_list(ApiCall *call, Err *err)
 {
     scoped(buf_free) Buf cursor = {0};
+    scoped(buf_free) Buf body = {0};
     ViewArgs args = {0};
     return api_page(call, API_CURSOR_NAME, &args, &cursor, err) &&
-           catalog_view(call->catalog, VIEW_SOURCES, &args, &call->answer->body, err);
+           catalog_view(call->catalog, VIEW_SOURCES, &args, &body, err) &&
+           with_next(call, &body, false, err);
+}
+
+static bool known_source(bool done, Text name, Err *err)
+{
+    if (done || strcmp(err->cause, "view.nothing") != 0)
+        return done;
+    return err_set(err, ERR_MISSING, "source.unknown", "no source is called %.*s", TEXT_ARG(name));
 }
 
 bool api_source_show(ApiCall *call, Err *err)
 {
+    scoped(buf_free) Buf body = {0};
     ViewArgs args = {.name = call->parts[0]};
-    return catalog_view(call->catalog, VIEW_SOURCE, &args, &call->answer->body, err);
+    return known_source(catalog_view(call->catalog, VIEW_SOURCE, &args, &body, err), call->parts[0],
+                        err) &&
+           with_next(call, &body, true, err);
 }
 
 bool api_source_run(ApiCall *call, Err *err)
@@ -45,5 +72,7 @@ bool api_source_decisions(ApiCall *call, Err *err)
     scoped(buf_free) Buf cursor = {0};
     ViewArgs args = {.source = call->parts[0]};
     return api_page(call, API_CURSOR_PAIR, &args, &cursor, err) &&
-           catalog_view(call->catalog, VIEW_DECISIONS, &args, &call->answer->body, err);
+           known_source(
+               catalog_view(call->catalog, VIEW_DECISIONS, &args, &call->answer->body, err),
+               call->parts[0], err);
 }

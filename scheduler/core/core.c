@@ -131,8 +131,10 @@ static bool check_queue(Core *core)
     if (core->queue_checked)
         return true;
     core->queue_checked = queue_check(core->queue, &status, &err);
-    if (core->queue_checked)
-        snprintf(core->state.redis_version, sizeof core->state.redis_version, "%s", status.version);
+    pthread_mutex_lock(&core->lock);
+    snprintf(core->state.redis_version, sizeof core->state.redis_version, "%s", status.version);
+    snprintf(core->state.redis_eviction, sizeof core->state.redis_eviction, "%s", status.eviction);
+    pthread_mutex_unlock(&core->lock);
     note_redis(core, core->queue_checked, &err);
     return core->queue_checked;
 }

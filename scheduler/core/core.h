@@ -28,6 +28,7 @@ typedef struct CoreState {
     bool catalogue_up;
     bool redis_up;
     char redis_version[16];
+    char redis_eviction[32];   /* its maxmemory-policy; empty where it does not say */
     char catalogue_error[400]; /* why not, where it is not up */
     char redis_error[400];
     int64_t last_tick_ns; /* wall clock of this host; 0: none yet */

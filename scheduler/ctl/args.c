@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scheduler/ctl/args.h"
 
+#include "common/base/suggest.h"
+
 #include <stdio.h>
 
 typedef enum FlagKind { SWITCH, VALUE, LIST } FlagKind;
@@ -48,6 +50,56 @@ bool args_find_verb(Text words, Verb *verb)
     return false;
 }
 
+/* Is it the first of two words? The verbs of "job" are "job list" and others. */
+static bool is_noun(const char *word, size_t verb)
+{
+    size_t len = strlen(word);
+    return strncmp(verbs[verb].words, word, len) == 0 && verbs[verb].words[len] == ' ';
+}
+
+/* "'lst' is not a command of 'job'": what was meant, or what there is. */
+static bool wrong_second(const char *noun, const char *second, Err *err)
+{
+    const char *names[VERB_COUNT];
+    size_t count = 0;
+    scoped(buf_free) Buf all = {0};
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        if (is_noun(noun, i)) {
+            names[count++] = verbs[i].words + strlen(noun) + 1;
+            buf_printf(&all, "%s%s", count == 1 ? "" : ", ", names[count - 1]);
+        }
+    const char *near = second == NULL ? NULL : suggest_nearest(text_of(second), names, count);
+    if (second == NULL)
+        return err_set(err, ERR_USAGE, "usage.verb", "%s what? There are %s", noun, buf_cstr(&all));
+    if (near != NULL)
+        return err_set(err, ERR_USAGE, "usage.verb",
+                       "'%s' is not a %s command. Did you mean:  holdfast %s %s", second, noun,
+                       noun, near);
+    if (strcmp(noun, "backup") == 0)
+        return err_set(err, ERR_USAGE, "usage.verb",
+                       "'%s' is not a backup command. To back it up now:  holdfast run %s", second,
+                       second);
+    return err_set(err, ERR_USAGE, "usage.verb", "'%s' is not a %s command; there are %s", second,
+                   noun, buf_cstr(&all));
+}
+
+static bool wrong_first(const char *first, Err *err)
+{
+    char nouns[VERB_COUNT][32];
+    const char *names[VERB_COUNT];
+    for (size_t i = 0; i < VERB_COUNT; i++) {
+        size_t len = strcspn(verbs[i].words, " ");
+        snprintf(nouns[i], sizeof nouns[i], "%.*s", (int)len, verbs[i].words);
+        names[i] = nouns[i];
+    }
+    const char *near = suggest_nearest(text_of(first), names, VERB_COUNT);
+    if (near != NULL)
+        return err_set(err, ERR_USAGE, "usage.verb",
+                       "'%s' is not a command. Did you mean:  holdfast %s", first, near);
+    return err_set(err, ERR_USAGE, "usage.verb", "'%s' is not a command. See:  holdfast help",
+                   first);
+}
+
 /* The verb is the longest row that begins the words: two words before one. */
 static bool find_verb(Args *args, Err *err)
 {
@@ -57,23 +109,19 @@ static bool find_verb(Args *args, Err *err)
         return true;
     }
     const char *first = args->words.at[0];
+    const char *second = args->words.count > 1 ? args->words.at[1] : NULL;
     size_t used = 1;
     bool found = false;
-    if (args->words.count > 1) {
-        snprintf(two, sizeof two, "%s %s", first, args->words.at[1]);
+    if (second != NULL) {
+        snprintf(two, sizeof two, "%s %s", first, second);
         found = args_find_verb(text_of(two), &args->verb);
         used = found ? 2 : 1;
     }
     if (!found && !args_find_verb(text_of(first), &args->verb)) {
         for (size_t i = 0; i < VERB_COUNT; i++)
-            if (strncmp(verbs[i].words, first, strlen(first)) == 0 &&
-                verbs[i].words[strlen(first)] == ' ')
-                return err_set(err, ERR_USAGE, "usage.verb",
-                               "'%s' is not a command of '%s'. Try:  holdfast %s %s",
-                               args->words.count > 1 ? args->words.at[1] : "", first,
-                               verbs[i].words, verbs[i].arguments);
-        return err_set(err, ERR_USAGE, "usage.verb", "'%s' is not a command. See:  holdfast help",
-                       first);
+            if (is_noun(first, i))
+                return wrong_second(first, second, err);
+        return wrong_first(first, err);
     }
     args->words.count -= used;
     memmove(args->words.at, args->words.at + used, args->words.count * sizeof *args->words.at);
@@ -93,6 +141,17 @@ static bool add(ArgList *list, const char *value, Err *err)
         return err_set(err, ERR_USAGE, "usage.many", "more than %d arguments", ARGS_MOST);
     list->at[list->count++] = value;
     return true;
+}
+
+static bool wrong_flag(Text typed, Err *err)
+{
+    const char *names[FLAG_COUNT];
+    for (size_t f = 0; f < FLAG_COUNT; f++)
+        names[f] = flags[f].flag;
+    const char *near = suggest_nearest(typed, names, FLAG_COUNT);
+    return err_set(err, ERR_USAGE, "usage.flag", "there is no %.*s. %s%s", TEXT_ARG(typed),
+                   near == NULL ? "See:  holdfast help" : "Did you mean ",
+                   near == NULL ? "" : near);
 }
 
 /* Takes one flag from argv[*i]; seen[] remembers it for the check against the verb. */
@@ -121,8 +180,37 @@ static bool take_flag(Args *args, bool *seen, int argc, char **argv, int *i, Err
         *(const char **)field = value;
         return true;
     }
-    return err_set(err, ERR_USAGE, "usage.flag", "there is no %.*s. See:  holdfast help", (int)len,
-                   typed);
+    return wrong_flag((Text){typed, len}, err);
+}
+
+static bool check_flags(Args *args, const bool *seen, Err *err)
+{
+    for (size_t f = 0; f < FLAG_COUNT; f++)
+        if (seen[f] && !flag_fits(f, args->verb))
+            return err_set(err, ERR_USAGE, "usage.flag", "%s does not go with 'holdfast %s'",
+                           flags[f].flag, verbs[args->verb].words);
+    if (args->json)
+        args->output = "json";
+    if (args->output != NULL && strcmp(args->output, "table") != 0 &&
+        strcmp(args->output, "json") != 0 && strcmp(args->output, "name") != 0)
+        return err_set(err, ERR_USAGE, "usage.output", "-o is table, json or name, not '%s'",
+                       args->output);
+    return true;
+}
+
+/* `holdfast job --help` and `holdfast job lst --help` show what there is. */
+static bool only_help(Args *args)
+{
+    Err ignored = {0};
+    ArgList words = args->words;
+    if (find_verb(args, &ignored)) {
+        args->help_words = args->verb == VERB_help ? args->words : (ArgList){0};
+        return true;
+    }
+    args->verb = VERB_help;
+    args->help_words = words;
+    args->help_words.count = 1;
+    return true;
 }
 
 bool args_parse(Args *args, int argc, char **argv, Err *err)
@@ -133,21 +221,17 @@ bool args_parse(Args *args, int argc, char **argv, Err *err)
     for (int i = 1; i < argc; i++) {
         if (!only_words && strcmp(argv[i], "--") == 0)
             only_words = true;
+        else if (!only_words && strcmp(argv[i], "-h") == 0)
+            args->help = true;
         else if (!only_words && argv[i][0] == '-' && argv[i][1] != 0) {
             if (!take_flag(args, seen, argc, argv, &i, err))
                 return false;
         } else if (!add(&args->words, argv[i], err))
             return false;
     }
-    if (!find_verb(args, err))
-        return false;
-    for (size_t f = 0; f < FLAG_COUNT; f++)
-        if (seen[f] && !flag_fits(f, args->verb))
-            return err_set(err, ERR_USAGE, "usage.flag", "%s does not go with 'holdfast %s'",
-                           flags[f].flag, verbs[args->verb].words);
-    if (args->json)
-        args->output = "json";
-    return true;
+    if (args->help)
+        return only_help(args);
+    return find_verb(args, err) && check_flags(args, seen, err);
 }
 
 void args_help(Buf *out)
@@ -161,13 +245,26 @@ void args_help(Buf *out)
         snprintf(left, sizeof left, "%s %s", verbs[i].words, verbs[i].arguments);
         buf_printf(out, "  %-32s %s\n", left, verbs[i].help);
     }
-    buf_printf(
-        out,
-        "\nA SELECTOR is SOURCE, SOURCE@latest, SOURCE@latest~1, SOURCE@TIME or a backup's id.\n"
-        "A verb's own page:  holdfast help run\n\n"
-        "Exit codes: 0 done, 1 ran and failed, 2 usage, 3 partial, 4 not allowed,\n"
-        "5 not found, 6 refused, 7 waited too long (the job goes on), 8 unreachable,\n"
-        "9 policy invalid, 10 something to see, 130 interrupted.\n");
+    buf_printf(out,
+               "\nA SELECTOR: SOURCE, SOURCE@latest, SOURCE@latest~1, SOURCE@TIME, a backup's id.\n"
+               "A verb's own page:  holdfast help run\n\n"
+               "Exit codes: 0 done, 1 ran and failed, 2 usage, 3 partial, 4 not allowed,\n"
+               "5 not found, 6 refused, 7 waited too long (the job goes on), 8 unreachable,\n"
+               "9 policy invalid, 10 something to see, 130 interrupted.\n");
+}
+
+bool args_help_noun(Buf *out, const char *noun)
+{
+    bool any = false;
+    for (size_t i = 0; i < VERB_COUNT; i++) {
+        char left[64];
+        if (!is_noun(noun, i))
+            continue;
+        snprintf(left, sizeof left, "holdfast %s %s", verbs[i].words, verbs[i].arguments);
+        buf_printf(out, "%-40s %s\n", left, verbs[i].help);
+        any = true;
+    }
+    return any;
 }
 
 void args_help_verb(Buf *out, Verb verb)
@@ -184,46 +281,34 @@ void args_help_verb(Buf *out, Verb verb)
         }
 }
 
-static void complete_words(Buf *out, Verb verb)
+json_t *args_json(void)
 {
-    for (size_t f = 0; f < FLAG_COUNT; f++)
-        if (flag_fits(f, verb))
-            buf_printf(out, "%s ", flags[f].flag);
-}
-
-static void complete_bash(Buf *out)
-{
-    buf_printf(out,
-               "_holdfast() {\n  local cur=${COMP_WORDS[COMP_CWORD]} line=\"${COMP_WORDS[*]:1}\"\n"
-               "  case \"$line\" in\n");
+    json_t *list = json_array();
     for (size_t i = 0; i < VERB_COUNT; i++) {
-        buf_printf(out, "    \"%s \"*) COMPREPLY=($(compgen -W \"", verbs[i].words);
-        complete_words(out, (Verb)i);
-        buf_printf(out, "\" -- \"$cur\"));;\n");
+        json_t *own = json_array();
+        for (size_t f = 0; f < FLAG_COUNT; f++)
+            if (flag_fits(f, (Verb)i))
+                json_array_append_new(own, json_string(flags[f].flag));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:o}", "verb", verbs[i].words,
+                                              "arguments", verbs[i].arguments, "group",
+                                              verbs[i].group, "help", verbs[i].help, "flags", own));
     }
-    buf_printf(out, "    *) COMPREPLY=($(compgen -W \"");
-    for (size_t i = 0; i < VERB_COUNT; i++)
-        buf_printf(out, "%s ", verbs[i].words);
-    buf_printf(out, "\" -- \"$cur\"));;\n  esac\n}\ncomplete -F _holdfast holdfast\n");
+    json_t *all = json_array();
+    for (size_t f = 0; f < FLAG_COUNT; f++)
+        json_array_append_new(all, json_pack("{s:s, s:s, s:s}", "flag", flags[f].flag, "value",
+                                             flags[f].metavar, "help", flags[f].help));
+    return json_pack("{s:s, s:o, s:o}", "schema", "holdfast.help/1", "verbs", list, "flags", all);
 }
 
-bool args_completion(Buf *out, Text shell, Err *err)
+bool args_flag_of(size_t n, Verb verb, ArgsFlag *out)
 {
-    if (text_equal(shell, TEXT("bash"))) {
-        complete_bash(out);
-        return true;
-    }
-    if (text_equal(shell, TEXT("zsh"))) {
-        buf_printf(out, "#compdef holdfast\nautoload -U +X bashcompinit && bashcompinit\n");
-        complete_bash(out);
-        return true;
-    }
-    if (text_equal(shell, TEXT("fish"))) {
-        for (size_t i = 0; i < VERB_COUNT; i++)
-            buf_printf(out, "complete -c holdfast -a '%s' -d '%s'\n", verbs[i].words,
-                       verbs[i].help);
-        return true;
-    }
-    return err_set(err, ERR_USAGE, "usage.shell",
-                   "no completions for '%.*s'; there are bash, zsh, fish", TEXT_ARG(shell));
+    if (n >= FLAG_COUNT)
+        return false;
+    *out = (ArgsFlag){flags[n].flag, flags[n].help, flags[n].kind != SWITCH, flag_fits(n, verb)};
+    return true;
+}
+
+const char *args_verb_help(Verb verb)
+{
+    return verbs[verb].help;
 }

@@ -7,6 +7,8 @@
 
 #include "common/base/buf.h"
 
+#include <jansson.h>
+
 typedef enum Verb {
 #define VERB(symbol, ...) VERB_##symbol,
 #include "scheduler/ctl/verbs.def"
@@ -23,7 +25,8 @@ typedef struct ArgList {
 
 typedef struct Args {
     Verb verb;
-    ArgList words; /* what is neither verb nor flag */
+    ArgList words;      /* what is neither verb nor flag */
+    ArgList help_words; /* with --help: what it is about; none: the verb */
 #define FLAG_SWITCH            bool
 #define FLAG_VALUE             const char *
 #define FLAG_LIST              ArgList
@@ -39,12 +42,25 @@ MUST_CHECK bool args_parse(Args *args, int argc, char **argv, Err *err);
 
 const char *args_words(Verb verb); /* "job list" */
 
+const char *args_verb_help(Verb verb);
+
 /* `holdfast help`, and a verb's own page; 80 columns at most. */
 void args_help(Buf *out);
 void args_help_verb(Buf *out, Verb verb);
+bool args_help_noun(Buf *out, const char *noun); /* "job"; false: there is none */
 bool args_find_verb(Text words, Verb *verb);
+json_t *args_json(void); /* the whole table, the caller's */
 
-/* A completion script for "bash", "zsh" or "fish". */
+/* The n-th flag; false past the last. */
+typedef struct ArgsFlag {
+    const char *flag;
+    const char *help;
+    bool value; /* a value follows it */
+    bool fits;  /* the verb takes it */
+} ArgsFlag;
+bool args_flag_of(size_t n, Verb verb, ArgsFlag *out);
+
+/* A completion script for "bash", "zsh" or "fish" (args_complete.c). */
 MUST_CHECK bool args_completion(Buf *out, Text shell, Err *err);
 
 #endif

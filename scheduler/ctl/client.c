@@ -66,6 +66,10 @@ static ErrCode code_of_status(int status)
 {
     switch (status) {
     case 400:
+    case 405:
+    case 413:
+    case 414:
+    case 415:
         return ERR_USAGE;
     case 401:
     case 403:
@@ -73,10 +77,12 @@ static ErrCode code_of_status(int status)
     case 404:
         return ERR_MISSING;
     case 409:
+    case 410:
     case 412:
         return ERR_CONFLICT;
     case 422:
         return ERR_INVALID;
+    case 408:
     case 502:
     case 503:
     case 504:
@@ -93,7 +99,6 @@ static bool refuse(Client *client, const HttpResponse *response, Err *err)
     const char *code = json_string_value(json_object_get(problem, "code"));
     const char *detail = json_string_value(json_object_get(problem, "detail"));
     const char *title = json_string_value(json_object_get(problem, "title"));
-    json_decref(client->problem);
     client->problem = problem;
     if (code == NULL)
         code = response->status == 401 ? "auth.required" : "http.status";
@@ -132,14 +137,19 @@ static bool exchange(Client *client, HttpRequest *request, const char *path, jso
     scoped(buf_free) Buf url = {0};
     scoped(http_response_free) HttpResponse response = {0};
     buf_printf(&url, "%s/api/v1%s", client->server, path);
+    json_decref(client->problem);
+    client->problem = NULL;
     request->url = buf_cstr(&url);
     request->ca_file = client->ca_file;
     if (client->token != NULL)
         request->bearer = secret_slice(client->token);
-    if (!http_send(client->http, request, &response, err))
+    if (!http_send(client->http, request, &response, err)) {
+        bool cut = err->code == ERR_UNREACHABLE && response.status != 0;
         return err->code == ERR_UNREACHABLE
-                   ? err_note(err, "the scheduler (--server) cannot be asked")
+                   ? err_note(err, cut ? "the answer broke off"
+                                       : "the scheduler (--server) cannot be asked")
                    : false;
+    }
     if (response.status >= 400)
         return refuse(client, &response, err);
     return answer == NULL || parse(&response, answer, err);
@@ -191,9 +201,12 @@ bool client_stream(Client *client, const char *path, HttpSink *sink, void *ctx, 
 
 bool client_list(Client *client, const char *path, size_t limit, json_t **items, Err *err)
 {
+    scoped(buf_free) Buf first = {0};
     scoped(buf_free) Buf next = {0};
     *items = json_array();
-    buf_printf(&next, "%s", path);
+    buf_printf(&first, "%s%climit=%zu", path, strchr(path, '?') == NULL ? '?' : '&',
+               limit == 0 || limit > 1000 ? 1000 : limit);
+    buf_add_slice(&next, buf_slice(&first));
     for (;;) {
         json_t *page = NULL;
         if (!client_get(client, buf_cstr(&next), &page, err))
@@ -209,7 +222,7 @@ bool client_list(Client *client, const char *path, size_t limit, json_t **items,
         bool more = cursor != NULL && (limit == 0 || json_array_size(*items) < limit);
         buf_clear(&next);
         if (more) {
-            buf_printf(&next, "%s%ccursor=", path, strchr(path, '?') == NULL ? '?' : '&');
+            buf_printf(&next, "%s&cursor=", buf_cstr(&first));
             http_escape(&next, text_of(cursor));
         }
         json_decref(page);

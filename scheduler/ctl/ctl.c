@@ -36,6 +36,19 @@ void ctl_list(const Ctl *ctl, const json_t *items, const PrintColumn *columns, s
     print_table(stdout, items, columns, count, ctl->args->utc);
 }
 
+bool ctl_limit(const Ctl *ctl, size_t usual, size_t *limit, Err *err)
+{
+    char *end;
+    *limit = usual;
+    if (ctl->args->limit == NULL)
+        return true;
+    *limit = (size_t)strtoul(ctl->args->limit, &end, 10);
+    return (ctl->args->limit[0] >= '1' && ctl->args->limit[0] <= '9' && *end == 0 &&
+            end - ctl->args->limit < 10) ||
+           err_set(err, ERR_USAGE, "usage.limit", "--limit is a number, 1 or more, not '%s'",
+                   ctl->args->limit);
+}
+
 void ctl_card(const Ctl *ctl, const json_t *item, const PrintColumn *columns, size_t count)
 {
     if (ctl_wants_json(ctl))
@@ -77,11 +90,16 @@ bool ctl_started(Ctl *ctl, const json_t *jobs, Err *err)
     }
     json_array_foreach(jobs, i, job)
     {
-        printf("%s %s %s %s", print_text_at(job, "state"), print_text_at(job, "id"),
-               print_text_at(job, "kind"), print_text_at(job, "source"));
-        if (print_text_at(job, "pool")[0] != 0)
-            printf(" (pool %s)", print_text_at(job, "pool"));
-        printf(". Follow: holdfast job follow %s\n", print_text_at(job, "id"));
+        scoped(buf_free) Buf line = {0};
+        const char *id = print_text_at(job, "id");
+        const char *pool = print_text_at(job, "pool");
+        buf_printf(&line, "%s %s %s %s", print_text_at(job, "state"), id,
+                   print_text_at(job, "kind"), print_text_at(job, "source"));
+        if (pool[0] != 0)
+            buf_printf(&line, " (pool %s)", pool);
+        buf_printf(&line, ". Follow: holdfast job follow %s", id);
+        print_safe(stdout, buf_cstr(&line));
+        printf("\n");
     }
     return true;
 }

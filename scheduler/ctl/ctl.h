@@ -25,6 +25,9 @@ void ctl_list(const Ctl *ctl, const json_t *items, const PrintColumn *columns, s
               const char *name_path);
 void ctl_card(const Ctl *ctl, const json_t *item, const PrintColumn *columns, size_t count);
 
+/* --limit as a number. */
+MUST_CHECK bool ctl_limit(const Ctl *ctl, size_t usual, size_t *limit, Err *err);
+
 /* Appends "?name=value" or "&name=value" when value is not NULL. */
 void ctl_query(Buf *path, const char *name, const char *value);
 

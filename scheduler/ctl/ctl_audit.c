@@ -11,8 +11,9 @@ bool ctl_audit_log(Ctl *ctl, Err *err)
         {"RESULT", "result", AS_TEXT}, {"REASON", "reason", AS_TEXT},
     };
     json_t *items = NULL;
-    size_t limit = ctl->args->limit == NULL ? 50 : (size_t)strtoul(ctl->args->limit, NULL, 10);
-    bool done = client_list(ctl->client, "/audit/events", limit, &items, err);
+    size_t limit;
+    bool done = ctl_limit(ctl, 50, &limit, err) &&
+                client_list(ctl->client, "/audit/events", limit, &items, err);
     if (done)
         ctl_list(ctl, items, columns, sizeof columns / sizeof *columns, "seq");
     json_decref(items);

@@ -3,7 +3,8 @@
 #include "scheduler/ctl/follow.h"
 
 #include <errno.h>
-#include <stdlib.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 /* A listing comes from a worker that has the reader key; it is short or it is not coming. */
 static const int64_t LISTING_MS = 120000;
@@ -51,11 +52,12 @@ bool ctl_backup_list(Ctl *ctl, Err *err)
 {
     scoped(buf_free) Buf path = {0};
     json_t *items = NULL;
-    size_t limit = ctl->args->limit == NULL ? 50 : (size_t)strtoul(ctl->args->limit, NULL, 10);
+    size_t limit;
     buf_printf(&path, "/backups");
     ctl_query(&path, "source", ctl->args->source);
     ctl_query(&path, "state", ctl->args->state);
-    bool done = client_list(ctl->client, buf_cstr(&path), limit, &items, err);
+    bool done = ctl_limit(ctl, 50, &limit, err) &&
+                client_list(ctl->client, buf_cstr(&path), limit, &items, err);
     if (done)
         ctl_list(ctl, items, list_columns, COUNT(list_columns), "id");
     json_decref(items);
@@ -113,12 +115,28 @@ static bool write_out(void *ctx, Slice bytes, Err *err)
     return true;
 }
 
+/* The file to write: new, for its owner alone. NULL --out is stdout. */
+static bool open_out(const Ctl *ctl, FILE **out, Err *err)
+{
+    const char *name = ctl->args->out;
+    *out = stdout;
+    if (name == NULL && ctl_wants_json(ctl))
+        return err_set(err, ERR_USAGE, "fetch.json",
+                       "--json needs --out FILE: the file's own bytes are no JSON");
+    if (name == NULL)
+        return true;
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    *out = fd < 0 ? NULL : fdopen(fd, "wb");
+    return *out != NULL ||
+           err_set_sys(err, err_code_of_errno(errno), "fetch.open", "%s", ctl->args->out);
+}
+
 bool ctl_backup_fetch(Ctl *ctl, Err *err)
 {
     const char *selector;
     const char *file;
     json_t *found = NULL;
-    FILE *out = stdout;
+    FILE *out;
     scoped(buf_free) Buf path = {0};
     if (!ctl_word(ctl, 0, &selector, err) || !ctl_word(ctl, 1, &file, err) ||
         !ctl_select(ctl, selector, &found, err))
@@ -126,12 +144,21 @@ bool ctl_backup_fetch(Ctl *ctl, Err *err)
     buf_printf(&path, "/backups/%s/fetch", print_text_at(found, "id"));
     ctl_query(&path, "path", file);
     json_decref(found);
-    if (ctl->args->out != NULL && (out = fopen(ctl->args->out, "wbx")) == NULL)
-        return err_set_sys(err, err_code_of_errno(errno), "fetch.open", "%s", ctl->args->out);
+    if (!open_out(ctl, &out, err))
+        return false;
     bool done = client_stream(ctl->client, buf_cstr(&path), write_out, out, err);
     if (fflush(out) != 0 && done)
         done = err_set_sys(err, err_code_of_errno(errno), "fetch.write", "writing the file");
-    if (out != stdout)
-        fclose(out);
+    if (out == stdout)
+        return done;
+    if (fclose(out) != 0 && done)
+        done = err_set_sys(err, err_code_of_errno(errno), "fetch.write", "writing the file");
+    if (!done)
+        unlink(ctl->args->out); /* half a file looks like a whole one */
+    if (done && ctl_wants_json(ctl)) {
+        json_t *answer = json_pack("{s:s, s:s}", "path", file, "out", ctl->args->out);
+        print_json(stdout, answer);
+        json_decref(answer);
+    }
     return done;
 }

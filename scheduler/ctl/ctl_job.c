@@ -54,20 +54,17 @@ static const PrintColumn log_columns[] = {
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-static size_t limit_of(const Ctl *ctl, size_t usual)
-{
-    return ctl->args->limit == NULL ? usual : (size_t)strtoul(ctl->args->limit, NULL, 10);
-}
-
 bool ctl_job_list(Ctl *ctl, Err *err)
 {
     scoped(buf_free) Buf path = {0};
     json_t *items = NULL;
+    size_t limit;
     buf_printf(&path, "/jobs");
     ctl_query(&path, "source", ctl->args->source);
     ctl_query(&path, "state", ctl->args->state);
     ctl_query(&path, "kind", ctl->args->kind);
-    bool done = client_list(ctl->client, buf_cstr(&path), limit_of(ctl, 50), &items, err);
+    bool done = ctl_limit(ctl, 50, &limit, err) &&
+                client_list(ctl->client, buf_cstr(&path), limit, &items, err);
     if (done)
         ctl_list(ctl, items, list_columns, COUNT(list_columns), "id");
     json_decref(items);
@@ -97,20 +94,35 @@ bool ctl_job_show(Ctl *ctl, Err *err)
     return true;
 }
 
-/* Prints the lines after *seen and moves it on. */
-static bool logs_after(Ctl *ctl, const char *path, size_t *seen, Err *err)
+/* Lines past `after` as they come: a table without its head again, or one JSON object a line. */
+static bool more_logs(Ctl *ctl, const Buf *path, Buf *after, bool first, Err *err)
 {
+    scoped(buf_free) Buf from = {0};
     json_t *items = NULL;
-    if (!client_list(ctl->client, path, 0, &items, err)) {
+    size_t i;
+    json_t *item;
+    buf_printf(&from, "%.*s", TEXT_ARG(buf_text(path)));
+    ctl_query(&from, "after", after->len == 0 ? NULL : buf_cstr(after));
+    if (!client_list(ctl->client, buf_cstr(&from), 0, &items, err)) {
         json_decref(items);
         return false;
     }
-    size_t count = json_array_size(items);
-    for (size_t i = 0; i < *seen && json_array_size(items) != 0; i++)
-        json_array_remove(items, 0);
-    if (json_array_size(items) != 0)
+    if (ctl_wants_json(ctl) && !ctl->args->follow)
+        print_json(stdout, items);
+    else if (ctl_wants_json(ctl))
+        json_array_foreach(items, i, item)
+        {
+            print_json_line(stdout, item);
+        }
+    else if (json_array_size(items) != 0 || (first && !ctl->args->follow))
         ctl_list(ctl, items, log_columns, COUNT(log_columns), "text");
-    *seen = count;
+    size_t count = json_array_size(items);
+    if (count != 0) {
+        buf_clear(after);
+        buf_printf(after, "%lld",
+                   (long long)print_number_at(json_array_get(items, count - 1), "seq"));
+    }
+    fflush(stdout);
     json_decref(items);
     return true;
 }
@@ -119,21 +131,24 @@ bool ctl_job_logs(Ctl *ctl, Err *err)
 {
     scoped(buf_free) Buf logs = {0};
     scoped(buf_free) Buf show = {0};
-    size_t seen = 0;
+    scoped(buf_free) Buf after = {0};
     if (!job_path(ctl, "/logs", &logs, err) || !job_path(ctl, "", &show, err))
         return false;
-    for (bool ended = false; !ended;) {
+    bool ended = !ctl->args->follow;
+    for (bool first = true;; first = false) {
+        /* The state is asked before the lines, so that the last ones are not missed. */
         json_t *job = NULL;
-        if (!client_get(ctl->client, buf_cstr(&show), &job, err))
+        if (!ended && !client_get(ctl->client, buf_cstr(&show), &job, err))
             return false;
-        ended = !ctl->args->follow || follow_terminal(print_text_at(job, "state"));
+        ended = ended || follow_terminal(print_text_at(job, "state"));
         json_decref(job);
-        if (!logs_after(ctl, buf_cstr(&logs), &seen, err))
+        if (!more_logs(ctl, &logs, &after, first, err))
             return false;
-        struct timespec pause = {0, ended ? 0 : 500000000};
+        if (ended)
+            return true;
+        struct timespec pause = {0, 500000000};
         nanosleep(&pause, NULL);
     }
-    return true;
 }
 
 bool ctl_job_follow(Ctl *ctl, Err *err)
@@ -160,8 +175,12 @@ static bool act(Ctl *ctl, const char *suffix, const char *said, Err *err)
                 client_send(ctl->client, "POST", buf_cstr(&path), body, &answer, err);
     if (done && ctl_wants_json(ctl))
         print_json(stdout, answer);
-    else if (done)
-        printf("%s %s: %s\n", ctl->args->words.at[0], said, print_text_at(answer, "state"));
+    else if (done) {
+        print_safe(stdout, ctl->args->words.at[0]);
+        printf(" %s: ", said);
+        print_safe(stdout, print_text_at(answer, "state"));
+        printf("\n");
+    }
     json_decref(body);
     json_decref(answer);
     return done;

@@ -8,7 +8,7 @@ static const PrintColumn next_columns[] = {
     {"RULE", "rule", AS_TEXT}, {"NOTE", "note", AS_TEXT},
 };
 
-/* A fleet file of 100 000 sources is about 30 MB. */
+/* What a fleet file may be long is the scheduler's to say; this only ends a device or a pipe. */
 static const size_t FILE_LIMIT = 64u << 20;
 
 static bool read_file(const char *name, Buf *out, Err *err)
@@ -39,14 +39,17 @@ static size_t print_problems(const char *file, const json_t *problems)
     json_t *problem;
     json_array_foreach(problems, i, problem)
     {
-        const char *severity = print_text_at(problem, "severity");
+        scoped(buf_free) Buf line = {0};
         const char *suggestion = print_text_at(problem, "suggestion");
-        bool warning = strcmp(severity, "warning") == 0;
+        bool warning = strcmp(print_text_at(problem, "severity"), "warning") == 0;
         errors += !warning;
-        fprintf(stderr, "%s:%d:%d: %s[%s]: %s", file, (int)print_number_at(problem, "line"),
-                (int)print_number_at(problem, "column"), warning ? "warning" : "error",
-                print_text_at(problem, "code"), print_text_at(problem, "detail"));
-        fprintf(stderr, suggestion[0] == 0 ? "\n" : "; did you mean '%s'?\n", suggestion);
+        buf_printf(&line, "%s:%d:%d: %s[%s]: %s", file, (int)print_number_at(problem, "line"),
+                   (int)print_number_at(problem, "column"), warning ? "warning" : "error",
+                   print_text_at(problem, "code"), print_text_at(problem, "detail"));
+        if (suggestion[0] != 0)
+            buf_printf(&line, "; %s", suggestion);
+        print_safe(stderr, buf_cstr(&line));
+        fputc('\n', stderr);
     }
     return errors;
 }
@@ -62,7 +65,7 @@ static bool send_policy(Ctl *ctl, const char *method, const char *path, json_t *
                          err))
         return true;
     const json_t *problems = json_object_get(client_problem(ctl->client), "errors");
-    if (problems == NULL)
+    if (problems == NULL || ctl_wants_json(ctl))
         return false;
     size_t errors = print_problems(name, problems);
     return err_set(err, ERR_INVALID, "policy.invalid", "%zu errors in %s; nothing was changed",
@@ -106,7 +109,7 @@ bool ctl_policy_show(Ctl *ctl, Err *err)
     if (ctl_wants_json(ctl) || text[0] == 0)
         print_json(stdout, policy);
     else
-        fputs(text, stdout);
+        print_lines(stdout, text);
     json_decref(policy);
     return true;
 }

@@ -35,6 +35,17 @@ static bool start_all(Ctl *ctl, json_t *jobs, Err *err)
     return done;
 }
 
+/* One could not be started; what was started before goes on, and its ids must not be lost. */
+static void tell_started(const json_t *jobs)
+{
+    size_t i;
+    json_t *job;
+    json_array_foreach(jobs, i, job)
+    {
+        fprintf(stderr, "holdfast: %s was started\n", print_text_at(job, "id"));
+    }
+}
+
 bool ctl_run(Ctl *ctl, Err *err)
 {
     json_t *jobs = json_array();
@@ -44,6 +55,8 @@ bool ctl_run(Ctl *ctl, Err *err)
         done = start_all(ctl, jobs, err);
     for (size_t i = 0; done && !ctl->args->all && i < ctl->args->words.count; i++)
         done = start(ctl, ctl->args->words.at[i], jobs, err);
+    if (!done && json_array_size(jobs) != 0)
+        tell_started(jobs);
     if (done && json_array_size(jobs) == 0)
         done = err_set(err, ERR_MISSING, "source.none",
                        "there is no source to run. Add one to the fleet file, then:  holdfast "

@@ -73,10 +73,13 @@ static void print_checks(const Ctl *ctl, const json_t *job)
     json_array_foreach(print_at(job, "answer.checks"), i, check)
     {
         const char *next = print_text_at(check, "next");
-        printf("%s %s: ", json_is_true(print_at(check, "ok")) ? "✓" : "✗",
-               print_text_at(check, "name"));
+        printf("%s ", json_is_true(print_at(check, "ok")) ? "✓" : "✗");
+        print_safe(stdout, print_text_at(check, "name"));
+        printf(": ");
         print_safe(stdout, print_text_at(check, "text"));
-        printf("%s%s\n", next[0] == 0 ? "" : " → ", next);
+        printf("%s", next[0] == 0 ? "" : " → ");
+        print_safe(stdout, next);
+        printf("\n");
     }
 }
 
@@ -105,9 +108,9 @@ bool ctl_why(Ctl *ctl, Err *err)
 {
     scoped(buf_free) Buf path = {0};
     json_t *items = NULL;
-    if (!source_path(ctl, "/decisions", &path, err))
+    size_t limit;
+    if (!source_path(ctl, "/decisions", &path, err) || !ctl_limit(ctl, 20, &limit, err))
         return false;
-    size_t limit = ctl->args->limit == NULL ? 20 : (size_t)strtoul(ctl->args->limit, NULL, 10);
     bool done = client_list(ctl->client, buf_cstr(&path), limit, &items, err);
     if (done)
         ctl_list(ctl, items, decision_columns, COUNT(decision_columns), "text");

@@ -50,8 +50,12 @@ bool ctl_token_revoke(Ctl *ctl, Err *err)
     http_escape(&path, text_of(id));
     ctl_query(&path, "reason", ctl->args->reason);
     bool done = client_send(ctl->client, "DELETE", buf_cstr(&path), NULL, &answer, err);
-    if (done)
-        printf("%s is revoked\n", id);
+    if (done && ctl_wants_json(ctl))
+        print_json(stdout, answer);
+    else if (done) {
+        print_safe(stdout, id);
+        printf(" is revoked\n");
+    }
     json_decref(answer);
     return done;
 }

@@ -156,12 +156,15 @@ static void draw(const Watch *watch, const json_t *job, bool terminal)
         clock_rfc3339(clock_wall_ns(), now);
         buf_printf(&line, "%s ", now);
     }
-    buf_printf(&line, "%s  ", watch->source[0] == 0 ? watch->id : watch->source);
+    print_add_safe(&line, watch->source[0] == 0 ? watch->id : watch->source);
+    buf_printf(&line, "  ");
     if (strcmp(watch->state, "running") != 0 || progress == NULL) {
         const char *reason = print_text_at(job, "reason");
-        buf_printf(&line, "%s%s%s", watch->state, reason[0] == 0 ? "" : ": ", reason);
+        buf_printf(&line, "%s%s", watch->state, reason[0] == 0 ? "" : ": ");
+        print_add_safe(&line, reason);
     } else {
-        buf_printf(&line, "%-8s ", print_text_at(progress, "phase"));
+        print_add_safe(&line, print_text_at(progress, "phase"));
+        buf_printf(&line, "  ");
         if (terminal)
             add_bar(&line, print_number_at(progress, "bytes_done"),
                     print_number_at(progress, "bytes_total"));
@@ -180,9 +183,7 @@ static void emit_json(const json_t *job)
     json_object_set(event, "job", json_object_get(job, "id"));
     json_object_set(event, "state", json_object_get(job, "state"));
     json_object_update_missing(event, json_object_get(job, "progress"));
-    json_dumpf(event, stdout, JSON_COMPACT);
-    fputc('\n', stdout);
-    fflush(stdout);
+    print_json_line(stdout, event);
     json_decref(event);
 }
 
@@ -191,8 +192,9 @@ static void finish_line(const Watch *watch, const json_t *job, bool terminal)
     scoped(buf_free) Buf line = {0};
     const char *text = print_text_at(job, "error.text");
     bool good = strcmp(watch->state, "completed") == 0;
-    buf_printf(&line, "%s%s %s  %s %s", terminal ? "\r\033[K" : "", good ? "✓" : "✗", watch->source,
-               print_text_at(job, "kind"), watch->state);
+    buf_printf(&line, "%s%s ", terminal ? "\r\033[K" : "", good ? "✓" : "✗");
+    print_add_safe(&line, watch->source);
+    buf_printf(&line, "  %s %s", print_text_at(job, "kind"), watch->state);
     if (print_at(job, "seconds") != NULL) {
         buf_printf(&line, " in ");
         print_span(&line, print_number_at(job, "seconds"));
@@ -205,8 +207,10 @@ static void finish_line(const Watch *watch, const json_t *job, bool terminal)
     }
     if (print_text_at(job, "backup")[0] != 0)
         buf_printf(&line, "  %s", print_text_at(job, "backup"));
-    if (text[0] != 0)
-        buf_printf(&line, "\n    %s", text);
+    if (text[0] != 0) {
+        buf_printf(&line, "\n    ");
+        print_add_safe(&line, text);
+    }
     if (!good)
         buf_printf(&line, "\n    log:  holdfast job logs %s", watch->id);
     fputs(buf_cstr(&line), stderr);
@@ -236,7 +240,7 @@ static bool look(Client *client, const Args *args, Watch *watch, int *exit_code,
         int code = follow_exit_code(state);
         *exit_code = code > *exit_code ? code : *exit_code;
         if (json)
-            print_json(stdout, job);
+            print_json_line(stdout, job);
         else if (!args->quiet)
             finish_line(watch, job, terminal);
     } else if (!args->quiet && (news || now_s() - watch->printed_s >= pause)) {

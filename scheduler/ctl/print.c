@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { COLUMNS_MOST = 16, WIDEST = 60 };
 
@@ -59,92 +60,206 @@ void print_span(Buf *out, int64_t seconds)
         buf_printf(out, "%" PRId64 "s", seconds);
 }
 
-/* Seconds of an RFC 3339 instant in UTC; false when it is not one. */
-static bool instant_of(const char *text, time_t *out)
+/* --- text from outside --------------------------------------------------------------------------
+ */
+
+/* One character of UTF-8 and its length; a byte that begins none stands for itself. */
+static uint32_t character(const char *text, size_t *len)
 {
-    struct tm tm = {0};
-    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-    if (rest == NULL)
-        return false;
-    *out = timegm(&tm);
-    if (*rest == '.')
-        strtol(rest + 1, (char **)(uintptr_t)&rest, 10);
-    if (*rest == '+' || *rest == '-') {
-        int hours = atoi(rest + 1);
-        const char *colon = strchr(rest, ':');
-        int minutes = colon == NULL ? 0 : atoi(colon + 1);
-        *out -= (*rest == '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
+    const unsigned char *at = (const unsigned char *)text;
+    size_t more = at[0] >= 0xf0 ? 3 : at[0] >= 0xe0 ? 2 : at[0] >= 0xc0 ? 1 : 0;
+    uint32_t value = more == 0 ? at[0] : at[0] & (0x3fu >> more);
+    *len = 1;
+    for (size_t i = 1; i <= more; i++, (*len)++) {
+        if ((at[i] & 0xc0) != 0x80) {
+            *len = 1;
+            return at[0];
+        }
+        value = value << 6 | (at[i] & 0x3f);
     }
-    return true;
+    return value;
 }
 
-static void add_when(Buf *out, const char *text, bool utc)
+/* What moves a terminal, or lets text read otherwise than it is: control characters of both sets,
+ * separators of lines, marks that turn the direction of writing. */
+static bool moves(uint32_t c)
 {
-    time_t at;
-    struct tm tm;
-    char line[64];
-    if (!instant_of(text, &at)) {
-        buf_printf(out, "%s", text);
-        return;
-    }
-    if (utc)
-        gmtime_r(&at, &tm);
-    else
-        localtime_r(&at, &tm);
-    strftime(line, sizeof line, "%a %d %b %H:%M:%S %Z", &tm);
-    buf_printf(out, "%s", line);
+    return c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0x200e || c == 0x200f ||
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
 }
 
-static void add_ago(Buf *out, const char *text)
+/* Columns that it takes: two for the wide ones of East Asia, none for what joins the last one. */
+static size_t columns_of(uint32_t c)
 {
-    time_t at;
-    if (!instant_of(text, &at))
-        return;
-    print_span(out, clock_wall_ns() / 1000000000 - (int64_t)at);
-    buf_printf(out, " ago");
+    if ((c >= 0x300 && c <= 0x36f) || c == 0x200b || c == 0x200d || (c >= 0xfe00 && c <= 0xfe0f))
+        return 0;
+    bool wide = (c >= 0x1100 && c <= 0x115f) || (c >= 0x2e80 && c <= 0xa4cf) ||
+                (c >= 0xac00 && c <= 0xd7a3) || (c >= 0xf900 && c <= 0xfaff) ||
+                (c >= 0xfe30 && c <= 0xfe6f) || (c >= 0xff00 && c <= 0xff60) ||
+                (c >= 0x1f300 && c <= 0x1faff) || (c >= 0x20000 && c <= 0x3fffd);
+    return wide ? 2 : 1;
 }
 
-/* Control characters are shown, never sent to the terminal. */
-static void add_safe(Buf *out, const char *text)
+static size_t width_of(const char *text)
 {
-    for (; *text != 0; text++) {
-        unsigned char byte = (unsigned char)*text;
-        if (byte < 0x20 || byte == 0x7f)
-            buf_printf(out, "\\x%02x", byte);
+    size_t width = 0;
+    for (size_t len; *text != 0; text += len)
+        width += columns_of(character(text, &len));
+    return width;
+}
+
+void print_add_safe(Buf *out, const char *text)
+{
+    for (size_t len; *text != 0; text += len) {
+        uint32_t c = character(text, &len);
+        if (!moves(c))
+            buf_add(out, text, len);
         else
-            buf_add_byte(out, byte);
+            buf_printf(out, c < 0x80 ? "\\x%02x" : "\\u%04x", (unsigned)c);
     }
 }
 
 void print_safe(FILE *out, const char *text)
 {
     scoped(buf_free) Buf safe = {0};
-    add_safe(&safe, text);
+    print_add_safe(&safe, text);
     fwrite(safe.at, 1, safe.len, out);
+}
+
+void print_lines(FILE *out, const char *text)
+{
+    bool terminal = isatty(fileno(out)) == 1;
+    while (terminal && *text != 0) {
+        scoped(buf_free) Buf line = {0};
+        size_t len = strcspn(text, "\n");
+        buf_add(&line, text, len);
+        print_safe(out, buf_cstr(&line));
+        text += len;
+        if (*text == '\n') {
+            putc('\n', out);
+            text++;
+        }
+    }
+    fputs(text, out);
+}
+
+/* --- values -------------------------------------------------------------------------------------
+ */
+
+void print_when(Buf *out, const char *text, bool utc)
+{
+    int64_t wall_s;
+    struct tm tm;
+    char line[64];
+    if (!clock_parse(text, &wall_s)) {
+        print_add_safe(out, text);
+        return;
+    }
+    time_t at = (time_t)wall_s;
+    if (utc)
+        gmtime_r(&at, &tm);
+    else
+        localtime_r(&at, &tm);
+    strftime(line, sizeof line, utc ? "%a %d %b %H:%M:%S UTC" : "%a %d %b %H:%M:%S %Z", &tm);
+    buf_printf(out, "%s", line);
+}
+
+static void add_ago(Buf *out, const char *text)
+{
+    int64_t wall_s;
+    if (!clock_parse(text, &wall_s)) {
+        print_add_safe(out, text);
+        return;
+    }
+    print_span(out, clock_wall_ns() / 1000000000 - wall_s);
+    buf_printf(out, " ago");
+}
+
+/* "a, b" of a list of words; everything else as JSON. */
+static void add_other(Buf *out, const json_t *value)
+{
+    size_t i;
+    json_t *item;
+    bool words = json_is_array(value);
+    json_array_foreach(value, i, item)
+    {
+        words = words && json_is_string(item);
+    }
+    json_array_foreach(value, i, item)
+    {
+        if (words && i != 0)
+            buf_printf(out, ", ");
+        if (words)
+            print_add_safe(out, json_string_value(item));
+    }
+    if (words && json_array_size(value) == 0)
+        buf_printf(out, "-");
+    if (words)
+        return;
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+    print_add_safe(out, text == NULL ? "?" : text);
+    free(text);
 }
 
 static void add_value(Buf *out, const json_t *value, PrintAs as, bool utc)
 {
     if (value == NULL)
         buf_printf(out, "-");
-    else if (as == AS_BYTES)
+    else if (as == AS_BYTES && json_is_number(value))
         print_bytes(out, (int64_t)json_number_value(value));
-    else if (as == AS_RATE) {
+    else if (as == AS_RATE && json_is_number(value)) {
         print_bytes(out, (int64_t)json_number_value(value));
         buf_printf(out, "/s");
-    } else if (as == AS_SECONDS)
+    } else if (as == AS_SECONDS && json_is_number(value))
         print_span(out, (int64_t)json_number_value(value));
     else if (as == AS_WHEN && json_is_string(value))
-        add_when(out, json_string_value(value), utc);
+        print_when(out, json_string_value(value), utc);
     else if (as == AS_AGO && json_is_string(value))
         add_ago(out, json_string_value(value));
     else if (json_is_string(value))
-        add_safe(out, json_string_value(value));
-    else {
-        char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
-        buf_printf(out, "%s", text);
-        free(text);
+        print_add_safe(out, json_string_value(value));
+    else
+        add_other(out, value);
+}
+
+/* --- tables -------------------------------------------------------------------------------------
+ */
+
+/* A cell filled up to its column's width; a longer one is cut where another follows. */
+static void add_cell(Buf *line, const char *text, size_t width, bool last)
+{
+    size_t taken = 0;
+    bool cut = !last && width_of(text) > width;
+    for (size_t len; *text != 0; text += len) {
+        size_t columns = columns_of(character(text, &len));
+        if (cut && taken + columns + 1 > width)
+            break;
+        buf_add(line, text, len);
+        taken += columns;
     }
+    if (cut) {
+        buf_printf(line, "…");
+        taken++;
+    }
+    for (; !last && taken < width + 2; taken++)
+        buf_add_byte(line, ' ');
+}
+
+static void put_row(FILE *out, const json_t *item, const PrintColumn *columns, size_t count,
+                    const size_t *width, bool utc)
+{
+    scoped(buf_free) Buf line = {0};
+    scoped(buf_free) Buf cell = {0};
+    for (size_t c = 0; c < count; c++) {
+        buf_clear(&cell);
+        if (item == NULL)
+            buf_printf(&cell, "%s", columns[c].title);
+        else
+            add_value(&cell, print_at(item, columns[c].path), columns[c].as, utc);
+        add_cell(&line, buf_cstr(&cell), width[c], c + 1 == count);
+    }
+    buf_add_byte(&line, '\n');
+    fwrite(line.at, 1, line.len, out);
 }
 
 void print_table(FILE *out, const json_t *items, const PrintColumn *columns, size_t count, bool utc)
@@ -154,26 +269,20 @@ void print_table(FILE *out, const json_t *items, const PrintColumn *columns, siz
     json_t *item;
     scoped(buf_free) Buf cell = {0};
     for (size_t c = 0; c < count; c++) {
-        width[c] = strlen(columns[c].title);
+        width[c] = width_of(columns[c].title);
         json_array_foreach(items, i, item)
         {
             buf_clear(&cell);
             add_value(&cell, print_at(item, columns[c].path), columns[c].as, utc);
-            if (cell.len > width[c])
-                width[c] = cell.len > WIDEST ? WIDEST : cell.len;
+            size_t wanted = width_of(buf_cstr(&cell));
+            if (wanted > width[c])
+                width[c] = wanted > WIDEST ? WIDEST : wanted;
         }
     }
-    for (size_t c = 0; c < count; c++)
-        fprintf(out, "%-*s%s", (int)(c + 1 == count ? 0 : width[c]), columns[c].title,
-                c + 1 == count ? "\n" : "  ");
+    put_row(out, NULL, columns, count, width, utc);
     json_array_foreach(items, i, item)
     {
-        for (size_t c = 0; c < count; c++) {
-            buf_clear(&cell);
-            add_value(&cell, print_at(item, columns[c].path), columns[c].as, utc);
-            fprintf(out, "%-*s%s", (int)(c + 1 == count ? 0 : width[c]), buf_cstr(&cell),
-                    c + 1 == count ? "\n" : "  ");
-        }
+        put_row(out, item, columns, count, width, utc);
     }
 }
 
@@ -190,8 +299,18 @@ void print_card(FILE *out, const json_t *item, const PrintColumn *columns, size_
     }
 }
 
+/* JSON escapes control characters, but not those of the second set; on a terminal all is ASCII. */
 void print_json(FILE *out, const json_t *value)
 {
-    json_dumpf(value, out, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    size_t ascii = isatty(fileno(out)) == 1 ? JSON_ENSURE_ASCII : 0;
+    json_dumpf(value, out, JSON_INDENT(2) | JSON_ENCODE_ANY | ascii);
     fputc('\n', out);
+}
+
+void print_json_line(FILE *out, const json_t *value)
+{
+    size_t ascii = isatty(fileno(out)) == 1 ? JSON_ENSURE_ASCII : 0;
+    json_dumpf(value, out, JSON_COMPACT | JSON_ENCODE_ANY | ascii);
+    fputc('\n', out);
+    fflush(out);
 }

@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 /* How a field of an item is shown. AGO and WHEN read RFC 3339; WHEN shows local time with its zone
- * (UTC with --utc); PATH un-escapes what json_bytes wrote and quotes what would move a terminal. */
+ * (UTC with --utc). Text never moves a terminal (print_safe). */
 typedef enum PrintAs { AS_TEXT, AS_BYTES, AS_COUNT, AS_WHEN, AS_AGO, AS_SECONDS, AS_RATE } PrintAs;
 
 typedef struct PrintColumn {
@@ -24,7 +24,8 @@ void print_table(FILE *out, const json_t *items, const PrintColumn *columns, siz
 /* One item as "title  value" lines; absent fields are left out. */
 void print_card(FILE *out, const json_t *item, const PrintColumn *columns, size_t count, bool utc);
 
-void print_json(FILE *out, const json_t *value);
+void print_json(FILE *out, const json_t *value);      /* indented, for one document */
+void print_json_line(FILE *out, const json_t *value); /* one line, flushed: NDJSON */
 
 /* The value at a dotted path, NULL when it is absent or null. */
 const json_t *print_at(const json_t *item, const char *path);
@@ -34,7 +35,14 @@ int64_t print_number_at(const json_t *item, const char *path);   /* 0 when absen
 void print_bytes(Buf *out, int64_t bytes);  /* "96.4 GiB" */
 void print_span(Buf *out, int64_t seconds); /* "2d 0h", "14m", "41s" */
 
-/* Text from outside on a terminal: control characters become \xNN. */
+void print_when(Buf *out, const char *text, bool utc);
+
+/* Text from outside: what would move a terminal or turn the direction of writing becomes \xNN or
+ * \uNNNN. */
 void print_safe(FILE *out, const char *text);
+void print_add_safe(Buf *out, const char *text);
+
+/* A text of several lines: as it is into a file, line by line print_safe on a terminal. */
+void print_lines(FILE *out, const char *text);
 
 #endif

@@ -139,6 +139,7 @@ static void a_request_that_trickles_ends_and_keeps_nobody_waiting(void **state)
         assert_int_equal(ask(stand, "GET", "/other", (Slice){0}, &answer), 200);
         told = poll(&ready, 1, 20) == 1;
     }
+    assert_true(told);
     assert_int_equal(hear_answer(slow, &answer), 408);
     assert_int_equal(hear_answer(body, &answer), 408);
     assert_true(now_ms() - began >= 600);

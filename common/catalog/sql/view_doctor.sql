@@ -1,0 +1,25 @@
+-- One row: what `holdfast doctor` judges: schema, workers, and who of them serves each pool, store and key set in use.
+WITH w AS (SELECT m.name, m.pools, m.reader, holdfast.worker_json(m) AS j FROM holdfast.worker m WHERE m.retired_at IS NULL),
+alive AS (SELECT w.*, j -> 'facts' AS facts FROM w WHERE j ->> 'state' = 'alive'),
+used AS (SELECT s.no, s.pool, r.store, r.key_set FROM holdfast.source s JOIN holdfast.repository r ON r.no = s.repository WHERE s.retired_at IS NULL)
+SELECT jsonb_build_object('now', holdfast.rfc3339(clock_timestamp()), 'server', current_setting('server_version'),
+  'schema', (SELECT max(number) FROM holdfast.schema_version), 'policy', (SELECT max(no) FROM holdfast.policy_version),
+  'sources', (SELECT count(*) FROM used),
+  'leader', (SELECT host FROM holdfast.leader WHERE name = 'scheduler' AND expires_at > clock_timestamp()),
+  'workers', (SELECT coalesce(jsonb_agg(j ORDER BY name), '[]') FROM w),
+  'pools', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', p.name, 'paused', p.paused, 'sources', u.n,
+      'workers', (SELECT count(*) FROM alive a WHERE p.no = ANY (a.pools))) ORDER BY p.name), '[]')
+    FROM holdfast.pool p JOIN (SELECT pool, count(*) AS n FROM used GROUP BY 1) u ON u.pool = p.no),
+  'stores', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', u.store, 'sources', u.n,
+      'workers', (SELECT count(*) FROM alive a WHERE NOT a.facts ? 'stores' OR a.facts -> 'stores' ? u.store)) ORDER BY u.store), '[]')
+    FROM (SELECT store, count(*) AS n FROM used GROUP BY 1) u),
+  'key_sets', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', u.key_set, 'sources', u.n,
+      'writers', (SELECT count(*) FROM alive a WHERE a.facts -> 'roles' ? 'write' AND (u.key_set = '' OR a.facts -> 'key_sets' ? u.key_set)),
+      'readers', (SELECT count(*) FROM alive a WHERE a.reader AND a.facts -> 'roles' ? 'read' AND (u.key_set = '' OR a.facts -> 'key_sets' ? u.key_set)))
+      ORDER BY u.key_set), '[]')
+    FROM (SELECT key_set, count(*) AS n FROM used GROUP BY 1) u),
+  'repositories', (SELECT coalesce(jsonb_agg(jsonb_build_object('store', r.store, 'key_set', r.key_set, 'bound', r.id IS NOT NULL,
+      'rolled_back', r.rolled_back,
+      'damaged', (SELECT count(*) FROM holdfast.pack p WHERE p.repository = r.no AND p.damaged_at IS NOT NULL)) ORDER BY r.no), '[]')
+    FROM holdfast.repository r WHERE (r.store, r.key_set) IN (SELECT store, key_set FROM used)),
+  'audit_waiting', (SELECT count(*) FROM holdfast.audit_event WHERE seq IS NULL AND at < clock_timestamp() - interval '10 seconds'))::text

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The verdict on the fleet: what the catalogue knows of its sources, and what this scheduler knows
+ * of its own surroundings. Each thing that needs attention comes with what to type next. */
+#include "common/base/json.h"
+#include "scheduler/api/api.h"
+
+#include <inttypes.h>
+
+/* A due job that nobody took for so long is worth a look. */
+enum { WAITS_TOO_LONG_S = 600 };
+
+static void attend(json_t *status, const char *part, const char *state, const char *code,
+                   const char *next, const char *format, ...) PRINTF_LIKE(6, 7);
+static void attend(json_t *status, const char *part, const char *state, const char *code,
+                   const char *next, const char *format, ...)
+{
+    scoped(buf_free) Buf text = {0};
+    va_list args;
+    va_start(args, format);
+    buf_vprintf(&text, format, args);
+    va_end(args);
+    json_t *item = json_pack("{s:s, s:s, s:{s:s, s:s}, s:[s]}", "part", part, "state", state,
+                             "cause", "code", code, "message", buf_cstr(&text), "next", next);
+    if (item == NULL)
+        return;
+    json_array_append_new(json_object_get(status, "attention"), item);
+    json_object_set_new(status, "ok", json_false());
+}
+
+static void attend_to_plant(json_t *status, const CoreState *state)
+{
+    size_t i;
+    json_t *item;
+    uint64_t waits = json_u64_or(json_object_get(status, "queue"), "oldest_seconds", 0);
+    if (!state->redis_up)
+        attend(status, "redis", "down", "redis.down", "holdfast doctor", "%s",
+               state->redis_error[0] == 0 ? "Redis does not answer" : state->redis_error);
+    if (json_is_null(json_object_get(status, "scheduler")))
+        attend(status, "scheduler", "no_leader", "scheduler.no_leader", "holdfast doctor",
+               "no scheduler leads: nothing is started");
+    json_array_foreach(json_object_get(status, "unserved"), i, item)
+    {
+        attend(status, "workers", "down", "pool.unserved", "holdfast worker list",
+               "no live worker serves pool %.*s, which %" PRIu64 " sources wait for",
+               TEXT_ARG(json_text_or(item, "pool", TEXT("?"))), json_u64_or(item, "sources", 0));
+    }
+    if (waits > WAITS_TOO_LONG_S)
+        attend(status, "queue", "late", "queue.late", "holdfast queue list",
+               "a job that is due has waited for %" PRIu64 " minutes", waits / 60);
+    json_array_foreach(json_object_get(status, "stalled"), i, item)
+    {
+        scoped(buf_free) Buf next = {0};
+        buf_printf(&next, "holdfast job logs %s", json_string_value(item));
+        attend(status, "jobs", "stalled", "job.stalled", buf_cstr(&next),
+               "%s runs and has not moved for too long", json_string_value(item));
+    }
+    json_array_foreach(json_object_get(status, "damaged"), i, item)
+    {
+        bool back = json_is_true(json_object_get(item, "rolled_back"));
+        attend(status, "store", back ? "rolled_back" : "damaged",
+               back ? "repo.rolled_back" : "repo.damaged", "holdfast backup list",
+               back ? "store %.*s is older than the catalogue: it was set back"
+                    : "store %.*s holds damaged packs; verify says which backups they are of",
+               TEXT_ARG(json_text_or(item, "store", TEXT("?"))));
+    }
+}
+
+bool api_status(ApiCall *call, Err *err)
+{
+    CoreState state;
+    scoped(buf_free) Buf body = {0};
+    scoped(json_release) json_t *status = NULL;
+    core_state(call->params->core, &state);
+    if (!catalog_view(call->catalog, VIEW_STATUS, NULL, &body, err) ||
+        !json_parse(buf_text(&body), &status, err) ||
+        !api_schedule_next(call, json_object_get(status, "freshness"), err))
+        return false;
+    attend_to_plant(status, &state);
+    json_canonical(status, &call->answer->body);
+    return true;
+}

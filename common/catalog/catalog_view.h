@@ -12,10 +12,11 @@ typedef enum CatalogView {
     VIEW_DOCTOR,     /* what doctor judges: schema, workers, who serves what */
     VIEW_SOURCES,    /* source, type, since cursor */
     VIEW_SOURCE,     /* name */
-    VIEW_DECISIONS,  /* source (name), job, limit */
+    VIEW_DECISIONS,  /* source (name), job, limit, cursor */
     VIEW_JOBS,       /* source, state, kind, limit, cursor */
     VIEW_JOB,        /* job */
-    VIEW_JOB_LOGS,   /* job, after: {"items":[{"seq","at","level","event","text","attempt"}]} */
+    VIEW_JOB_LOGS,   /* job, after, limit: {"items":[{"seq","at","level","event","text","attempt"}]}
+                      */
     VIEW_JOB_ANSWER, /* job: the JSON a probe or restore left */
     VIEW_BACKUPS,    /* source, first…last (an id range), since, until, limit, cursor */
     VIEW_BACKUP,     /* first: the id */

@@ -134,7 +134,7 @@ static void every_view_is_json_and_names_jobs_as_the_command_does(void **state)
     (void)state;
     for (CatalogView which = VIEW_STATUS; which <= VIEW_EVENTS; which++) {
         if (which == VIEW_SOURCE || which == VIEW_JOB || which == VIEW_JOB_ANSWER ||
-            which == VIEW_BACKUP)
+            which == VIEW_BACKUP || which == VIEW_JOB_LOGS)
             continue;
         json_decref(view(which, NULL));
     }
@@ -151,6 +151,9 @@ static void every_view_is_json_and_names_jobs_as_the_command_does(void **state)
     scoped(buf_free) Buf none = {0};
     assert_false(catalog_view(fleet->scheduler, VIEW_SOURCE, &(ViewArgs){.name = TEXT("nobody")},
                               &none, &err));
+    assert_int_equal(err.code, ERR_MISSING);
+    assert_false(
+        catalog_view(fleet->scheduler, VIEW_JOB_LOGS, &(ViewArgs){.job = 999999}, &none, &err));
     assert_int_equal(err.code, ERR_MISSING);
 }
 

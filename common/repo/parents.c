@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * parents.c — parent lists: a table of ids and packed rows. */
+ * parents.c — a part of a parent list: a table of ids and packed rows. */
 #include "common/repo/parents.h"
 
 #include "common/base/hash.h"
@@ -10,6 +10,15 @@ enum {
     KEY_IDS = 2,
     KEY_ROWS = 3,
     KEY_ROW_COUNT = 4,
+    KEY_PARTS = 5,
+    KEY_SIGNS = 6,
+    /* A part ends behind the row that reaches one of these: some 30 000 small files, and 3 MiB of
+     * memory wherever it is held. */
+    FULL_IDS = 32 * 1024,
+    FULL_ROWS = 1024 * 1024,
+    /* Of one entry, and of a part that several large entries share. */
+    ROW_MAX = 8 * 1024 * 1024,
+    ROWS_MAX = 16 * 1024 * 1024,
     /* A file system's clock may stand still this long; what changed later than that before it was
      * read could change again without a trace. */
     SETTLED_NS = 2000000000,
@@ -22,6 +31,8 @@ struct Parents {
     uint64_t row_count;
     uint32_t *slots; /* offset of a row / its alignment of one, + 1; 0: free */
     uint64_t mask;
+    uint64_t parts;
+    Buf signs;
 };
 
 void parents_key(ParentsKey *out, const uint8_t key[32], const Entry *entry)
@@ -37,6 +48,8 @@ void parents_key(ParentsKey *out, const uint8_t key[32], const Entry *entry)
     buf_add_text(&packed, entry->path);
     hash_hmac_sha256((Slice){key, 32}, buf_slice(&packed), &hash);
     memcpy(out->bytes, hash.bytes, PARENTS_KEY);
+    hash_hmac_sha256((Slice){key, 32}, slice_of_text(entry->path), &hash);
+    memcpy(&out->token, hash.bytes, sizeof out->token);
 }
 
 bool parents_worthy(const Entry *entry, int64_t now_ns)
@@ -60,6 +73,8 @@ static void add_varint(Buf *out, uint64_t value)
 /* index + 1, offset, length; or 0, length for zeros. */
 bool parents_extent(Parents *parents, Buf *row, const Extent *extent)
 {
+    if (row->len > ROW_MAX)
+        return false;
     if (extent->zeros) {
         add_varint(row, 0);
         add_varint(row, extent->length);
@@ -76,6 +91,8 @@ bool parents_extent(Parents *parents, Buf *row, const Extent *extent)
 
 void parents_add(Parents *parents, const ParentsKey *key, Slice row)
 {
+    if (parents->rows.len + row.len > ROWS_MAX)
+        return;
     buf_add(&parents->rows, key->bytes, sizeof key->bytes);
     buf_add_le32(&parents->rows, (uint32_t)row.len);
     buf_add_slice(&parents->rows, row);
@@ -88,10 +105,15 @@ void parents_add_page(Parents *parents, const ChunkId *id)
         idmap_add(&parents->ids, id, NULL);
 }
 
-void parents_body(const Parents *parents, Buf *out)
+bool parents_full(const Parents *parents)
 {
-    buf_reserve(out, parents->rows.len + parents->ids.count * sizeof(ChunkId) + 64);
-    canon_map(out, 4);
+    return parents->ids.count >= FULL_IDS || parents->rows.len >= FULL_ROWS;
+}
+
+void parents_body(const Parents *parents, uint64_t parts, Slice signs, Buf *out)
+{
+    buf_reserve(out, parents->rows.len + parents->ids.count * sizeof(ChunkId) + signs.len + 64);
+    canon_map(out, 4u + (parts > 0) + (signs.len > 0));
     canon_uint(out, KEY_FORMAT);
     canon_uint(out, PARENTS_FORMAT);
     canon_uint(out, KEY_IDS);
@@ -101,6 +123,14 @@ void parents_body(const Parents *parents, Buf *out)
     canon_bin(out, buf_slice(&parents->rows));
     canon_uint(out, KEY_ROW_COUNT);
     canon_uint(out, parents->row_count);
+    if (parts > 0) {
+        canon_uint(out, KEY_PARTS);
+        canon_uint(out, parts);
+    }
+    if (signs.len > 0) {
+        canon_uint(out, KEY_SIGNS);
+        canon_bin(out, signs);
+    }
 }
 
 static uint32_t load32(const uint8_t *at)
@@ -143,7 +173,7 @@ bool parents_read(Parents **out, Slice body, Err *err)
     Parents *parents = parents_new();
     CanonReader r = canon_reader(body);
     uint64_t last = 0, format = 0;
-    Slice ids = {0}, rows = {0};
+    Slice ids = {0}, rows = {0}, signs = {0};
     uint32_t fields = canon_read_map(&r);
     for (uint32_t i = 0; i < fields && !r.bad; i++) {
         uint64_t key = canon_read_key(&r, &last);
@@ -155,18 +185,24 @@ bool parents_read(Parents **out, Slice body, Err *err)
             rows = canon_read_bin(&r);
         else if (key == KEY_ROW_COUNT)
             parents->row_count = canon_read_uint(&r);
+        else if (key == KEY_PARTS)
+            parents->parts = canon_read_uint(&r);
+        else if (key == KEY_SIGNS)
+            signs = canon_read_bin(&r);
         else
             canon_skip(&r);
     }
     bool good = canon_done(&r) && format == PARENTS_FORMAT && ids.len % sizeof(ChunkId) == 0 &&
                 ids.len / sizeof(ChunkId) <= PARENTS_IDS_MAX &&
-                parents->row_count <= rows.len / (PARENTS_KEY + 4);
+                parents->row_count <= rows.len / (PARENTS_KEY + 4) &&
+                signs.len % PARENTS_SIGN == 0 && parents->parts < UINT32_MAX;
     for (size_t i = 0; good && i < ids.len; i += sizeof(ChunkId)) {
         ChunkId id;
         memcpy(id.bytes, ids.at + i, sizeof id);
         idmap_add(&parents->ids, &id, NULL);
     }
     buf_add_slice(&parents->rows, rows);
+    buf_add_slice(&parents->signs, signs);
     if (good && index_rows(parents)) {
         *out = parents;
         return true;
@@ -174,6 +210,16 @@ bool parents_read(Parents **out, Slice body, Err *err)
     parents_free(parents);
     return err_set(err, ERR_CORRUPT, "repo.bad_parents",
                    "the parent list is not valid; everything will be read again");
+}
+
+uint64_t parents_parts(const Parents *parents)
+{
+    return parents->parts;
+}
+
+Slice parents_signs(const Parents *parents)
+{
+    return buf_slice(&parents->signs);
 }
 
 const IdMap *parents_ids(const Parents *parents)
@@ -233,6 +279,7 @@ void parents_free(Parents *parents)
         return;
     idmap_free(&parents->ids);
     buf_free(&parents->rows);
+    buf_free(&parents->signs);
     mem_free(parents->slots);
     mem_free(parents);
 }

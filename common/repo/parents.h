@@ -3,7 +3,8 @@
  * A row an entry: a keyed hash over its path and the stat fields that change with its content, and
  * its extents; chunk ids stand once each in a table. No names, no content. It is a
  * hint: every id is looked up again before it is used, and a missing or unreadable list costs only
- * reading. Stored as parents/<backup>, sealed under a key of the source. */
+ * reading. A list is a row of parts of bounded size, so that neither side ever holds more of it
+ * than a few: today.h writes them, yesterday.h reads them. This is one part. */
 #ifndef COMMON_REPO_PARENTS_H
 #define COMMON_REPO_PARENTS_H
 
@@ -13,14 +14,16 @@
 
 enum {
     PARENTS_FORMAT = 1,
-    PARENTS_IDS_MAX = 1024 * 1024, /* entries with ids beyond are left out: the list is held in
-                                      memory, and reading a little more is no harm */
+    PARENTS_IDS_MAX = 1024 * 1024, /* of a part, for the sake of one entry with as many extents;
+                                      one with more is left out and read again */
     PARENTS_KEY = 24,
+    PARENTS_SIGN = 12, /* a path's token and the number of its part */
 };
 
 /* Equal only when path, type, size, mtime, ctime and inode are. */
 typedef struct ParentsKey {
     uint8_t bytes[PARENTS_KEY];
+    uint64_t token; /* of the path alone; not stored with the row */
 } ParentsKey;
 void parents_key(ParentsKey *out, const uint8_t key[32], const Entry *entry);
 
@@ -31,14 +34,20 @@ bool parents_worthy(const Entry *entry, int64_t now_ns);
 /* Being written. Not thread-safe. */
 typedef struct Parents Parents;
 Parents *parents_new(void);
-/* Appends one extent to a row under construction; false when the table is full. */
+/* Appends one extent to a row under construction; false when row or table have no room for it. */
 bool parents_extent(Parents *parents, Buf *row, const Extent *extent);
+/* Left out when the part has no room for it. */
 void parents_add(Parents *parents, const ParentsKey *key, Slice row);
 void parents_add_page(Parents *parents, const ChunkId *id); /* a page of the manifest */
-void parents_body(const Parents *parents, Buf *out);
+bool parents_full(const Parents *parents);                  /* time for the next part */
+/* What is stored, far below DISK_OBJECT_MOST. parts: how many others there are, and signs of what
+ * is where; both only in the last part. */
+void parents_body(const Parents *parents, uint64_t parts, Slice signs, Buf *out);
 
 /* Being read. */
 MUST_CHECK bool parents_read(Parents **out, Slice body, Err *err);
+uint64_t parents_parts(const Parents *parents);
+Slice parents_signs(const Parents *parents); /* PARENTS_SIGN bytes each */
 const IdMap *parents_ids(const Parents *parents);
 typedef struct ParentsRow {
     const uint8_t *at;

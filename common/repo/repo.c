@@ -4,6 +4,7 @@
 #include "common/base/mem.h"
 #include "common/repo/repo_internal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -120,6 +121,14 @@ void repo_name(const char *folder, const Uuid *id, char out[REPO_NAME])
     char text[UUID_TEXT];
     uuid_text(id, text);
     snprintf(out, REPO_NAME, "%s/%s", folder, text);
+}
+
+void repo_parents_name(const Uuid *backup, uint64_t part, char out[REPO_PARENTS_NAME])
+{
+    repo_name("parents", backup, out);
+    size_t len = strlen(out);
+    if (part > 0)
+        snprintf(out + len, REPO_PARENTS_NAME - len, ".%" PRIu64, part);
 }
 
 bool repo_put(Repo *repo, DiskObject kind, const char *name, const uint8_t *own_key, Slice head,
@@ -278,7 +287,7 @@ static bool visit_backup(Repo *repo, const Uuid *id, RepoBackupVisit *visit, voi
 {
     scoped(buf_free) Buf body = {0};
     bool marked;
-    Manifest m;
+    Manifest m = {0};
     Sha256 sha, marker;
     Err why = {0};
     RepoBackup backup = {.id = *id};

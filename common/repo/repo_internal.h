@@ -10,10 +10,13 @@
 #include "common/repo/repo.h"
 #include "common/store/store.h"
 
-enum { REPO_NAME = 64 };
+enum { REPO_NAME = 64, REPO_PARENTS_NAME = 80 };
 
 /* "<folder>/<uuid>"; folder is a word like "index". */
 void repo_name(const char *folder, const Uuid *id, char out[REPO_NAME]);
+
+/* "parents/<backup>" for the last part of a list, "parents/<backup>.<part>" for the others. */
+void repo_parents_name(const Uuid *backup, uint64_t part, char out[REPO_PARENTS_NAME]);
 
 /* Packs, signs and stores one object; *sha256 (may be NULL) is that of its stored bytes. own_key as
  * object_pack takes it. */

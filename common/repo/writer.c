@@ -112,6 +112,15 @@ static bool start_threads(RepoWriter *w, Err *err)
     return true;
 }
 
+static bool put_parents(void *ctx, uint64_t part, Slice body, Err *err)
+{
+    RepoWriter *w = ctx;
+    char name[REPO_PARENTS_NAME];
+    repo_parents_name(&w->params.backup, part, name);
+    return repo_put(w->params.repo, DISK_PARENTS, name, w->parents_key, (Slice){0}, body, NULL,
+                    err);
+}
+
 static void prepare(RepoWriter *w)
 {
     uint8_t key[32];
@@ -125,7 +134,7 @@ static void prepare(RepoWriter *w)
     for (unsigned i = 0; i < w->params.lanes; i++)
         w->lanes[i].last = &w->lanes[i].first;
     w->pages = pages_new(&w->chunker, writer_page, w);
-    w->today = parents_new();
+    w->today = today_new(put_parents, w);
     writer_bench_init(&w->page_bench);
     writer_pack_init(w);
 }
@@ -184,18 +193,6 @@ static void join_packer(RepoWriter *w)
     w->packer_started = false;
 }
 
-static bool put_parents(RepoWriter *w, Err *err)
-{
-    scoped(buf_free) Buf body = {0};
-    parents_body(w->today, &body);
-    char name[REPO_NAME];
-    repo_name("parents", &w->params.backup, name);
-    if (!repo_put(w->params.repo, DISK_PARENTS, name, w->parents_key, (Slice){0}, buf_slice(&body),
-                  NULL, err))
-        return err_note(err, "storing the parent list");
-    return true;
-}
-
 static void describe(RepoWriter *w, const PagesRoot *root, const Receipt *receipt, Manifest *m)
 {
     const WriterParams *p = &w->params;
@@ -242,8 +239,8 @@ static bool put_objects(RepoWriter *w, const PagesRoot *root, const Receipt *rec
     if (!writer_pack_index(w, &m.index, err))
         return false;
     CRASHPOINT("repo.index_durable");
-    if (!put_parents(w, err))
-        return false;
+    if (!today_finish(w->today, err))
+        return err_note(err, "storing the parent list");
     CRASHPOINT("repo.parents_durable");
     scoped(buf_free) Buf body = {0};
     manifest_add(&body, &m);
@@ -303,11 +300,11 @@ void writer_close(RepoWriter *w)
     drop_queue(&w->coded);
     drop_queue(&w->meta);
     for (unsigned i = 0; w->lanes != NULL && i < w->params.lanes; i++)
-        writer_lane_free(&w->lanes[i]);
+        writer_lane_free(w, &w->lanes[i]);
     mem_free(w->lanes);
     free_records(w);
     pages_free(w->pages);
-    parents_free(w->today);
+    today_free(w->today);
     writer_known_free(w);
     writer_bench_free(&w->page_bench);
     writer_pack_free(w);

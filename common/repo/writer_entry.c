@@ -17,8 +17,10 @@ enum {
     PAGES_BATCH_BYTES = 1024 * 1024, /* or so many bytes of them */
 };
 
-void writer_pending_free(Pending *pending)
+void writer_pending_free(RepoWriter *w, Pending *pending)
 {
+    if (pending->known_part != NULL)
+        writer_known_drop(w, pending);
     for (size_t i = pending->pieces_done; i < pending->piece_count; i++)
         if (pending->pieces[i].chunk != NULL)
             writer_release(pending->pieces[i].chunk);
@@ -58,8 +60,10 @@ static bool add_extent(RepoWriter *w, Pending *pending, const Extent *extent, Er
 {
     record_add_extent(&pending->extents, extent);
     pending->extent_count++;
+    if (pending->parent_part == NULL)
+        pending->parent_part = today_join(w->today);
     if (!pending->parent_full)
-        pending->parent_full = !parents_extent(w->today, &pending->parent_row, extent);
+        pending->parent_full = !parents_extent(pending->parent_part, &pending->parent_row, extent);
     return !extent_ends_page(pending, extent) || extents_page(w, pending, err);
 }
 
@@ -96,12 +100,9 @@ static bool take_known(RepoWriter *w, Pending *pending, Err *err)
     ParentsRow row = pending->known_row;
     Extent extent;
     uint32_t index;
-    while (parents_next(w->yesterday.parents, &row, &extent, &index)) {
-        if (index != IDMAP_NONE) {
-            pthread_mutex_lock(&w->known_lock);
-            writer_known_use(w, index);
-            pthread_mutex_unlock(&w->known_lock);
-        }
+    while (parents_next(pending->known_part->parents, &row, &extent, &index)) {
+        if (index != IDMAP_NONE)
+            writer_known_use(w, pending->known_part, index);
         if (!add_extent(w, pending, &extent, err))
             return false;
     }
@@ -137,15 +138,27 @@ static bool page_record(RepoWriter *w, Text path, Slice record, uint64_t bytes, 
 }
 
 /* Only what did not change while it was read: what did is read again tomorrow. */
-static void remember(RepoWriter *w, const Pending *pending)
+static void remember(RepoWriter *w, Pending *pending)
 {
     const Entry *entry = &pending->entry;
     bool changed = entry->size != pending->began_size || entry->inode != pending->began_inode ||
                    entry->mtime_ns != pending->began_mtime_ns ||
                    entry->ctime_ns != pending->began_ctime_ns;
-    if (pending->has_key && !changed && !pending->parent_full &&
-        parents_worthy(entry, clock_wall_ns()))
-        parents_add(w->today, &pending->key, buf_slice(&pending->parent_row));
+    if (!pending->has_key || changed || pending->parent_full ||
+        !parents_worthy(entry, clock_wall_ns()))
+        return;
+    if (pending->parent_part == NULL)
+        pending->parent_part = today_join(w->today);
+    today_add(w->today, pending->parent_part, &pending->key, buf_slice(&pending->parent_row));
+}
+
+static bool leave_today(RepoWriter *w, Pending *pending, Err *err)
+{
+    Parents *part = pending->parent_part;
+    pending->parent_part = NULL;
+    if (part == NULL || today_leave(w->today, part, err))
+        return true;
+    return err_note(err, "storing the parent list");
 }
 
 /* The entry is whole: writes its record. Caller holds manifest_lock. */
@@ -198,6 +211,8 @@ static bool drain_first(RepoWriter *w, Lane *lane, bool wait, bool *more, Err *e
     good = take_pieces(w, pending, &all, err);
     if (good && all && pending->ended && pending->keep)
         good = finish_entry(w, pending, err);
+    if (good && all && pending->ended)
+        good = leave_today(w, pending, err);
     pthread_mutex_unlock(&w->manifest_lock);
     *more = good && all && pending->ended;
     if (!good)
@@ -212,7 +227,7 @@ static bool drain_first(RepoWriter *w, Lane *lane, bool wait, bool *more, Err *e
     if (lane->first == NULL)
         lane->last = &lane->first;
     lane->pending--;
-    writer_pending_free(pending);
+    writer_pending_free(w, pending);
     return true;
 }
 
@@ -252,8 +267,9 @@ bool writer_page(void *writer, Slice page, ChunkId *id, Err *err)
     chunk->len = (uint32_t)page.len;
     writer_name(w, chunk);
     *id = chunk->id;
-    parents_add_page(w->today, id);
     writer_queue_push(&w->meta, chunk);
+    if (!today_page(w->today, id, err))
+        return err_note(err, "storing the parent list");
     if (w->meta.count < PAGES_BATCH && w->meta.bytes < PAGES_BATCH_BYTES)
         return true;
     return flush_pages(w, err);

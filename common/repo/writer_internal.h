@@ -18,9 +18,10 @@
 #include "common/repo/manifest.h"
 #include "common/repo/packset.h"
 #include "common/repo/pages.h"
-#include "common/repo/parents.h"
 #include "common/repo/pool.h"
+#include "common/repo/today.h"
 #include "common/repo/writer.h"
+#include "common/repo/yesterday.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -64,6 +65,7 @@ typedef struct Pending {
     struct Pending *next;
     Entry entry; /* deep copy, made when it ends */
     bool ended, keep, known;
+    YesterdayPart *known_part; /* held while `known` */
     ParentsRow known_row;
     Piece *pieces;
     size_t piece_count, piece_room, pieces_done;
@@ -71,6 +73,7 @@ typedef struct Pending {
     uint32_t extent_count;
     ChunkId *pages;
     uint32_t page_count, page_room;
+    Parents *parent_part; /* of today's list: joined with the first extent */
     Buf parent_row;
     bool parent_full; /* too much for the parent list */
     uint64_t size;
@@ -93,13 +96,6 @@ typedef struct Lane {
     Pending *first, **last, *current;
     size_t pending;
 } Lane;
-
-/* Yesterday's list and what this session knows about its ids. */
-typedef struct Yesterday {
-    Parents *parents; /* NULL: none */
-    uint8_t *state;   /* of each id: ID_UNKNOWN, ID_HERE, ID_GONE */
-    uint64_t *pack_nos;
-} Yesterday;
 
 /* A record kept until the end, where entries do not come in order. */
 typedef struct KeptRecord {
@@ -138,14 +134,14 @@ struct RepoWriter {
     pthread_mutex_t known_lock; /* seen, used, distrusted, yesterday */
     IdMap seen;
     PackSet used, distrusted;
-    Yesterday yesterday;
+    Yesterday *yesterday; /* NULL: none */
 
     pthread_mutex_t manifest_lock; /* pages, records, today, pages waiting, issues */
     Pages *pages;
     Buf last_path;
     KeptRecord *records;
     size_t record_count, record_room;
-    Parents *today;
+    Today *today;
     ChunkQueue meta; /* pages that wait for a lookup */
     Buf issues;
     uint32_t issue_kept;
@@ -181,24 +177,24 @@ void *writer_worker(void *ctx);
 
 /* writer_known.c */
 void writer_known_load(RepoWriter *w);
-bool writer_known_row(RepoWriter *w, const Entry *entry, const ParentsKey *key, ParentsRow *row,
-                      bool *known, Err *err);
+bool writer_known_row(RepoWriter *w, const Entry *entry, Pending *pending, Err *err);
 bool writer_known_lookup(RepoWriter *w, const ChunkId *ids, size_t count, ChunkPlace *places,
                          Err *err);
 bool writer_known_id(RepoWriter *w, const ChunkId *id, bool *here, Err *err); /* known_lock held */
-void writer_known_use(RepoWriter *w, uint32_t index);                         /* known_lock held */
+void writer_known_use(RepoWriter *w, const YesterdayPart *part, uint32_t index);
+void writer_known_drop(RepoWriter *w, Pending *pending); /* lets go of what is held for it */
 bool writer_known_adopt(RepoWriter *w, Err *err);
 void writer_known_free(RepoWriter *w);
 
 /* writer_entry.c */
 bool writer_drain(RepoWriter *w, Lane *lane, bool wait, Err *err);
 bool writer_page(void *writer, Slice page, ChunkId *id, Err *err); /* manifest_lock held */
-void writer_pending_free(Pending *pending);
+void writer_pending_free(RepoWriter *w, Pending *pending);
 bool writer_finish_pages(RepoWriter *w, PagesRoot *root, Err *err);
 
 /* writer_lane.c */
 bool writer_lane_flush(RepoWriter *w, Lane *lane, Err *err);
-void writer_lane_free(Lane *lane);
+void writer_lane_free(RepoWriter *w, Lane *lane);
 
 /* writer_pack.c */
 void *writer_packer(void *ctx);

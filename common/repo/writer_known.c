@@ -42,10 +42,9 @@ bool writer_known_lookup(RepoWriter *w, const ChunkId *ids, size_t count, ChunkP
 }
 
 /* Looks up the block of yesterday's ids that `index` is in. Caller holds known_lock. */
-static bool look_up_block(RepoWriter *w, uint32_t index, Err *err)
+static bool look_up_block(RepoWriter *w, YesterdayPart *part, uint32_t index, Err *err)
 {
-    Yesterday *y = &w->yesterday;
-    const IdMap *ids = parents_ids(y->parents);
+    const IdMap *ids = parents_ids(part->parents);
     uint32_t from = index - index % LOOKUP_BLOCK;
     uint32_t count = ids->count - from < LOOKUP_BLOCK ? ids->count - from : LOOKUP_BLOCK;
     ChunkId *sorted = mem_array(ChunkId, count);
@@ -55,89 +54,104 @@ static bool look_up_block(RepoWriter *w, uint32_t index, Err *err)
     bool good = writer_known_lookup(w, sorted, count, places, err);
     for (uint32_t i = 0; good && i < count; i++) {
         uint32_t at = idmap_find(ids, &sorted[i]);
-        y->state[at] = places[i].found ? ID_HERE : ID_GONE;
-        y->pack_nos[at] = places[i].pack_no;
+        part->state[at] = places[i].found ? ID_HERE : ID_GONE;
+        part->pack_nos[at] = places[i].pack_no;
     }
     mem_free(sorted);
     mem_free(places);
     return good;
 }
 
-static bool known_here(RepoWriter *w, uint32_t index, bool *here, Err *err)
+static bool known_here(RepoWriter *w, YesterdayPart *part, uint32_t index, bool *here, Err *err)
 {
-    Yesterday *y = &w->yesterday;
-    if (y->state[index] == ID_UNKNOWN && !look_up_block(w, index, err))
+    if (part->state[index] == ID_UNKNOWN && !look_up_block(w, part, index, err))
         return false;
-    *here = y->state[index] == ID_HERE;
+    *here = part->state[index] == ID_HERE;
     return true;
 }
 
 bool writer_known_id(RepoWriter *w, const ChunkId *id, bool *here, Err *err)
 {
     *here = false;
-    if (w->yesterday.parents == NULL)
+    uint32_t index;
+    YesterdayPart *part = w->yesterday == NULL ? NULL : yesterday_id(w->yesterday, id, &index);
+    if (part == NULL)
         return true;
-    uint32_t index = idmap_find(parents_ids(w->yesterday.parents), id);
-    if (index == IDMAP_NONE)
-        return true;
-    if (!known_here(w, index, here, err))
+    if (!known_here(w, part, index, here, err))
         return false;
     if (*here)
-        writer_known_use(w, index);
+        packset_add(&w->used, part->pack_nos[index]);
     return true;
 }
 
-void writer_known_use(RepoWriter *w, uint32_t index)
+void writer_known_use(RepoWriter *w, const YesterdayPart *part, uint32_t index)
 {
-    packset_add(&w->used, w->yesterday.pack_nos[index]);
+    pthread_mutex_lock(&w->known_lock);
+    packset_add(&w->used, part->pack_nos[index]);
+    pthread_mutex_unlock(&w->known_lock);
 }
 
-static bool row_here(RepoWriter *w, ParentsRow row, uint64_t size, bool *known, Err *err)
+static bool row_here(RepoWriter *w, YesterdayPart *part, ParentsRow row, uint64_t size, bool *known,
+                     Err *err)
 {
     Extent extent;
     uint32_t index;
     uint64_t sum = 0;
     bool here = true;
-    while (here && parents_next(w->yesterday.parents, &row, &extent, &index)) {
+    while (here && parents_next(part->parents, &row, &extent, &index)) {
         sum += extent.length;
-        if (index != IDMAP_NONE && !known_here(w, index, &here, err))
+        if (index != IDMAP_NONE && !known_here(w, part, index, &here, err))
             return false;
     }
     *known = here && row.left == 0 && sum == size;
     return true;
 }
 
-bool writer_known_row(RepoWriter *w, const Entry *entry, const ParentsKey *key, ParentsRow *row,
-                      bool *known, Err *err)
+bool writer_known_row(RepoWriter *w, const Entry *entry, Pending *pending, Err *err)
 {
-    *known = false;
-    *row = (ParentsRow){0};
-    if (w->yesterday.parents == NULL || !parents_find(w->yesterday.parents, key, row))
+    bool good = true;
+    if (w->yesterday == NULL)
         return true;
     pthread_mutex_lock(&w->known_lock);
-    bool good = row_here(w, *row, entry->size, known, err);
+    YesterdayPart *part = yesterday_row(w->yesterday, &pending->key, &pending->known_row);
+    if (part != NULL)
+        good = row_here(w, part, pending->known_row, entry->size, &pending->known, err);
+    if (pending->known)
+        pending->known_part = part;
+    else
+        yesterday_release(part);
     pthread_mutex_unlock(&w->known_lock);
     return good;
+}
+
+void writer_known_drop(RepoWriter *w, Pending *pending)
+{
+    pthread_mutex_lock(&w->known_lock);
+    yesterday_release(pending->known_part);
+    pthread_mutex_unlock(&w->known_lock);
+}
+
+/* Only a host that may write this source may say what is known of it. */
+static bool load_part(void *ctx, uint64_t part, Buf *body)
+{
+    RepoWriter *w = ctx;
+    Err ignored = {0};
+    char name[REPO_PARENTS_NAME];
+    bool found = false;
+    Signer signer;
+    repo_parents_name(&w->params.parent, part, name);
+    return repo_get(w->params.repo, DISK_PARENTS, name, w->parents_key, &found, NULL, body, NULL,
+                    &signer, &ignored) &&
+           found &&
+           (keyring_plain(repo_keyring(w->params.repo)) ||
+            keyring_may_write(&signer, w->params.source));
 }
 
 /* A list that is missing or does not open costs reading, nothing else. */
 void writer_known_load(RepoWriter *w)
 {
-    if (!w->params.has_parent)
-        return;
-    scoped(buf_free) Buf body = {0};
-    Err ignored = {0};
-    char name[REPO_NAME];
-    bool found = false;
-    Signer signer;
-    repo_name("parents", &w->params.parent, name);
-    if (!repo_get(w->params.repo, DISK_PARENTS, name, w->parents_key, &found, NULL, &body, NULL,
-                  &signer, &ignored) ||
-        !found || !parents_read(&w->yesterday.parents, buf_slice(&body), &ignored))
-        return;
-    uint32_t count = parents_ids(w->yesterday.parents)->count;
-    w->yesterday.state = mem_array(uint8_t, count);
-    w->yesterday.pack_nos = mem_array(uint64_t, count);
+    if (w->params.has_parent)
+        w->yesterday = yesterday_open(load_part, w, w->params.ordered);
 }
 
 typedef struct Adoption {
@@ -214,9 +228,7 @@ bool writer_known_adopt(RepoWriter *w, Err *err)
 
 void writer_known_free(RepoWriter *w)
 {
-    parents_free(w->yesterday.parents);
-    mem_free(w->yesterday.state);
-    mem_free(w->yesterday.pack_nos);
+    yesterday_free(w->yesterday);
     idmap_free(&w->seen);
     packset_free(&w->used);
     packset_free(&w->distrusted);

@@ -39,7 +39,7 @@ static void try_parents(Slice bytes)
 {
     Err err = {0};
     Parents *parents = NULL;
-    ParentsKey key = {{0}};
+    ParentsKey key = {.token = 0};
     ParentsRow row;
     Extent extent;
     uint32_t index;

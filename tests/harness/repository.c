@@ -31,14 +31,14 @@ static void put_file(const char *dir, const char *name, const Buf *bytes)
         must(false, &(Err){.cause = "test", .text = "a file could not be written"});
 }
 
-typedef struct Keys {
+struct RepositoryKeys {
     KeysRecord keys;
     uint8_t root_seed[SEAL_SIGN_SEED];
     uint8_t reader_secret[SEAL_SECRET];
     uint8_t id_secret[SEAL_KEY];
-} Keys;
+};
 
-static void draw_keys(Keys *k)
+static void draw_keys(RepositoryKeys *k)
 {
     rand_bytes(k->root_seed, sizeof k->root_seed);
     rand_bytes(k->reader_secret, sizeof k->reader_secret);
@@ -50,47 +50,56 @@ static void draw_keys(Keys *k)
     seal_box(k->keys.readers[0], k->id_secret, k->keys.boxes[0]);
 }
 
-static void write_keys(const Repository *r, const Keys *k)
+/* A host's writer file, as `key enroll` makes it; `folder` is there. */
+static void write_writer(const char *dir, const char *folder, const RepositoryKeys *k,
+                         const char *host, const char *sources)
 {
-    scoped(buf_free) Buf writer = {0}, reader = {0};
+    scoped(buf_free) Buf writer = {0};
+    char name[80];
     WriterFile file = {.keys = k->keys};
     memcpy(file.id_secret, k->id_secret, sizeof file.id_secret);
     rand_bytes(file.sign_seed, sizeof file.sign_seed);
     rand_bytes(file.box_secret, sizeof file.box_secret);
-    CertRecord cert = {.set_id = k->keys.set_id,
-                       .generation = 1,
-                       .host = "testhost",
-                       .role = "write",
-                       .sources = "*"};
+    CertRecord cert = {.set_id = k->keys.set_id, .generation = 1, .role = "write"};
+    snprintf(cert.host, sizeof cert.host, "%s", host);
+    snprintf(cert.sources, sizeof cert.sources, "%s", sources);
     seal_sign_public_of(file.sign_seed, cert.sign_public);
     seal_public_of(file.box_secret, cert.box_public);
     keyfile_cert_pack(&cert, k->root_seed, &file.certificate);
     keyfile_writer_pack(&file, &writer);
     keyfile_writer_wipe(&file);
+    snprintf(name, sizeof name, "%s/test.writer", folder);
+    put_file(dir, name, &writer);
+}
+
+static void write_keys(const Repository *r, const RepositoryKeys *k)
+{
+    scoped(buf_free) Buf reader = {0};
     ReaderFile read = {.set = "test", .set_id = k->keys.set_id, .generation = 1};
+    write_writer(r->dir, "keys", k, "testhost", "*");
     memcpy(read.root, k->keys.root, sizeof read.root);
     memcpy(read.secret, k->reader_secret, sizeof read.secret);
     keyfile_reader_pack(&read, &reader);
-    put_file(r->dir, "keys/test.writer", &writer);
     put_file(r->dir, "keys/test.reader", &reader);
 }
 
 static void create(Repository *r, bool plain)
 {
     scoped(buf_free) Buf config = {0}, keys = {0};
-    Keys k;
+    RepositoryKeys *k = mem_new(RepositoryKeys);
     Err err = {0};
-    draw_keys(&k);
+    r->keys = k;
+    draw_keys(k);
     ConfigRecord record = {.repository = rand_uuid(), .plain = plain};
     if (!plain) {
-        write_keys(r, &k);
-        record.set_id = k.keys.set_id;
+        write_keys(r, k);
+        record.set_id = k->keys.set_id;
         record.generation = 1;
-        memcpy(record.root, k.keys.root, sizeof record.root);
-        keyfile_keys_pack(&k.keys, k.root_seed, &keys);
+        memcpy(record.root, k->keys.root, sizeof record.root);
+        keyfile_keys_pack(&k->keys, k->root_seed, &keys);
     }
     snprintf(record.set, sizeof record.set, "%s", plain ? "plain" : "test");
-    keyfile_config_pack(&record, plain ? NULL : k.root_seed, &config);
+    keyfile_config_pack(&record, plain ? NULL : k->root_seed, &config);
     must(store_local_open(&r->store, r->store_path, &err), &err);
     if (!plain)
         must(store_put(r->store, "keys/test", buf_slice(&keys), &err), &err);
@@ -157,6 +166,19 @@ Keyring *repository_keyring(Repository *r, bool read)
     return keyring;
 }
 
+Keyring *repository_stranger(Repository *r, const char *sources)
+{
+    Keyring *keyring;
+    Err err = {0};
+    char folder[32], path[120];
+    snprintf(folder, sizeof folder, "stranger-%u", r->strangers++);
+    snprintf(path, sizeof path, "%s/%s", r->dir, folder);
+    mkdir(path, 0700);
+    write_writer(r->dir, folder, r->keys, "stranger", sources);
+    must(keyring_open(&keyring, path, "test", &err), &err);
+    return keyring;
+}
+
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st;
@@ -170,6 +192,7 @@ void repository_free(Repository *r)
     close_all(r);
     ledger_free(r->ledger);
     nftw(r->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    mem_free(r->keys);
     mem_free(r);
 }
 

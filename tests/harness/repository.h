@@ -9,6 +9,8 @@
 #include "common/store/store.h"
 #include "tests/harness/ledger.h"
 
+typedef struct RepositoryKeys RepositoryKeys; /* all of them, the root's too */
+
 typedef struct Repository {
     char dir[64]; /* private, removed at the end; holds keys/ and store/ */
     char store_path[90];
@@ -17,6 +19,8 @@ typedef struct Repository {
     Keyring *keyring; /* writes and reads */
     Repo *repo;
     RepoLedger *ledger;
+    RepositoryKeys *keys;
+    unsigned strangers;
 } Repository;
 
 /* Fails the test when it cannot be made. */
@@ -27,6 +31,9 @@ void repository_free(Repository *repository);
 void repository_reopen(Repository *repository);
 /* A keyring over the same key files: the writer's alone, or the reader's too. */
 Keyring *repository_keyring(Repository *repository, bool read);
+/* A keyring of another host of this key set, which may write these sources (names separated by
+ * blanks, or "*") and read nothing. The caller closes it. */
+Keyring *repository_stranger(Repository *repository, const char *sources);
 
 /* One backup of entries that a callback gives. Parameters are the writer's defaults with one
  * ordered lane; previous may be NULL. Commits in the ledger and writes the marker. */

@@ -8,7 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 
-enum { FILE_MOST = 1 << 20, DAY = 86400 };
+enum { FILE_MOST = 1 << 20, EAST_MOST = 26 * 3600, WEST_MOST = 25 * 3600 };
 
 struct Zone {
     int64_t *when;   /* transitions, ascending */
@@ -51,6 +51,12 @@ static size_t body_size(const Counts *counts, size_t time_bytes)
            counts->leap * (time_bytes + 4) + counts->isstd + counts->isut;
 }
 
+/* The bounds of RFC 8536 §3.2. */
+static bool offset_is_sane(int64_t offset)
+{
+    return offset > -WEST_MOST && offset < EAST_MOST;
+}
+
 /* The second block, with 64-bit times; the rule between newlines follows it. */
 static bool read_block(Zone *zone, Slice file)
 {
@@ -62,7 +68,7 @@ static bool read_block(Zone *zone, Slice file)
     if (!read_counts(file, at, &counts))
         return false;
     at += 44;
-    if (at + body_size(&counts, 8) + 2 > file.len)
+    if (at + body_size(&counts, 8) + 2 > file.len || counts.leap != 0)
         return false;
     const uint8_t *times = file.at + at;
     const uint8_t *kinds = times + counts.time * 8;
@@ -71,11 +77,15 @@ static bool read_block(Zone *zone, Slice file)
     zone->when = mem_array(int64_t, counts.time);
     zone->offset = mem_array(int32_t, counts.time);
     zone->first = (int32_t)be(types, 4);
+    if (!offset_is_sane(zone->first))
+        return false;
     for (size_t i = 0; i < counts.time; i++) {
         if (kinds[i] >= counts.type)
             return false;
         zone->when[i] = be(times + 8 * i, 8);
         zone->offset[i] = (int32_t)be(types + 6 * (size_t)kinds[i], 4);
+        if ((i != 0 && zone->when[i] <= zone->when[i - 1]) || !offset_is_sane(zone->offset[i]))
+            return false;
     }
     Text rest = {(const char *)file.at + at + body_size(&counts, 8) + 1, 0};
     const char *end = memchr(rest.at, '\n', (size_t)((const char *)file.at + file.len - rest.at));
@@ -87,7 +97,8 @@ static bool read_block(Zone *zone, Slice file)
         zone->rule = (ZoneRule){.standard = last};
         return true;
     }
-    return zone_rule_parse(rest, &zone->rule, &ignored);
+    return zone_rule_parse(rest, &zone->rule, &ignored) && offset_is_sane(zone->rule.standard) &&
+           offset_is_sane(zone->rule.daylight);
 }
 
 static bool proper_name(Text name)
@@ -148,12 +159,17 @@ void zone_free(Zone *zone)
     mem_free(zone);
 }
 
-int64_t zone_offset(const Zone *zone, int64_t utc)
+ZoneSpan zone_span(const Zone *zone, int64_t utc)
 {
     size_t low = 0;
     size_t high = zone->count;
-    if (zone->count == 0 || utc >= zone->when[zone->count - 1])
-        return zone_rule_offset(&zone->rule, utc);
+    if (zone->count == 0 || utc >= zone->when[zone->count - 1]) {
+        ZoneSpan span;
+        zone_rule_span(&zone->rule, utc, &span.from, &span.until, &span.offset);
+        if (zone->count != 0 && span.from < zone->when[zone->count - 1])
+            span.from = zone->when[zone->count - 1];
+        return span;
+    }
     while (low < high) { /* the first transition after utc */
         size_t middle = low + (high - low) / 2;
         if (zone->when[middle] <= utc)
@@ -161,36 +177,23 @@ int64_t zone_offset(const Zone *zone, int64_t utc)
         else
             high = middle;
     }
-    return low == 0 ? zone->first : zone->offset[low - 1];
+    return (ZoneSpan){.from = low == 0 ? INT64_MIN : zone->when[low - 1],
+                      .until = zone->when[low],
+                      .offset = low == 0 ? zone->first : zone->offset[low - 1]};
 }
 
-/* The first instant in (before, after] whose offset is the one at `after`. */
-static int64_t change_between(const Zone *zone, int64_t before, int64_t after)
+int64_t zone_offset(const Zone *zone, int64_t utc)
 {
-    int64_t target = zone_offset(zone, after);
-    while (after - before > 1) {
-        int64_t middle = before + (after - before) / 2;
-        if (zone_offset(zone, middle) == target)
-            after = middle;
-        else
-            before = middle;
-    }
-    return after;
+    return zone_span(zone, utc).offset;
 }
 
 int64_t zone_instant(const Zone *zone, int64_t wall)
 {
-    int64_t early = zone_offset(zone, wall - DAY);
-    int64_t late = zone_offset(zone, wall + DAY);
-    int64_t by_early = wall - early;
-    int64_t by_late = wall - late;
-    bool early_holds = zone_offset(zone, by_early) == early;
-    bool late_holds = zone_offset(zone, by_late) == late;
-    if (early_holds && late_holds)
-        return by_early < by_late ? by_early : by_late;
-    if (early_holds)
-        return by_early;
-    if (late_holds)
-        return by_late;
-    return change_between(zone, wall - DAY, wall + DAY);
+    /* No offset is larger, so that nothing before this instant shows `wall` or a later time. */
+    ZoneSpan span = zone_span(zone, wall - EAST_MOST);
+    while (wall - span.offset >= span.until)
+        span = zone_span(zone, span.until);
+    /* Earlier than the stretch that could show it: clocks skipped it. */
+    int64_t at = wall - span.offset;
+    return at < span.from ? span.from : at;
 }

@@ -67,8 +67,10 @@ static bool take_day(Text *text, ZoneDay *out)
                out->month <= 12 && out->week >= 1 && out->week <= 5 && out->weekday <= 6;
     } else {
         out->kind = take_char(text, 'J') ? ZONE_DAY_JULIAN : ZONE_DAY_ZERO;
-        good = take_int(text, &out->day) && out->day <= 366;
+        good = take_int(text, &out->day);
     }
+    if (out->kind != ZONE_DAY_MONTH) /* J1…J365, or 0…365 */
+        good = good && out->day <= 365 && out->day >= (out->kind == ZONE_DAY_JULIAN ? 1 : 0);
     return good && (!take_char(text, '/') || take_time(text, &out->time));
 }
 
@@ -113,13 +115,26 @@ static int64_t day_in(const ZoneDay *day, int64_t year)
     return at * 86400 + day->time;
 }
 
-int64_t zone_rule_offset(const ZoneRule *rule, int64_t utc)
+void zone_rule_span(const ZoneRule *rule, int64_t utc, int64_t *from, int64_t *until,
+                    int64_t *offset)
 {
+    *from = INT64_MIN;
+    *until = INT64_MAX;
+    *offset = rule->standard;
     if (!rule->has_daylight)
-        return rule->standard;
-    Civil local = civil_of(utc + rule->standard);
-    int64_t begin = day_in(&rule->begin, local.year) - rule->standard;
-    int64_t end = day_in(&rule->end, local.year) - rule->daylight;
-    bool daylight = begin < end ? utc >= begin && utc < end : utc >= begin || utc < end;
-    return daylight ? rule->daylight : rule->standard;
+        return;
+    int64_t year = civil_of(utc + rule->standard).year;
+    for (int64_t y = year - 1; y <= year + 1; y++) {
+        const int64_t changes[2] = {day_in(&rule->begin, y) - rule->standard,
+                                    day_in(&rule->end, y) - rule->daylight};
+        for (int i = 0; i < 2; i++) {
+            if (changes[i] > utc) {
+                *until = changes[i] < *until ? changes[i] : *until;
+            } else if (changes[i] > *from || (changes[i] == *from && i == 0)) {
+                /* Where one daylight time ends as the next begins, it goes on. */
+                *from = changes[i];
+                *offset = i == 0 ? rule->daylight : rule->standard;
+            }
+        }
+    }
 }

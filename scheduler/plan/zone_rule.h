@@ -25,6 +25,10 @@ typedef struct ZoneRule {
 } ZoneRule;
 
 MUST_CHECK bool zone_rule_parse(Text text, ZoneRule *out, Err *err);
-int64_t zone_rule_offset(const ZoneRule *rule, int64_t utc);
+
+/* The stretch around utc between two changes of the clock, until excluded; INT64_MIN and INT64_MAX
+ * where it has no end. *offset: seconds east of UTC during it. */
+void zone_rule_span(const ZoneRule *rule, int64_t utc, int64_t *from, int64_t *until,
+                    int64_t *offset);
 
 #endif

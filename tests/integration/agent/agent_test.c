@@ -114,9 +114,11 @@ static void a_parent_killed_is_replaced_by_another_worker(void **state)
 {
     (void)state;
     pid_t w1 = crew_hire(crew, "w1", 100);
-    uint64_t job = crew_job(crew, "backup", "s1", "work");
+    /* Neither reads nor writes its pipes: only the kernel can tell it. */
+    uint64_t job = crew_job(crew, "backup", "s1", "deaf");
     crew_until(crew, job, "state = 'running'");
     pid_t child = child_of(w1);
+    nap(300); /* until it is itself: a child that was just forked ends with its parent anyway */
     crew_end(w1, SIGKILL);
     for (int tries = 0; tries < 100 && !gone(child); tries++)
         nap(20);

@@ -53,7 +53,7 @@ bool err_set_sys_at(Err *err, ErrCode code, const char *cause, const char *file,
     return false;
 }
 
-bool err_note(Err *err, const char *format, ...)
+bool err_note_with(Err *err, const char *format, ...)
 {
     char why[sizeof err->text];
     va_list args;

@@ -31,18 +31,25 @@ typedef struct Err {
 
 /* Raises: sets every field and returns false, so that `return err_set(...)` reads well. */
 #define err_set(err, code, cause, ...)                                                             \
-    err_set_at((err), (code), (cause), 0, __FILE__, __LINE__, __VA_ARGS__)
+    err_raised(err_set_at((err), (code), (cause), 0, __FILE__, __LINE__, __VA_ARGS__))
 /* The same with errno's words appended; sys keeps the errno that was set on entry. */
 #define err_set_sys(err, code, cause, ...)                                                         \
-    err_set_sys_at((err), (code), (cause), __FILE__, __LINE__, __VA_ARGS__)
+    err_raised(err_set_sys_at((err), (code), (cause), __FILE__, __LINE__, __VA_ARGS__))
+/* Prefixes context ("storing pack 3f…: "); code and cause stay. Returns false. */
+#define err_note(err, ...) err_raised(err_note_with((err), __VA_ARGS__))
 
 bool err_set_at(Err *err, ErrCode code, const char *cause, int sys, const char *file, int line,
                 const char *format, ...) PRINTF_LIKE(7, 8);
 bool err_set_sys_at(Err *err, ErrCode code, const char *cause, const char *file, int line,
                     const char *format, ...) PRINTF_LIKE(6, 7);
+bool err_note_with(Err *err, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Prefixes context ("storing pack 3f…: "); code and cause stay. Returns false. */
-bool err_note(Err *err, const char *format, ...) PRINTF_LIKE(2, 3);
+/* Inline, so that compilers and analysers see in every file that what raised returns false. */
+static inline bool err_raised(bool raised)
+{
+    (void)raised;
+    return false;
+}
 
 /* The row of a code. err_retry: may the same request succeed later? */
 const char *err_name(ErrCode code);

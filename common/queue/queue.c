@@ -119,6 +119,16 @@ static bool ask(Queue *queue, const Slice *argv, size_t argc, redisReply **reply
     return true;
 }
 
+/* Somebody wrote another type under our name: what we had there is lost, and a new generation,
+ * which writes over it, mends it. */
+static bool overwritten(Err *err)
+{
+    if (strcmp(err->cause, "queue.wrongtype") != 0)
+        return false;
+    *err = (Err){0};
+    return true;
+}
+
 static bool unexpected(redisReply *reply, Err *err)
 {
     freeReplyObject(reply);
@@ -257,8 +267,10 @@ bool queue_push(Queue *queue, uint32_t pool, const Uuid *generation, bool urgent
         argv[FIXED + 3 * i + 2] = (Slice){bytes[i].at, bytes[i].len};
     }
     int64_t answer = 0;
-    if (!run(queue, SCRIPT_PUSH, argv, FIXED + 3 * count, &answer, err))
-        return false;
+    if (!run(queue, SCRIPT_PUSH, argv, FIXED + 3 * count, &answer, err)) {
+        *lost = overwritten(err);
+        return *lost;
+    }
     *lost = answer < 0;
     *pushed = answer < 0 ? 0 : (size_t)answer;
     return true;
@@ -269,8 +281,9 @@ bool queue_generation(Queue *queue, uint32_t pool, Uuid *out, bool *present, Err
     KeysName name = keys_generation(pool);
     Slice argv[2] = {slice_of_text(TEXT("GET")), keys_slice(&name)};
     redisReply *reply = NULL;
+    *present = false;
     if (!ask(queue, argv, 2, &reply, err))
-        return false;
+        return overwritten(err);
     /* What is no uuid was not written by us: the same as none. */
     Err ignored = {0};
     *present = reply->type == REDIS_REPLY_STRING &&
@@ -281,15 +294,15 @@ bool queue_generation(Queue *queue, uint32_t pool, Uuid *out, bool *present, Err
 
 bool queue_generation_begin(Queue *queue, uint32_t pool, const Uuid *generation, Err *err)
 {
-    KeysName inq = keys_inq(pool), name = keys_generation(pool);
+    KeysName inq = keys_inq(pool), ready = keys_ready(pool), name = keys_generation(pool);
     char id[UUID_TEXT];
     uuid_text(generation, id);
-    Slice forget[2] = {slice_of_text(TEXT("DEL")), keys_slice(&inq)};
+    Slice forget[3] = {slice_of_text(TEXT("DEL")), keys_slice(&inq), keys_slice(&ready)};
     Slice set[3] = {slice_of_text(TEXT("SET")), keys_slice(&name), slice_of_text(text_of(id))};
     int64_t removed = 0;
     redisReply *reply = NULL;
     /* In this order: a push under the new generation never meets the old memory. */
-    if (!ask_integer(queue, forget, 2, &removed, err) || !ask(queue, set, 3, &reply, err))
+    if (!ask_integer(queue, forget, 3, &removed, err) || !ask(queue, set, 3, &reply, err))
         return false;
     freeReplyObject(reply);
     return true;

@@ -39,7 +39,8 @@ void queue_close(Queue *queue); /* NULL is fine */
 MUST_CHECK bool queue_check(Queue *queue, QueueStatus *status, Err *err);
 
 /* Makes tickets visible; one that is in the queue under the same dispatch already is not doubled.
- * *lost: this Redis does not carry `generation`; nothing was pushed. At most QUEUE_PUSH_MOST. */
+ * *lost: this Redis does not carry `generation`, or something else stands under our names; a new
+ * generation mends both. At most QUEUE_PUSH_MOST. */
 enum { QUEUE_PUSH_MOST = 256 };
 MUST_CHECK bool queue_push(Queue *queue, uint32_t pool, const Uuid *generation, bool urgent,
                            const Ticket *tickets, size_t count, size_t *pushed, bool *lost,
@@ -48,8 +49,9 @@ MUST_CHECK bool queue_push(Queue *queue, uint32_t pool, const Uuid *generation, 
 /* *present false: the pool has none, Redis was emptied. */
 MUST_CHECK bool queue_generation(Queue *queue, uint32_t pool, Uuid *out, bool *present, Err *err);
 
-/* Begins a generation: what this Redis remembers as pushed is forgotten, so that the caller can
- * push every queued job again. Tickets still in a list stay; they are refused by the claim. */
+/* Begins a generation: the tickets that wait here and what this Redis remembers as pushed are
+ * forgotten, so that the caller can push every queued job again, each once. A ticket that a worker
+ * has taken meanwhile stays its; when it comes twice the claim refuses the second. */
 MUST_CHECK bool queue_generation_begin(Queue *queue, uint32_t pool, const Uuid *generation,
                                        Err *err);
 

@@ -212,7 +212,7 @@ static bool take_pack(ReaderCache *cache, const ChunkPlace *place, OpenedPack **
     if (*slot != NULL && !opened) {
         pack_close((*slot)->reader);
         **slot = (OpenedPack){.reader = *reader, .object = place->object};
-    } else if (opened) {
+    } else if (*slot != NULL) {
         pack_close(*reader);
         *reader = (*slot)->reader;
     }

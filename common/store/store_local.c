@@ -100,7 +100,7 @@ static bool open_directory(LocalStore *local, const char *name, bool create, int
                            const char **leaf, Err *err)
 {
     char part[STORE_NAME_MOST + 1];
-    int at = dup(local->root);
+    int at = fcntl(local->root, F_DUPFD_CLOEXEC, 0);
     if (at < 0)
         return err_set_sys(err, ERR_IO, "store.open", "%s", local->path);
     for (const char *slash; (slash = strchr(name, '/')) != NULL; name = slash + 1) {
@@ -110,7 +110,6 @@ static bool open_directory(LocalStore *local, const char *name, bool create, int
             return false;
         }
     }
-    fcntl(at, F_SETFD, FD_CLOEXEC);
     *directory = at;
     *leaf = name;
     return true;

@@ -3,9 +3,12 @@
 
 #include "common/base/crashpoint.h"
 #include "common/base/log.h"
+#include "common/base/mem.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+
+enum { PUSHED_MOST = 65536 }; /* entries of one pool looked at in one pass */
 
 /* Pushes tickets in runs of one end and of QUEUE_PUSH_MOST. *lost: Redis has another generation. */
 static bool push_all(Queue *queue, uint32_t pool, const Uuid *generation, const TicketList *list,
@@ -30,18 +33,18 @@ static bool push_all(Queue *queue, uint32_t pool, const Uuid *generation, const 
     return true;
 }
 
-/* Redis does not know the pool's generation: a new one begins, and every queued job is pushed. */
-static bool resync_pool(Catalog *catalog, Queue *queue, const PoolRow *pool, Err *err)
+/* Redis does not know the pool's generation: a new one begins, and every queued job is pushed. The
+ * row learns it, so that what its holder pushes next is not taken for lost again. */
+static bool resync_pool(Catalog *catalog, Queue *queue, PoolRow *pool, Err *err)
 {
-    Uuid generation;
     TicketList list = {0};
     uint64_t pushed = 0;
     bool lost = false;
-    if (!catalog_redis_generation(catalog, pool->number, true, &generation, err) ||
-        !queue_generation_begin(queue, pool->number, &generation, err) ||
+    if (!catalog_redis_generation(catalog, pool->number, true, &pool->generation, err) ||
+        !queue_generation_begin(queue, pool->number, &pool->generation, err) ||
         !catalog_requeue_all(catalog, pool->number, &list, err))
         return false;
-    bool done = push_all(queue, pool->number, &generation, &list, &pushed, &lost, err);
+    bool done = push_all(queue, pool->number, &pool->generation, &list, &pushed, &lost, err);
     if (done)
         log_warn("queue.resync", "pool=%s tickets=%zu pushed=%" PRIu64, pool->name, list.count,
                  pushed);
@@ -49,8 +52,29 @@ static bool resync_pool(Catalog *catalog, Queue *queue, const PoolRow *pool, Err
     return done;
 }
 
-static bool dispatch_pool(Catalog *catalog, Queue *queue, const PoolRow *pool, uint64_t *pushed,
-                          Err *err)
+/* What is done for one pool; *pushed counts tickets. */
+typedef bool PoolWork(Catalog *catalog, Queue *queue, PoolRow *pool, uint64_t *pushed, Err *err);
+
+/* The first failure is the answer. A server that is away ends the pass; trouble of one pool does
+ * not keep the others waiting. */
+static bool each_pool(Catalog *catalog, Queue *queue, const PoolList *pools, PoolWork *work,
+                      uint64_t *pushed, Err *err)
+{
+    for (size_t i = 0; i < pools->count; i++) {
+        Err why = {0};
+        if (work(catalog, queue, &pools->rows[i], pushed, &why))
+            continue;
+        if (err->code == ERR_NONE) {
+            *err = why;
+            err_note(err, "pool %s", pools->rows[i].name);
+        }
+        if (why.code == ERR_UNREACHABLE || why.code == ERR_TIMEOUT)
+            break;
+    }
+    return err->code == ERR_NONE;
+}
+
+static bool dispatch_pool(Catalog *catalog, Queue *queue, PoolRow *pool, uint64_t *pushed, Err *err)
 {
     TicketList list = {0};
     bool lost = false;
@@ -69,20 +93,20 @@ static bool dispatch_pool(Catalog *catalog, Queue *queue, const PoolRow *pool, u
 bool dispatch_due(Catalog *catalog, Queue *queue, uint64_t *pushed, Err *err)
 {
     PoolList pools = {0};
-    bool done = true;
     *pushed = 0;
     if (!catalog_jobs_due(catalog, &pools, err))
         return false;
-    for (size_t i = 0; done && i < pools.count; i++)
-        done = dispatch_pool(catalog, queue, &pools.rows[i], pushed, err);
+    bool done = each_pool(catalog, queue, &pools, dispatch_pool, pushed, err);
     catalog_pools_free(&pools);
     return done;
 }
 
-static bool check_generation(Catalog *catalog, Queue *queue, const PoolRow *pool, Err *err)
+static bool check_generation(Catalog *catalog, Queue *queue, PoolRow *pool, uint64_t *pushed,
+                             Err *err)
 {
     Uuid held;
     bool present;
+    (void)pushed;
     if (!queue_generation(queue, pool->number, &held, &present, err))
         return false;
     if (present && uuid_equal(&held, &pool->generation))
@@ -93,60 +117,73 @@ static bool check_generation(Catalog *catalog, Queue *queue, const PoolRow *pool
 bool dispatch_resync(Catalog *catalog, Queue *queue, Err *err)
 {
     PoolList pools = {0};
-    bool done = true;
+    uint64_t pushed = 0;
     if (!catalog_pools(catalog, &pools, err))
         return false;
-    for (size_t i = 0; done && i < pools.count; i++)
-        done = check_generation(catalog, queue, &pools.rows[i], err);
+    bool done = each_pool(catalog, queue, &pools, check_generation, &pushed, err);
     catalog_pools_free(&pools);
     return done;
 }
 
-/* Entries that Redis remembers as pushed, gathered for one question to the catalogue. */
-typedef struct Stale {
-    TicketRow rows[QUEUE_PUSH_MOST];
-    size_t count;
-} Stale;
+/* Entries that Redis remembers as pushed. A pool has its window of them at most, and those whose
+ * acknowledgement was lost. */
+typedef struct Pushed {
+    TicketRow *rows;
+    size_t count, room;
+} Pushed;
 
 static bool gather(void *ctx, uint64_t job, uint64_t dispatch)
 {
-    Stale *stale = ctx;
-    if (stale->count == QUEUE_PUSH_MOST)
-        return false; /* the rest comes in the next pass */
-    stale->rows[stale->count++] = (TicketRow){.job = job, .dispatch = dispatch};
+    Pushed *pushed = ctx;
+    if (pushed->count == pushed->room) {
+        pushed->room = pushed->room == 0 ? QUEUE_PUSH_MOST : 2 * pushed->room;
+        pushed->rows = mem_resize(pushed->rows, pushed->room * sizeof(TicketRow));
+    }
+    pushed->rows[pushed->count++] = (TicketRow){.job = job, .dispatch = dispatch};
+    return pushed->count < PUSHED_MOST; /* the rest comes in the next pass */
+}
+
+/* One question to the catalogue for a run of entries; those that wait for no claim are forgotten.
+ */
+static bool forget_over(Catalog *catalog, Queue *queue, uint32_t pool, const TicketRow *rows,
+                        size_t count, Err *err)
+{
+    bool over[QUEUE_PUSH_MOST];
+    if (!catalog_tickets_done(catalog, rows, count, over, err))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (over[i] && !queue_forget(queue, pool, rows[i].job, rows[i].dispatch, err))
+            return false;
     return true;
 }
 
 static bool forget_stale(Catalog *catalog, Queue *queue, uint32_t pool, Err *err)
 {
-    Stale stale = {0};
-    bool over[QUEUE_PUSH_MOST];
-    if (!queue_pushed(queue, pool, gather, &stale, err))
-        return false;
-    if (stale.count == 0)
-        return true;
-    if (!catalog_tickets_done(catalog, stale.rows, stale.count, over, err))
-        return false;
-    for (size_t i = 0; i < stale.count; i++)
-        if (over[i] && !queue_forget(queue, pool, stale.rows[i].job, stale.rows[i].dispatch, err))
-            return false;
-    return true;
+    Pushed pushed = {0};
+    bool done = queue_pushed(queue, pool, gather, &pushed, err);
+    for (size_t at = 0; done && at < pushed.count; at += QUEUE_PUSH_MOST) {
+        size_t left = pushed.count - at;
+        done = forget_over(catalog, queue, pool, pushed.rows + at,
+                           left < QUEUE_PUSH_MOST ? left : QUEUE_PUSH_MOST, err);
+    }
+    mem_free(pushed.rows);
+    return done;
 }
 
-static bool repair_pool(Catalog *catalog, Queue *queue, const PoolRow *pool, Err *err)
+static bool repair_pool(Catalog *catalog, Queue *queue, PoolRow *pool, uint64_t *pushed, Err *err)
 {
     TicketList list = {0};
     QueueOrphans orphans = {0};
-    uint64_t pushed = 0;
     bool lost = false;
-    if (!queue_orphans_return(queue, pool->number, &orphans, err))
+    if (!check_generation(catalog, queue, pool, pushed, err) ||
+        !queue_orphans_return(queue, pool->number, &orphans, err))
         return false;
     if (orphans.tickets_returned != 0)
         log_warn("queue.orphans", "pool=%s workers_gone=%zu tickets=%zu", pool->name,
                  orphans.workers_gone, orphans.tickets_returned);
     if (!catalog_requeue(catalog, pool->number, &list, err))
         return false;
-    bool done = push_all(queue, pool->number, &pool->generation, &list, &pushed, &lost, err);
+    bool done = push_all(queue, pool->number, &pool->generation, &list, pushed, &lost, err);
     catalog_tickets_free(&list);
     done = done && (!lost || resync_pool(catalog, queue, pool, err));
     return done && forget_stale(catalog, queue, pool->number, err);
@@ -155,12 +192,10 @@ static bool repair_pool(Catalog *catalog, Queue *queue, const PoolRow *pool, Err
 bool dispatch_repair(Catalog *catalog, Queue *queue, Err *err)
 {
     PoolList pools = {0};
-    bool done = true;
+    uint64_t pushed = 0;
     if (!catalog_pools(catalog, &pools, err))
         return false;
-    for (size_t i = 0; done && i < pools.count; i++)
-        done = check_generation(catalog, queue, &pools.rows[i], err) &&
-               repair_pool(catalog, queue, &pools.rows[i], err);
+    bool done = each_pool(catalog, queue, &pools, repair_pool, &pushed, err);
     catalog_pools_free(&pools);
     return done;
 }

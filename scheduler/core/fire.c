@@ -32,7 +32,7 @@ FireCache *fire_cache_new(void)
 
 static void forget(FireCache *cache)
 {
-    for (size_t i = 0; i < cache->count; i++)
+    for (size_t i = 0; cache->rules != NULL && i < cache->count; i++)
         zone_free(cache->rules[i].zone);
     mem_free(cache->rules);
     cache->rules = NULL;

@@ -88,6 +88,7 @@ typedef struct Header {
 
 static bool put_header(Tar *tar, const Header *h, Err *err)
 {
+    static const uint8_t magic[8] = {'u', 's', 't', 'a', 'r', 0, '0', '0'}; /* and version */
     uint8_t block[BLOCK] = {0};
     field(block, 100, h->name);
     octal(block + 100, 8, h->mode);
@@ -98,10 +99,7 @@ static bool put_header(Tar *tar, const Header *h, Err *err)
     memset(block + 148, ' ', 8);
     block[156] = (uint8_t)h->type;
     field(block + 157, 100, h->link);
-    memcpy(block + 257,
-           "ustar\0"
-           "00",
-           8);
+    memcpy(block + 257, magic, sizeof magic);
     field(block + 265, 31, h->user);
     field(block + 297, 31, h->group);
     octal(block + 329, 8, h->major & OCTAL_7);

@@ -21,6 +21,8 @@
 static const int64_t NS_A_MS = 1000000;
 /* Hooks have time limits of their own; this one is for a hook runner that hangs. */
 static const int64_t CLEANING_MS = INT64_C(30) * 60 * 1000;
+/* What names no policy (the probe of a store, say) must not hold a worker for ever either. */
+static const int64_t STALL_MS = INT64_C(10) * 60 * 1000;
 /* A backup that was just committed no longer holds its lease while its marker is written. */
 static const int64_t COMMITTED_MS = 60000;
 enum { SCRATCH = 512 };
@@ -95,9 +97,11 @@ static void note_hook(Work *work)
         log_err("job.note", &err);
 }
 
-static int64_t seconds_ms(const json_t *order, const char *key)
+static int64_t seconds_ms(const json_t *order, const char *key, int64_t unsaid_ms)
 {
     const json_t *policy = json_object_get(order, "policy");
+    if (!json_is_number(json_object_get(policy, key)))
+        return unsaid_ms;
     double seconds = json_real_or(policy, key, 0);
     return seconds <= 0 || seconds > 1e9 ? 0 : (int64_t)(seconds * 1000);
 }
@@ -127,8 +131,8 @@ static void granted(Work *work, ClaimAnswer *answer)
         fail_here(work, &err);
         return;
     }
-    work->timeout_ms = seconds_ms(work->order, "timeout_s");
-    work->stall_ms = seconds_ms(work->order, "stall_s");
+    work->timeout_ms = seconds_ms(work->order, "timeout_s", 0);
+    work->stall_ms = seconds_ms(work->order, "stall_s", STALL_MS);
     if (work->stop != WORK_GO_ON) { /* drained or cancelled while it was being claimed */
         work->stage = STAGE_ENDING;
         finish(work);

@@ -16,6 +16,7 @@
 #include "worker/job/ledger_catalog.h"
 #include "worker/job/session.h"
 #include "worker/job/stream.h"
+#include "worker/job/tell.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -53,6 +54,7 @@ static void on_issue(void *ctx, const Issue *issue)
     Backup *backup = job->kind;
     pthread_mutex_lock(&backup->lock);
     backup->issue_count++;
+    tell_issue(job, backup->issue_count, issue, issue_names[issue->kind]);
     if (issue->kind != ISSUE_NOTE) {
         backup->faults++;
         job->counters.errors++;
@@ -122,7 +124,11 @@ static bool open_all(Backup *backup, Err *err)
                            .request = job->params,
                            .host = &backup->host,
                            .lanes = (unsigned)json_u64_or(config, "jobs", LANES)};
-    return backup->engine->open_source(&backup->source, &params, err) && open_writer(backup, err);
+    if (!backup->engine->open_source(&backup->source, &params, err) || !open_writer(backup, err))
+        return false;
+    tell_opened(job, backup->engine->name, params.lanes,
+                backup->source->ops->lanes(backup->source));
+    return true;
 }
 
 /* Copies the writer's counts into the job's until the streaming is over. */
@@ -166,6 +172,7 @@ static bool stream_and_finish(Backup *backup, Receipt *receipt, Err *err)
     *receipt = (Receipt){0};
     if (!source->ops->finish(source, receipt, err))
         return false;
+    tell_read(backup->job, receipt);
     job_phase(backup->job, "store");
     if (!writer_finish(backup->writer, receipt, &backup->made, err))
         return false;
@@ -192,6 +199,7 @@ static bool watched(Backup *backup, Receipt *receipt, Err *err)
 static bool read_back(Backup *backup, Err *err)
 {
     size_t count;
+    size_t seen = 0;
     const PackRow *rows = ledger_catalog_staged(backup->ledger, &count);
     job_phase(backup->job, "verify");
     for (size_t i = 0; i < count; i++) {
@@ -204,13 +212,15 @@ static bool read_back(Backup *backup, Err *err)
             return false;
         good = good && size == rows[i].bytes;
         double left = (double)(count - i);
-        if (good && (i + 1 == count || rand_unit() * left < READ_BACK) &&
-            !verify_stored(backup->session.repo, &rows[i], &good, &why, err))
+        bool look = good && (i + 1 == count || rand_unit() * left < READ_BACK);
+        seen += look;
+        if (look && !verify_stored(backup->session.repo, &rows[i], &good, &why, err))
             return false;
         if (!good)
             return err_set(err, ERR_IO, "store.lost_write",
                            "%s is not what was written a moment ago: check the store's disk", name);
     }
+    tell_stored(backup->job, &backup->made, count, seen);
     return true;
 }
 
@@ -244,6 +254,7 @@ static bool commit(Backup *backup, const Receipt *receipt, JobResult *result, Er
         return false;
     result->committed = true;
     result->outcome = facts.partial ? OUTCOME_PARTIAL : OUTCOME_COMPLETED;
+    tell_committed(backup->job, &backup->made, facts.partial, backup->issue_count);
     snprintf(
         result->text, sizeof result->text, "%llu entries, %llu bytes, %llu stored, %llu issues",
         (unsigned long long)backup->made.entries, (unsigned long long)backup->made.bytes,

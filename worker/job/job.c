@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { REPORT_MS = 500, LINE = 1000 };
 
@@ -229,16 +230,36 @@ static void fill_verdict(JobEnd *end, const Job *job)
     }
 }
 
+static void tell_start(Job *job)
+{
+    Text kind = json_text_or(job->order, "kind", TEXT("?"));
+    Text source = job_source_name(job);
+    job_log(job, LOG_INFO, "job.started",
+            "%.*s%s%.*s, attempt %llu, holdfast-worker " HOLDFAST_VERSION ", pid %d",
+            TEXT_ARG(kind), source.len == 0 ? "" : " of ", TEXT_ARG(source),
+            (unsigned long long)job->fence.attempt, (int)getpid());
+}
+
+static void tell_end(Job *job, const JobVerdict *verdict)
+{
+    bool failed = text_equal(verdict->outcome, TEXT("failed"));
+    job_log(job, failed ? LOG_ERROR : LOG_INFO, "job.ended", "%.*s%s%.*s%s%.*s",
+            TEXT_ARG(verdict->outcome), verdict->cause.len == 0 ? "" : " ",
+            TEXT_ARG(verdict->cause), verdict->text.len == 0 ? "" : ": ", TEXT_ARG(verdict->text));
+}
+
 void job_run(Job *job, JobEnd *end)
 {
     Reporter reporter;
     *end = (JobEnd){.result = {.outcome = OUTCOME_COMPLETED}};
+    tell_start(job);
     if (reporter_start(&reporter, job, &end->err)) {
         if (run_kind(job, &end->result, &end->err))
             end->err = (Err){0};
         reporter_stop(&reporter);
     }
     fill_verdict(end, job);
+    tell_end(job, &end->verdict);
 }
 
 void job_end_failed(const Err *err, JobEnd *end)

@@ -8,6 +8,7 @@
 #include "worker/job/fetch.h"
 #include "worker/job/opened.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 enum { LANES = 4 };
@@ -130,6 +131,10 @@ static bool go(Restore *restore, json_t **report, Err *err)
                        .fed = on_fed,
                        .damaged = on_damage,
                        .go_on = on_go_on};
+    char id[BACKUP_ID_TEXT];
+    uuid_backup_text(&restore->opened.row.backup, id);
+    job_log(job, LOG_INFO, "restore.opened", "%s: %" PRIu64 " entries, %" PRIu64 " bytes%s", id,
+            backup->entries, backup->bytes, all ? "" : "; a part of them was asked for");
     if (all) {
         job->counters.bytes_total = backup->bytes;
         job->counters.total_basis = "plan";

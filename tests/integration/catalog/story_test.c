@@ -38,6 +38,31 @@ static const char *field(json_t *object, const char *name)
     return json_string_value(json_object_get(object, name));
 }
 
+/* The commit ended the job; what its attempt says of it is taken for a minute, from it alone. */
+static void last_words(const Fence *fence)
+{
+    Err err = {0};
+    bool fenced;
+    JobLogLine line = {.at_ns = 2, .level = 1, .event = TEXT("end"), .text = TEXT("committed")};
+    ok(catalog_job_log(one.c, fence, &line, 1, &fenced, &err), &err);
+    assert_false(fenced);
+    Fence forged = {fence->job, fence->attempt, rand_uuid()};
+    ok(catalog_job_log(one.c, &forged, &line, 1, &fenced, &err), &err);
+    assert_true(fenced);
+    FleetWorker other = fleet_worker(fleet, "nosy", false);
+    ok(catalog_job_log(other.c, fence, &line, 1, &fenced, &err), &err);
+    assert_true(fenced);
+    fleet_worker_close(&other);
+    fleet_do(
+        fleet,
+        "DELETE FROM worker_instance WHERE worker = (SELECT no FROM worker WHERE name = 'nosy'); "
+        "DELETE FROM worker WHERE name = 'nosy'");
+    fleet_do(fleet, "UPDATE job_attempt SET ended_at = ended_at - interval '2 minutes'");
+    ok(catalog_job_log(one.c, fence, &line, 1, &fenced, &err), &err);
+    assert_true(fenced);
+    fleet_do(fleet, "UPDATE job_attempt SET ended_at = ended_at + interval '2 minutes'");
+}
+
 static void a_backup_goes_from_request_to_commit_with_an_order_that_says_it_all(void **state)
 {
     Err err = {0};
@@ -109,6 +134,7 @@ static void a_backup_goes_from_request_to_commit_with_an_order_that_says_it_all(
     assert_int_equal(committed, COMMIT_OK);
     ok(catalog_backup_commit(one.c, &fence, &row, &committed, detail, &err), &err);
     assert_int_equal(committed, COMMIT_ALREADY);
+    last_words(&fence);
     ok(catalog_marker_done(one.c, &fence, &row.id, &err), &err);
     assert_int_equal(fleet_count(fleet, "SELECT count(*) FROM backup WHERE marker_at IS NULL"), 0);
 

@@ -39,6 +39,39 @@ static void a_backup_is_restored_as_it_was(void **state)
     file_tree_assert_equal(stage->tree);
 }
 
+static void assert_told(const Stage *stage, const char *words)
+{
+    Buf log = stage->log;
+    if (strstr(buf_cstr(&log), words) == NULL)
+        fail_msg("the log does not say '%s':\n%s", words, buf_cstr(&log));
+}
+
+static void a_backup_tells_what_it_did(void **state)
+{
+    Stage *stage = *state;
+    char id[UUID_TEXT], committed[64];
+    Uuid uuid;
+    Err err = {0};
+    chmod(stage->tree->tree, 0755);
+    stage_back_up(stage);
+    assert_told(stage, "job.started backup of s1, attempt 1,");
+    assert_told(stage, "backup.opened store nas, the first backup of this source");
+    assert_told(stage, "source.opened files, read over 1 of ");
+    assert_told(stage, "backup.snapshot consistent at 20");
+    assert_told(stage, "backup.part path ");
+    assert_told(stage, "backup.stored 10 entries, ");
+    stage_backup(stage, id);
+    assert_true(uuid_parse(text_of(id), &uuid, &err));
+    snprintf(committed, sizeof committed, "backup.committed ");
+    uuid_backup_text(&uuid, committed + strlen(committed));
+    assert_told(stage, committed);
+    assert_told(stage, "job.ended completed: 10 entries");
+    stage_back_up(stage);
+    assert_told(stage, "on top of backup 1");
+    stage_restore(stage, "");
+    assert_told(stage, "restore.opened bk_");
+}
+
 static void a_second_backup_stores_almost_nothing(void **state)
 {
     Stage *stage = *state;
@@ -115,6 +148,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_backup_is_restored_as_it_was),
+        TEST(a_backup_tells_what_it_did),
         TEST(a_second_backup_stores_almost_nothing),
         TEST(a_selection_restores_that_and_nothing_else),
         TEST(both_levels_of_verify_find_it_whole),

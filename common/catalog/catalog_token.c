@@ -47,12 +47,13 @@ bool catalog_token_find(Catalog *c, const Sha256 *hash, TokenRow *out, bool *fou
     return true;
 }
 
-bool catalog_token_revoke(Catalog *c, Text name, Text actor, Err *err)
+bool catalog_token_revoke(Catalog *c, Text name, Text actor, Text reason, Err *err)
 {
     scoped(args_free) Args args = {0};
     scoped(rows_free) Rows rows = {0};
     args_text(&args, name);
     args_text(&args, actor);
+    args_text_or_null(&args, reason);
     if (!statement_run(c, &asset_sql_token_revoke_sql, &args, &rows, err))
         return false;
     if (rows_count(&rows) == 0)

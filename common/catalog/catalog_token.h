@@ -19,7 +19,8 @@ MUST_CHECK bool catalog_token_create(Catalog *c, Text name, Text role, const Sha
 /* *found false: unknown, expired or revoked; the caller does not say which. */
 MUST_CHECK bool catalog_token_find(Catalog *c, const Sha256 *hash, TokenRow *out, bool *found,
                                    Err *err);
-MUST_CHECK bool catalog_token_revoke(Catalog *c, Text name, Text actor, Err *err);
+/* reason may be empty. */
+MUST_CHECK bool catalog_token_revoke(Catalog *c, Text name, Text actor, Text reason, Err *err);
 
 /* Is there any live token with this role? For the first start, which makes the admin's. */
 MUST_CHECK bool catalog_token_any(Catalog *c, Text role, bool *any, Err *err);

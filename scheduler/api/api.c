@@ -105,6 +105,8 @@ static bool parse_body(ApiCall *call, const ApiRoute *route, Err *err)
     call->body = NULL;
     if (!json_parse(text_of_slice(call->http->body), &call->body, err))
         return err_set(err, ERR_USAGE, "request.json", "the body is not JSON");
+    if (memmem(call->http->body.at, call->http->body.len, "\\u0000", 6) != NULL)
+        return err_set(err, ERR_USAGE, "request.json", "a text of the body holds a NUL");
     return json_is_object(call->body) ||
            err_set(err, ERR_USAGE, "request.json", "the body must be a JSON object");
 }

@@ -28,6 +28,8 @@ static bool fits(const char *pattern, Text path, Text parts[API_PARTS])
     Text shape = text_of(pattern);
     size_t count = 0;
     memset(parts, 0, API_PARTS * sizeof *parts);
+    if (path.len == 0 || path.at[path.len - 1] == '/')
+        return false;
     while (shape.len != 0 && path.len != 0) {
         Text want = next_part(&shape);
         Text have = next_part(&path);

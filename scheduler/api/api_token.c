@@ -16,6 +16,8 @@
 
 static const char TOKEN_PREFIX[] = "hf_";
 
+enum { NAME_ROOM = sizeof((TokenRow *)0)->name, DAYS_MOST = 3650 };
+
 /* A fresh token as text: the prefix lets scanners of leaked secrets find it. */
 static void draw_token(char out[72])
 {
@@ -61,28 +63,59 @@ bool api_bootstrap_token(Catalog *catalog, const char *path, bool *made, Err *er
     return done;
 }
 
+/* A member that is there must be text: a number is no role, and null is not the usual one. */
+static bool take_text(const ApiCall *call, const char *member, Text otherwise, Text *out, Err *err)
+{
+    const json_t *value = json_object_get(call->body, member);
+    *out = value == NULL ? otherwise : json_text_or(call->body, member, (Text){0});
+    return value == NULL || json_is_string(value) ||
+           err_set(err, ERR_USAGE, "token.member", "%s must be text", member);
+}
+
+/* It is what the log of who did what calls its bearer: short, and of characters that print. */
+static bool name_fits(Text name)
+{
+    for (size_t i = 0; i < name.len; i++)
+        if ((unsigned char)name.at[i] < 0x20 || name.at[i] == 0x7f)
+            return false;
+    return name.len != 0 && name.len < NAME_ROOM;
+}
+
+static bool lifetime_of(Text expires, int64_t *ms, Err *err)
+{
+    if (!units_duration_ms(expires, ms, err))
+        return false;
+    return (*ms >= 1000 && *ms / 86400000 <= DAYS_MOST) ||
+           err_set(err, ERR_USAGE, "token.expires", "a token lives a second to %d days", DAYS_MOST);
+}
+
 bool api_token_create(ApiCall *call, Err *err)
 {
     char text[72];
     char unnamed[32];
+    char number[24];
+    Text role;
+    Text expires;
+    Text name;
     int64_t now_ns;
-    int64_t expires_ms;
+    int64_t life_ms;
     uint64_t id;
-    Text role = json_text_or(call->body, "role", TEXT("viewer"));
-    Text expires = json_text_or(call->body, "expires", TEXT("90d"));
+    if (!take_text(call, "role", TEXT("viewer"), &role, err) ||
+        !take_text(call, "expires", TEXT("90d"), &expires, err))
+        return false;
     snprintf(unnamed, sizeof unnamed, "%.*s-%s", TEXT_ARG(role), call->http->request_id + 11);
-    Text name = json_text_or(call->body, "name", text_of(unnamed));
-    if (!units_duration_ms(expires, &expires_ms, err) ||
-        !catalog_server_now(call->catalog, &now_ns, err) ||
-        !make_token(call->catalog, name, role, now_ns + expires_ms * 1000000,
+    if (!take_text(call, "name", text_of(unnamed), &name, err))
+        return false;
+    if (!name_fits(name))
+        return err_set(err, ERR_USAGE, "token.name", "a name is 1 to %d bytes of text",
+                       NAME_ROOM - 1);
+    if (!lifetime_of(expires, &life_ms, err) || !catalog_server_now(call->catalog, &now_ns, err) ||
+        !make_token(call->catalog, name, role, now_ns + life_ms * 1000000,
                     text_of(call->token.name), text, &id, err))
         return false;
-    char number[24];
     snprintf(number, sizeof number, "tk_%" PRIu64, id);
     json_t *body = json_pack("{s:s, s:s%, s:s%, s:s}", "id", number, "name", name.at, name.len,
                              "role", role.at, role.len, "token", text);
-    if (body == NULL)
-        return err_set(err, ERR_USAGE, "token.name", "the name is not text");
     json_canonical(body, &call->answer->body);
     json_decref(body);
     explicit_bzero(text, sizeof text);
@@ -92,7 +125,10 @@ bool api_token_create(ApiCall *call, Err *err)
 
 bool api_token_revoke(ApiCall *call, Err *err)
 {
-    if (!catalog_token_revoke(call->catalog, call->parts[0], text_of(call->token.name), err))
+    scoped(buf_free) Buf reason = {0};
+    api_query(call, "reason", &reason);
+    if (!catalog_token_revoke(call->catalog, call->parts[0], text_of(call->token.name),
+                              buf_text(&reason), err))
         return false;
     buf_printf(&call->answer->body, "{\"state\":\"revoked\"}");
     return true;

@@ -10,10 +10,12 @@ static const PrintColumn list_columns[] = {
     {"KIND", "kind", AS_TEXT},
     {"SOURCE", "source", AS_TEXT},
     {"STATE", "state", AS_TEXT},
+    {"ASKED BY", "asked_by", AS_TEXT},
     {"WORKER", "worker", AS_TEXT},
     {"TRY", "attempt", AS_COUNT},
     {"CREATED", "created_at", AS_AGO},
     {"TOOK", "seconds", AS_SECONDS},
+    {"STORED", "result.stored_bytes", AS_BYTES},
     {"WHY", "reason", AS_TEXT},
 };
 
@@ -52,6 +54,9 @@ static const PrintColumn log_columns[] = {
     {"EVENT", "event", AS_TEXT}, {"TEXT", "text", AS_TEXT},
 };
 
+/* An attempt's last lines come a moment after its end; so many half seconds they are waited for. */
+enum { LAST_WORDS = 10 };
+
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 bool ctl_job_list(Ctl *ctl, Err *err)
@@ -83,6 +88,38 @@ static bool job_path(const Ctl *ctl, const char *suffix, Buf *path, Err *err)
     return true;
 }
 
+/* Its attempts, and each decision about it: why it ran, waited or did not run. */
+static void print_story(const Ctl *ctl, const json_t *job)
+{
+    size_t i;
+    json_t *row;
+    scoped(buf_free) Buf line = {0};
+    json_array_foreach(json_object_get(job, "attempts"), i, row)
+    {
+        const char *text = print_text_at(row, "text");
+        const char *outcome = print_text_at(row, "outcome");
+        buf_printf(&line, "attempt %-6d ", (int)print_number_at(row, "attempt"));
+        print_when(&line, print_text_at(row, "started_at"), ctl->args->utc);
+        buf_printf(&line, "  %s on %s%s%s", outcome[0] == 0 ? "running" : outcome,
+                   print_text_at(row, "worker"), text[0] == 0 ? "" : ": ", text);
+        print_safe(stdout, buf_cstr(&line));
+        putchar('\n');
+        buf_clear(&line);
+    }
+    json_array_foreach(json_object_get(job, "decisions"), i, row)
+    {
+        int count = (int)print_number_at(row, "count");
+        buf_printf(&line, "decided        ");
+        print_when(&line, print_text_at(row, "last_at"), ctl->args->utc);
+        buf_printf(&line, "  %s: %s", print_text_at(row, "decision"), print_text_at(row, "text"));
+        if (count > 1)
+            buf_printf(&line, " (%d times)", count);
+        print_safe(stdout, buf_cstr(&line));
+        putchar('\n');
+        buf_clear(&line);
+    }
+}
+
 bool ctl_job_show(Ctl *ctl, Err *err)
 {
     scoped(buf_free) Buf path = {0};
@@ -90,12 +127,14 @@ bool ctl_job_show(Ctl *ctl, Err *err)
     if (!job_path(ctl, "", &path, err) || !client_get(ctl->client, buf_cstr(&path), &job, err))
         return false;
     ctl_card(ctl, job, card_columns, COUNT(card_columns));
+    if (!ctl_wants_json(ctl))
+        print_story(ctl, job);
     json_decref(job);
     return true;
 }
 
 /* Lines past `after` as they come: a table without its head again, or one JSON object a line. */
-static bool more_logs(Ctl *ctl, const Buf *path, Buf *after, bool first, Err *err)
+static bool more_logs(Ctl *ctl, const Buf *path, Buf *after, bool first, bool *last, Err *err)
 {
     scoped(buf_free) Buf from = {0};
     json_t *items = NULL;
@@ -118,9 +157,10 @@ static bool more_logs(Ctl *ctl, const Buf *path, Buf *after, bool first, Err *er
         ctl_list(ctl, items, log_columns, COUNT(log_columns), "text");
     size_t count = json_array_size(items);
     if (count != 0) {
+        const json_t *newest = json_array_get(items, count - 1);
         buf_clear(after);
-        buf_printf(after, "%lld",
-                   (long long)print_number_at(json_array_get(items, count - 1), "seq"));
+        buf_printf(after, "%lld", (long long)print_number_at(newest, "seq"));
+        *last = strcmp(print_text_at(newest, "event"), "job.ended") == 0;
     }
     fflush(stdout);
     json_decref(items);
@@ -135,6 +175,8 @@ bool ctl_job_logs(Ctl *ctl, Err *err)
     if (!job_path(ctl, "/logs", &logs, err) || !job_path(ctl, "", &show, err))
         return false;
     bool ended = !ctl->args->follow;
+    bool last = false;
+    int patience = LAST_WORDS;
     for (bool first = true;; first = false) {
         /* The state is asked before the lines, so that the last ones are not missed. */
         json_t *job = NULL;
@@ -142,9 +184,9 @@ bool ctl_job_logs(Ctl *ctl, Err *err)
             return false;
         ended = ended || follow_terminal(print_text_at(job, "state"));
         json_decref(job);
-        if (!more_logs(ctl, &logs, &after, first, err))
+        if (!more_logs(ctl, &logs, &after, first, &last, err))
             return false;
-        if (ended)
+        if (!ctl->args->follow || (ended && (last || after.len == 0 || patience-- == 0)))
             return true;
         struct timespec pause = {0, 500000000};
         nanosleep(&pause, NULL);

@@ -156,10 +156,11 @@ static void a_token_is_found_by_its_hash_until_it_expires_or_is_revoked(void **s
     OK(catalog_token_find(fleet->scheduler, &hash, &row, &found, &err));
     assert_false(found);
     fleet_do(fleet, "UPDATE token SET expires_at = now() + interval '1 day'");
-    OK(catalog_token_revoke(fleet->scheduler, TEXT("ci"), TEXT("t"), &err));
+    OK(catalog_token_revoke(fleet->scheduler, TEXT("ci"), TEXT("t"), TEXT(""), &err));
     OK(catalog_token_find(fleet->scheduler, &hash, &row, &found, &err));
     assert_false(found);
-    REFUSED("token.unknown", catalog_token_revoke(fleet->scheduler, TEXT("ci"), TEXT("t"), &err));
+    REFUSED("token.unknown",
+            catalog_token_revoke(fleet->scheduler, TEXT("ci"), TEXT("t"), TEXT(""), &err));
 }
 
 static void a_token_may_be_revoked_by_the_id_that_lists_show(void **state)
@@ -171,7 +172,7 @@ static void a_token_may_be_revoked_by_the_id_that_lists_show(void **state)
     OK(catalog_token_create(fleet->scheduler, TEXT("by-id"), TEXT("viewer"), &hash,
                             clock_wall_ns() + day_ns, TEXT("t"), &id, &err));
     snprintf(text, sizeof text, "tk_%llu", (unsigned long long)id);
-    OK(catalog_token_revoke(fleet->scheduler, text_of(text), TEXT("t"), &err));
+    OK(catalog_token_revoke(fleet->scheduler, text_of(text), TEXT("t"), TEXT(""), &err));
 }
 
 static void a_request_that_comes_again_gets_the_first_answer(void **state)

@@ -1,0 +1,297 @@
+#!/usr/bin/env -S /usr/bin/python3 -B
+# SPDX-License-Identifier: Apache-2.0
+"""The `holdfast` command against a real installation: what it prints, what it exits with."""
+import json
+import os
+import pathlib
+import re
+import signal
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import stand as stands  # noqa: E402
+
+# What moves a terminal or turns the direction of writing; a line feed ends a line.
+MOVES = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+VERB = re.compile(r'^VERB\((\w+), "([^"]+)", "([^"]*)", ', re.M)
+VERBS = VERB.findall((stands.ROOT / "scheduler/ctl/verbs.def").read_text())
+
+
+def setUpModule():
+    global stand, backup, job
+    stand = stands.Stand()
+    done = stand.back_up()
+    backup, job = done["backup"], done["id"]
+
+
+def tearDownModule():
+    stand.down()
+
+
+def run(*words, **more):
+    return stand.command(*words, **more)
+
+
+class Command(unittest.TestCase):
+    maxDiff = None
+
+    # --- every verb -------------------------------------------------------------------------------
+
+    def words_of(self, symbol):
+        """Arguments that make the verb work here, once for text and once for JSON."""
+        queued = stand.ask("POST", "/sources/far/run", {}).json["id"]
+        ended = stand.ask("POST", "/sources/far/run", {}).json["id"]
+        stand.ask("POST", f"/jobs/{ended}/cancel", {})
+        stand.sql(f"UPDATE holdfast.job SET state = 'cancelled', finished_at = clock_timestamp()"
+                  f" WHERE holdfast.job_text(id) = '{ended}' AND finished_at IS NULL")
+        made = stand.ask("POST", "/tokens", {"role": "viewer", "expires": "1h"}).json["id"]
+        out = stand.home / f"out-{os.urandom(4).hex()}"
+        return {
+            "run": ["far"], "restore": ["tree", "--to", str(stand.dir / "restore/x"), "--plan"],
+            "verify": ["tree"], "policy_check": [str(stand.home / "fleet.yaml")],
+            "policy_apply": [str(stand.home / "fleet.yaml")], "source_show": ["tree"], "source_test": ["tree"],
+            "backup_show": ["tree"], "backup_files": ["tree"],
+            "backup_fetch": ["tree", f"{stand.tree}/small", "--out", str(out)], "job_show": [job], "job_logs": [job],
+            "job_follow": [job], "job_cancel": [queued], "job_retry": [ended], "why": ["tree"],
+            "worker_show": ["local-1"], "token_revoke": [made], "completion": ["bash"],
+        }.get(symbol, [])
+
+    def test_every_verb_gives_whole_json_and_text_that_moves_no_terminal(self):
+        for symbol, words, _ in VERBS:
+            text = run(*words.split(), *self.words_of(symbol))
+            expected = 1 if symbol == "doctor" else 0 # nobody serves the pool far
+            self.assertEqual(text.returncode, expected, f"{words}: {text.stderr}")
+            self.assertIsNone(MOVES.search((text.stdout + text.stderr).replace("\t", "")), f"{words}: {text.stdout!r}")
+            done = run(*words.split(), *self.words_of(symbol), "--json")
+            self.assertEqual(done.returncode, expected, f"{words} --json: {done.stderr}")
+            lines = done.stdout.splitlines() if symbol == "job_follow" else [done.stdout]
+            for line in lines:
+                json.loads(line)
+
+    def test_lists_that_are_empty_are_empty_lists(self):
+        for words in (["job", "list", "--source", "broken", "--state", "running"], ["backup", "list", "--source", "far"],
+                      ["policy", "next", "--source", "none"]):
+            done = run(*words, "--json")
+            self.assertEqual((done.returncode, json.loads(done.stdout)), (0, []), words)
+            self.assertEqual((run(*words).stdout, run(*words).returncode), ("", 0))
+        waits = stand.ask("POST", "/sources/far/run", {}).json["id"]
+        self.assertEqual(json.loads(run("job", "logs", waits, "--json").stdout), [])
+
+    def test_help_of_every_verb_fits_eighty_columns_and_asks_nobody(self):
+        alone = dict(stand.environment, HOLDFAST_SERVER="http://127.0.0.1:1", HOLDFAST_TOKEN_FILE="/nowhere")
+        pages = [["help"], ["help", "exit-codes"], ["--help"], ["-h"], ["job", "--help"], ["help", "job"], []]
+        for _, words, _ in VERBS:
+            pages += [["help", *words.split()], [*words.split(), "--help"]]
+        for words in pages:
+            done = run(*words, environment=alone)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), words)
+            self.assertTrue(done.stdout, words)
+            for line in done.stdout.splitlines():
+                self.assertLessEqual(len(line), 80, line)
+        table = json.loads(run("help", "--json", environment=alone).stdout)
+        self.assertEqual(len(table["verbs"]), len(VERBS))
+
+    def test_exit_codes_are_those_of_the_table(self):
+        gone = dict(stand.environment, HOLDFAST_SERVER="http://127.0.0.1:1")
+        nobody = {key: value for key, value in stand.environment.items() if key != "HOLDFAST_TOKEN_FILE"}
+        wrong = stand.home / "wrong.yaml"
+        wrong.write_text("version: 1\nfleet: x\nstores: {}\npolicies: {}\nsources: {a: {type: files}}\n")
+        for code, words, environment in (
+                (2, ["backup", "tree"], None), (2, ["jobs"], None), (2, ["job"], None), (2, ["status", "--nope"], None),
+                (2, ["job", "list", "--limit", "many"], None), (2, ["job", "list", "--limit", "0"], None),
+                (2, ["status", "-o", "xml"], None), (2, ["status", "--to", "x"], None), (2, ["job", "show"], None),
+                (2, ["job", "list", "--state", "faild"], None), (2, ["job", "list", "--limit"], None),
+                (4, ["status"], nobody), (5, ["job", "show", "jb_0ZZZZZZ"], None), (5, ["source", "show", "none"], None),
+                (5, ["backup", "show", "far@latest"], None), (5, ["run", "none"], None), (5, ["why", "none"], None),
+                (2, ["completion", "csh"], None), (6, ["job", "retry", job], None), (8, ["status"], gone),
+                (8, ["doctor"], gone), (9, ["policy", "check", str(wrong)], None), (9, ["policy", "apply", str(wrong)], None),
+                (5, ["policy", "check", "/nowhere.yaml"], None), (10, ["status", "--check"], None),
+                (0, ["version"], gone), (7, ["run", "far", "--wait", "--timeout", "1s"], None),
+                (1, ["run", "broken", "--wait"], None)):
+            done = run(*words, environment=environment)
+            self.assertEqual(done.returncode, code, f"{words}: {done.stdout}{done.stderr}")
+            self.assertIsNone(MOVES.search(done.stderr), done.stderr)
+            if code not in (0, 1, 7, 10) and words != ["doctor"]:
+                self.assertTrue(done.stderr.startswith("holdfast: ") or "error[" in done.stderr, done.stderr)
+
+    def test_errors_of_a_policy_are_shown_where_they_are(self):
+        text = (stand.home / "fleet.yaml").read_text().replace("policy: daily", "policy: dayly", 1)
+        wrong = stand.home / "wrong.yaml"
+        wrong.write_text(text.replace("pools: {far: {}}", "pools: {far: {}}\nkeep\x1b[2J: 1"))
+        wrong.write_text(text.replace("paths: [", "pathz: [", 1))
+        done = run("policy", "check", str(wrong))
+        self.assertEqual(done.returncode, 9)
+        self.assertRegex(done.stderr, re.escape(str(wrong)) + r":\d+:\d+: error\[unknown-policy\]: .*daily")
+        self.assertRegex(done.stderr, re.escape(str(wrong)) + r":\d+:\d+: error\[unknown-key\]: .*paths")
+        problem = json.loads(run("policy", "check", str(wrong), "--json").stderr)
+        self.assertEqual(problem["code"], "policy.invalid")
+        self.assertGreaterEqual(len(problem["errors"]), 2)
+
+    def test_errors_are_json_when_json_is_asked_for(self):
+        gone = dict(stand.environment, HOLDFAST_SERVER="http://127.0.0.1:1")
+        for words, environment, code in ((["job", "show", "jb_0ZZZZZZ"], None, "job.unknown"),
+                                         (["status"], gone, "http.unreachable"),
+                                         (["backup", "fetch", "tree", "/x"], None, "fetch.json")):
+            done = run(*words, "--json", environment=environment)
+            self.assertEqual(json.loads(done.stderr)["code"], code)
+            self.assertEqual(done.stdout, "")
+
+    # --- what is wrong ------------------------------------------------------------------------------
+
+    def test_status_says_how_fresh_each_source_is_and_what_to_type(self):
+        failed = stand.back_up("broken")
+        self.assertEqual(failed["state"], "failed")
+        status = json.loads(run("status", "--json").stdout)
+        fresh = {row["name"]: row for row in status["freshness"]}
+        self.assertEqual(fresh["tree"]["last_backup"], json.loads(run("backup", "show", "tree", "--json").stdout)["id"])
+        self.assertEqual((fresh["tree"]["state"], fresh["far"]["state"], fresh["broken"]["state"]),
+                         ("ok", "never", "failing"))
+        for row in fresh.values():
+            self.assertRegex(row["next_at"], r"^20\d\d-\d\d-\d\dT.*Z$")
+        wanted = [row for row in status["attention"] if row.get("source") == "broken"]
+        self.assertEqual(wanted[0]["state"], "failing")
+        self.assertEqual(wanted[0]["cause"]["job"], failed["id"])
+        self.assertIn(f"holdfast job logs {failed['id']}", wanted[0]["next"])
+        unserved = [row for row in status["attention"] if row.get("part") == "workers"]
+        self.assertIn("pool far", unserved[0]["cause"]["message"])
+        self.assertFalse(status["ok"])
+        text = run("status").stdout
+        for words in ("NOT OK", "NEEDS ATTENTION", "✗ broken", f"next: holdfast job logs {failed['id']}", "workers 1/1",
+                      "pool far", "LAST GOOD", "NEXT"):
+            self.assertIn(words, text)
+        for line in [line for line in text.splitlines() if "next: holdfast" in line]:
+            command = line.split("next: holdfast ", 1)[1].split()
+            self.assertEqual(run(*command).returncode, 0, line)
+        nagios = run("status", "--nagios")
+        self.assertEqual((nagios.returncode, nagios.stdout[:20]), (2, "HOLDFAST CRITICAL - "))
+
+    def test_doctor_finds_what_is_broken(self):
+        def checks():
+            return {(row["name"], row["state"]): row for row in json.loads(run("doctor", "--json").stdout)["checks"]}
+        found = checks()
+        for name in ("api", "this clock", "scheduler", "catalogue", "schema", "clock", "redis", "worker local-1", "store",
+                     "key set", "policy", "audit", "token"):
+            self.assertIn((name, "OK"), found)
+        self.assertIn(("pool", "FAIL"), found) # of far
+        for (name, state), row in found.items():
+            self.assertTrue(row["text"], name)
+            self.assertEqual(bool(row["next"]), state != "OK", name)
+        self.assertEqual(run("doctor").returncode, 1)
+        os.kill(stand.pid("redis"), signal.SIGSTOP)
+        os.kill(stand.pid("worker-1"), signal.SIGSTOP)
+        try:
+            stand.until(lambda: ("redis", "FAIL") in checks() and ("worker local-1", "WARN") in checks(), "both")
+            self.assertIn(("store", "FAIL"), checks())
+            self.assertIn("redis", run("status").stdout)
+        finally:
+            os.kill(stand.pid("redis"), signal.SIGCONT)
+            os.kill(stand.pid("worker-1"), signal.SIGCONT)
+        stand.until(lambda: ("redis", "OK") in checks() and ("worker local-1", "OK") in checks(), "both again")
+
+    # --- what happened --------------------------------------------------------------------------------
+
+    def test_one_command_says_what_ran_when_where_for_whom_and_what_it_stored(self):
+        shown = json.loads(run("job", "show", job, "--json").stdout)
+        for member in ("kind", "source", "trigger", "asked_by", "started_at", "finished_at", "worker", "backup"):
+            self.assertTrue(shown[member], member)
+        self.assertEqual((shown["asked_by"], shown["trigger"], shown["worker"]), ("admin", "manual", "local-1"))
+        self.assertGreater(shown["result"]["stored_bytes"], 3_000_000)
+        card = run("job", "show", job).stdout
+        for words in ("asked by       admin", "worker         local-1", f"backup         {backup}", "stored ", "read ",
+                      "ran: attempt 1 on local-1"):
+            self.assertIn(words, card)
+        table = run("job", "list").stdout
+        for words in ("ASKED BY", "STORED", "admin", "local-1"):
+            self.assertIn(words, table)
+        stored = json.loads(run("backup", "show", backup, "--json").stdout)
+        self.assertEqual((stored["job"], stored["worker"], stored["source"]), (job, "local-1", "tree"))
+
+    def test_one_query_says_the_same(self):
+        row = stand.sql("SET ROLE holdfast_auditor; SELECT source, trigger, asked_by, started_at IS NOT NULL, state, worker,"
+                        " new_bytes > 3000000, store, backup FROM holdfast.audit_runs"
+                        f" WHERE job = '{job}'")
+        self.assertEqual(row, f"tree|manual|admin|t|completed|local-1|t|main|{backup}")
+
+    def test_why_a_slot_was_skipped_is_told_in_words(self):
+        stand.sql("INSERT INTO holdfast.job(kind, trigger, source, schedule, slot, actor, pool, state, finished_at)"
+                  " SELECT 'backup', 'scheduled', s.no, 'default', '2026-01-02 03:04Z', 'schedule', s.pool, 'skipped',"
+                  " clock_timestamp() FROM holdfast.source s WHERE name = 'far'")
+        stand.sql("INSERT INTO holdfast.decision(source, schedule, slot, job, verdict, code, text) SELECT source, schedule, slot,"
+                  " id, 'skipped', 'overlap', 'jb_1 still runs' FROM holdfast.job WHERE slot = '2026-01-02 03:04Z'")
+        self.assertIn("jb_1 still runs", run("job", "list", "--state", "skipped").stdout)
+        self.assertIn("jb_1 still runs", run("why", "far").stdout)
+        self.assertIn("overlap", run("why", "far").stdout)
+        self.assertEqual(stand.sql("SELECT reason FROM holdfast.audit_runs WHERE state = 'skipped' AND source = 'far'"
+                                   " AND slot = '2026-01-02 03:04Z'"), "jb_1 still runs")
+
+    def test_a_job_that_nobody_can_run_says_so(self):
+        waits = stand.ask("POST", "/sources/far/run", {}).json["id"]
+        stand.until(lambda: "no live worker serves pool far" in run("job", "show", waits).stdout, "the reason")
+
+    def test_the_log_of_a_backup_is_followed_to_its_end(self):
+        started = json.loads(run("run", "tree", "--json").stdout)[0]["id"]
+        done = run("job", "logs", started, "--follow", "--json")
+        events = [json.loads(line)["event"] for line in done.stdout.splitlines()]
+        self.assertEqual((events[0], events[-1]), ("job.started", "job.ended"))
+        self.assertIn("backup.committed", events)
+        self.assertEqual(len(events), len(json.loads(run("job", "logs", started, "--json").stdout)))
+
+    # --- hostile names ----------------------------------------------------------------------------
+
+    def test_names_of_files_do_not_reach_the_terminal_as_they_are(self):
+        listed = run("backup", "files", "tree")
+        self.assertEqual(listed.returncode, 0, listed.stderr)
+        self.assertIn("odd", listed.stdout)
+        self.assertIsNone(MOVES.search(listed.stdout), listed.stdout)
+        name = [row["path"] for row in json.loads(run("backup", "files", "tree", "--json").stdout) if "odd" in row["path"]]
+        self.assertEqual(run("backup", "fetch", "tree", name[0]).stdout, "odd\n")
+
+
+class Completion(unittest.TestCase):
+    def script(self, shell):
+        path = stand.home / f"complete.{shell}"
+        path.write_text(run("completion", shell).stdout)
+        return path
+
+    CASES = ((["st"], "status"), (["jo"], "job"), (["job", "l"], "list logs"), (["job", "list", "--st"], "--state"),
+             (["restore", "x", "--in"], "--in-place"), (["backup", "fetch", "a", "--ou"], "--out"))
+
+    def ask_shell(self, *command):
+        import subprocess
+        return subprocess.run(command, text=True, capture_output=True, timeout=60, check=False)
+
+    def test_bash_completes_words_and_flags(self):
+        script = self.script("bash")
+        for words, expected in self.CASES:
+            line = " ".join(["holdfast", *words])
+            done = self.ask_shell("bash", "-c", f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words)};"
+                                  " _holdfast; echo ${COMPREPLY[*]}")
+            self.assertEqual((done.stdout.strip(), done.stderr), (expected, ""), line)
+
+    def test_zsh_reads_its_script(self):
+        import shutil
+        if shutil.which("zsh") is None:
+            self.skipTest("no zsh here")
+        script = self.script("zsh")
+        for words, expected in self.CASES:
+            line = " ".join(["holdfast", *words])
+            done = self.ask_shell("zsh", "-f", "-c", f"autoload -U compinit && compinit -D; source {script};"
+                                  f" COMP_WORDS=({line}); COMP_CWORD={len(words)}; emulate -L ksh; _holdfast;"
+                                  " echo ${COMPREPLY[*]}")
+            self.assertEqual((done.stdout.strip(), done.stderr), (expected, ""), line)
+
+    def test_fish_completes_words_and_flags(self):
+        import shutil
+        if shutil.which("fish") is None:
+            self.skipTest("no fish here")
+        script = self.script("fish")
+        for words, expected in self.CASES:
+            line = " ".join(["holdfast", *words])
+            done = self.ask_shell("fish", "--no-config", "-c", f"source {script}; complete -C '{line}'")
+            found = [row.split("\t")[0] for row in done.stdout.splitlines()]
+            self.assertLessEqual(set(expected.split()), set(found), f"{line}: {done.stdout}{done.stderr}")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -63,25 +63,25 @@ static void add_flags(Buf *out, Verb verb)
 static void complete_bash(Buf *out)
 {
     buf_printf(out, "_holdfast() {\n"
-                    "  local cur=${COMP_WORDS[COMP_CWORD]} words=\n"
-                    "  if [ \"$COMP_CWORD\" -eq 1 ]; then words=\"");
+                    "  local cur=${COMP_WORDS[COMP_CWORD]} all=\n"
+                    "  if [ \"$COMP_CWORD\" -eq 1 ]; then all=\"");
     add_firsts(out);
     buf_printf(out, "\"; fi\n  if [ \"$COMP_CWORD\" -eq 2 ]; then case \"${COMP_WORDS[1]}\" in\n");
     for (Verb verb = 0; verb < VERB_COUNT; verb++) {
         char first[NOUN_MOST];
         if (split(verb, first) == NULL || !opens(verb))
             continue;
-        buf_printf(out, "    %s) words=\"", first);
+        buf_printf(out, "    %s) all=\"", first);
         add_seconds(out, first);
         buf_printf(out, "\";;\n");
     }
     buf_printf(out, "  esac; fi\n  case \"${COMP_WORDS[1]} ${COMP_WORDS[2]} \" in\n");
     for (Verb verb = 0; verb < VERB_COUNT; verb++) {
-        buf_printf(out, "    \"%s \"*) words=\"$words", args_words(verb));
+        buf_printf(out, "    \"%s \"*) all=\"$all", args_words(verb));
         add_flags(out, verb);
         buf_printf(out, "\";;\n");
     }
-    buf_printf(out, "  esac\n  COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\n"
+    buf_printf(out, "  esac\n  COMPREPLY=($(compgen -W \"$all\" -- \"$cur\"))\n}\n"
                     "complete -F _holdfast holdfast\n");
 }
 

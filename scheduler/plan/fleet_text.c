@@ -4,8 +4,9 @@
 #include "common/base/mem.h"
 #include "common/base/suggest.h"
 #include "common/base/units.h"
-#include "scheduler/plan/civil.h"
+#include "scheduler/plan/calendar.h"
 #include "scheduler/plan/cron.h"
+#include "scheduler/plan/window.h"
 
 #include <stdio.h>
 
@@ -127,80 +128,28 @@ bool fleet_text_url(Text text, Buf *hint, Err *err)
     return err_set(err, ERR_INVALID, "literal-secret", "there is a password in the URL");
 }
 
-static bool two_digits(const char *at, int most, int *out)
-{
-    bool digits = at[0] >= '0' && at[0] <= '9' && at[1] >= '0' && at[1] <= '9';
-    *out = digits ? (at[0] - '0') * 10 + at[1] - '0' : -1;
-    return digits && *out <= most;
-}
-
-static bool time_of_day(const char *at, int *minutes)
-{
-    int hour;
-    int minute;
-    bool shaped = two_digits(at, 24, &hour) && at[2] == ':' && two_digits(at + 3, 59, &minute);
-    *minutes = shaped ? hour * 60 + minute : -1;
-    return shaped && *minutes <= 1440;
-}
-
-bool fleet_text_hours_of(Text text, int *from, int *to)
-{
-    return text.len == 11 && time_of_day(text.at, from) && text.at[5] == '-' &&
-           time_of_day(text.at + 6, to) && *from != *to && *from != 1440;
-}
-
 bool fleet_text_hours(Text text, Buf *hint, Err *err)
 {
     int from;
     int to;
-    if (fleet_text_hours_of(text, &from, &to))
+    if (window_hours(text, &from, &to, err))
         return true;
     buf_printf(hint, "two times of day, as 22:00-06:00; a whole day is 00:00-24:00");
     return refuse(err, "bad-hours", text, "a span of the day");
 }
 
-static bool month_day(const char *at, int64_t year, int *month, int *day)
-{
-    if (!two_digits(at, 12, month) || at[2] != '-' || !two_digits(at + 3, 31, day) || *month == 0 ||
-        *day == 0)
-        return false;
-    int64_t next = *month == 12 ? civil_days(year + 1, 1, 1) : civil_days(year, *month + 1, 1);
-    return *day <= next - civil_days(year, *month, 1);
-}
-
-static bool whole_date(Text text, int64_t *days)
-{
-    int century;
-    int year;
-    int month;
-    int day;
-    if (text.len != 10 || !two_digits(text.at, 99, &century) ||
-        !two_digits(text.at + 2, 99, &year) || text.at[4] != '-' ||
-        !month_day(text.at + 5, century * 100 + year, &month, &day))
-        return false;
-    *days = civil_days(century * 100 + year, month, day);
-    return true;
-}
-
 bool fleet_text_date(Text text, Buf *hint, Err *err)
 {
-    int64_t days;
+    CalendarSpan day;
     (void)hint;
-    return whole_date(text, &days) || refuse(err, "bad-date", text, "a day, as 2027-06-30");
+    return (text.len == 10 && calendar_span(text, &day, err)) ||
+           refuse(err, "bad-date", text, "a day, as 2027-06-30");
 }
 
 bool fleet_text_dates(Text text, Buf *hint, Err *err)
 {
-    int month;
-    int day;
-    int64_t first;
-    int64_t last;
-    /* A day of every year: 29 February comes in some. */
-    if (text.len == 5 && month_day(text.at, 2024, &month, &day))
-        return true;
-    bool span = text.len == 22 && memcmp(text.at + 10, "..", 2) == 0;
-    if (whole_date((Text){text.at, span ? 10 : text.len}, &first) &&
-        (!span || (whole_date((Text){text.at + 12, 10}, &last) && first <= last)))
+    CalendarSpan span;
+    if (calendar_span(text, &span, err))
         return true;
     buf_printf(hint, "a day 2026-12-24, days 2026-12-24..2027-01-01, or a day of every year 12-25");
     return refuse(err, "bad-date", text, "a day");

@@ -23,7 +23,4 @@ bool fleet_text_include(Text text, Buf *hint,
 bool fleet_text_plain(Text text, Buf *hint, Err *err); /* a name template of plain copies */
 bool fleet_text_pool(Text text, Buf *hint, Err *err);  /* a pool's name, narrower than others */
 
-/* "22:00-06:00" -> 1320, 360. False: not of that form. */
-bool fleet_text_hours_of(Text text, int *from, int *to);
-
 #endif

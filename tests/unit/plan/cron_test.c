@@ -3,7 +3,6 @@
  * zoneinfo by brute force, through this program's --slots mode. */
 #include "scheduler/plan/civil.h"
 #include "scheduler/plan/cron.h"
-#include "scheduler/plan/due.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -195,74 +194,6 @@ static void zone_names_cannot_leave_their_directory(void **state)
     }
 }
 
-static DueRule rule_of(const char *text, Zone **zone)
-{
-    DueRule rule = {.catch_up = true};
-    Err err = {0};
-    assert_true(cron_parse(text_of(text), TEXT("x"), &rule.cron, &err));
-    assert_true(zone_open(zone, TEXT("UTC"), &err));
-    rule.zone = *zone;
-    return rule;
-}
-
-static void after_a_pause_only_the_newest_slot_runs(void **state)
-{
-    Zone *zone;
-    DueRule rule = rule_of("0 * * * *", &zone);
-    DueList due;
-    (void)state;
-    due_slots(&rule, instant("2026-02-03T00:00") * 1000000000,
-              instant("2026-02-03T05:30") * 1000000000, &due);
-    assert_int_equal(due.count, 5);
-    for (size_t i = 0; i < due.count; i++)
-        assert_int_equal(due.slots[i].missed, i + 1 != due.count);
-    assert_int_equal(due.slots[4].slot_ns, instant("2026-02-03T05:00") * 1000000000);
-    zone_free(zone);
-}
-
-static void without_catching_up_a_late_slot_is_missed(void **state)
-{
-    Zone *zone;
-    DueRule rule = rule_of("0 2 * * *", &zone);
-    DueList due;
-    (void)state;
-    rule.catch_up = false;
-    due_slots(&rule, instant("2026-02-03T00:00") * 1000000000,
-              instant("2026-02-03T04:00") * 1000000000, &due);
-    assert_int_equal(due.count, 1);
-    assert_true(due.slots[0].missed);
-    due_slots(&rule, instant("2026-02-03T00:00") * 1000000000,
-              instant("2026-02-03T02:01") * 1000000000, &due);
-    assert_false(due.slots[0].missed);
-    zone_free(zone);
-}
-
-static void a_slot_past_its_deadline_is_missed(void **state)
-{
-    Zone *zone;
-    DueRule rule = rule_of("0 2 * * *", &zone);
-    DueList due;
-    (void)state;
-    rule.start_deadline_s = 3600;
-    due_slots(&rule, instant("2026-02-03T00:00") * 1000000000,
-              instant("2026-02-03T03:30") * 1000000000, &due);
-    assert_true(due.slots[0].missed);
-    assert_int_equal(due.slots[0].start_by_ns, instant("2026-02-03T03:00") * 1000000000);
-    zone_free(zone);
-}
-
-static void a_century_of_slots_costs_no_more_than_a_hundred_rows(void **state)
-{
-    Zone *zone;
-    DueRule rule = rule_of("0 0 * * *", &zone);
-    DueList due;
-    (void)state;
-    due_slots(&rule, 0, instant("2026-02-03T00:00") * 1000000000, &due);
-    assert_int_equal(due.count, DUE_MOST);
-    assert_true(due.dropped > 20000);
-    zone_free(zone);
-}
-
 static void days_and_instants_agree_with_the_c_library(void **state)
 {
     (void)state;
@@ -346,10 +277,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(zones_that_count_leap_seconds_are_refused),
         cmocka_unit_test(stretches_of_time_are_whole),
         cmocka_unit_test(zone_names_cannot_leave_their_directory),
-        cmocka_unit_test(after_a_pause_only_the_newest_slot_runs),
-        cmocka_unit_test(without_catching_up_a_late_slot_is_missed),
-        cmocka_unit_test(a_slot_past_its_deadline_is_missed),
-        cmocka_unit_test(a_century_of_slots_costs_no_more_than_a_hundred_rows),
         cmocka_unit_test(days_and_instants_agree_with_the_c_library),
     };
     if (argc == 2 && strcmp(argv[1], "--slots") == 0)

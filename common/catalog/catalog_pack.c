@@ -20,12 +20,40 @@ bool catalog_repository_bind(Catalog *c, const Fence *fence, const Uuid *reposit
     return true;
 }
 
-bool catalog_repository_set_back(Catalog *c, const Fence *fence, Text why, Err *err)
+bool catalog_repository_look(Catalog *c, const Fence *fence, const Uuid *markers, size_t count,
+                             RepositoryLook *out, Err *err)
 {
     scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
     statement_fence(&args, fence);
-    args_text(&args, why);
-    return statement_run(c, &asset_sql_repository_set_back_sql, &args, NULL, err);
+    args_array(&args, ELEMENT_UUID, count);
+    for (size_t i = 0; i < count; i++)
+        args_element_bytes(&args, markers[i].bytes, sizeof markers[i].bytes);
+    args_array_end(&args);
+    if (!statement_row(c, &asset_sql_repository_look_sql, &args, &rows, err))
+        return false;
+    rows_uuid(&rows, 0, 0, &out->newest);
+    rows_sha256(&rows, 0, 1, &out->manifest);
+    rows_uuid(&rows, 0, 2, &out->stranger);
+    return true;
+}
+
+bool catalog_repository_set_back(Catalog *c, const Fence *fence, const SetBack *what, bool *news,
+                                 Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    statement_fence(&args, fence);
+    args_text(&args, what->why);
+    args_uuid(&args, what->lost);
+    if (what->has_epoch)
+        args_i64(&args, (int64_t)what->epoch);
+    else
+        args_i64_null(&args);
+    if (!statement_row(c, &asset_sql_repository_set_back_sql, &args, &rows, err))
+        return false;
+    *news = rows_flag(&rows, 0, 0);
+    return true;
 }
 
 bool catalog_pack_begin(Catalog *c, const Fence *fence, const Uuid *object, const Uuid *pack,

@@ -15,9 +15,28 @@
 MUST_CHECK bool catalog_repository_bind(Catalog *c, const Fence *fence, const Uuid *repository,
                                         uint64_t *gc_epoch, uint64_t *confirmed_epoch, Err *err);
 
-/* The store or the catalogue was set back to an earlier day: until a merge, lookups find only what
- * the asking attempt stored itself, and an alert goes out. Repeating is fine. */
-MUST_CHECK bool catalog_repository_set_back(Catalog *c, const Fence *fence, Text why, Err *err);
+/* What a session that opens must find in the store, and what it must not: newest (nil: none) is the
+ * newest backup whose marker was written, stranger (nil: none) the first of `markers`, which are in
+ * the store, that belongs to no backup of the catalogue. What is known to be lost is not asked. */
+typedef struct RepositoryLook {
+    Uuid newest, stranger;
+    Sha256 manifest; /* of newest */
+} RepositoryLook;
+MUST_CHECK bool catalog_repository_look(Catalog *c, const Fence *fence, const Uuid *markers,
+                                        size_t count, RepositoryLook *out, Err *err);
+
+/* The store or the catalogue was set back to an earlier day: from now on lookups find only packs
+ * that are begun later or that a reader sees later, and an alert goes out. lost (NULL: none) is the
+ * backup that the store lacks; epoch the store's that does not fit (has_epoch). *news false: the
+ * same was told before, and nothing changed. */
+typedef struct SetBack {
+    const Uuid *lost;
+    bool has_epoch;
+    uint64_t epoch;
+    Text why;
+} SetBack;
+MUST_CHECK bool catalog_repository_set_back(Catalog *c, const Fence *fence, const SetBack *what,
+                                            bool *news, Err *err);
 
 MUST_CHECK bool catalog_pack_begin(Catalog *c, const Fence *fence, const Uuid *object,
                                    const Uuid *pack, PackKind kind, uint64_t *pack_no, Err *err);

@@ -278,9 +278,30 @@ static bool note_name(void *ctx, const char *name, uint64_t size, Err *err)
     return true;
 }
 
+bool repo_has_manifest(Repo *repo, const Uuid *backup, bool *found, Err *err)
+{
+    char name[REPO_NAME];
+    uint64_t size;
+    repo_name("manifests", backup, name);
+    return store_head(repo->store, name, found, &size, err);
+}
+
 static int compare_uuids(const void *a, const void *b)
 {
     return uuid_compare(a, b);
+}
+
+bool repo_markers(Repo *repo, size_t most, Uuid *ids, size_t *count, Err *err)
+{
+    Names names = {0};
+    bool good = store_list(repo->store, "commits/", note_name, &names, err);
+    if (good && names.count > 0)
+        qsort(names.ids, names.count, sizeof names.ids[0], compare_uuids);
+    *count = !good ? 0 : names.count < most ? names.count : most;
+    if (*count > 0)
+        memcpy(ids, names.ids + names.count - *count, *count * sizeof ids[0]);
+    mem_free(names.ids);
+    return good;
 }
 
 static bool visit_backup(Repo *repo, const Uuid *id, RepoBackupVisit *visit, void *ctx, Err *err)

@@ -32,6 +32,10 @@ MUST_CHECK bool repo_marker_put(Repo *repo, const Uuid *backup, const Sha256 *ma
 MUST_CHECK bool repo_marker_get(Repo *repo, const Uuid *backup, bool *found, Sha256 *manifest,
                                 Err *err);
 
+MUST_CHECK bool repo_has_manifest(Repo *repo, const Uuid *backup, bool *found, Err *err);
+/* The ids of the newest markers, `most` of them at most, the oldest first (ids sort by age). */
+MUST_CHECK bool repo_markers(Repo *repo, size_t most, Uuid *ids, size_t *count, Err *err);
+
 /* What a backup or a listing shows without opening any page. */
 typedef struct RepoBackup {
     Uuid id;

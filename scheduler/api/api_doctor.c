@@ -169,8 +169,9 @@ static void check_repositories(const json_t *facts, json_t *checks)
         Text store = json_text_or(item, "store", TEXT("?"));
         uint64_t damaged = json_u64_or(item, "damaged", 0);
         if (json_bool_or(item, "rolled_back", false))
-            check(checks, FAIL, "repository", "bring the store back to its newest state",
-                  "%.*s is older than the catalogue: it was set back", TEXT_ARG(store));
+            check(checks, FAIL, "repository",
+                  "holdfast run every source of it: it stores all again",
+                  "%.*s or the catalogue was set back to an earlier day", TEXT_ARG(store));
         else if (damaged != 0)
             check(checks, FAIL, "repository", "holdfast verify each backup: what is whole stays",
                   "%.*s holds %" PRIu64 " damaged packs", TEXT_ARG(store), damaged);

@@ -15,6 +15,7 @@
 #include "worker/job/hooks.h"
 #include "worker/job/ledger_catalog.h"
 #include "worker/job/session.h"
+#include "worker/job/set_back.h"
 #include "worker/job/stream.h"
 #include "worker/job/tell.h"
 
@@ -87,10 +88,8 @@ static bool open_writer(Backup *backup, Err *err)
 {
     Job *job = backup->job;
     const json_t *compression = json_object_get(job->policy, "compression");
-    LedgerCatalogParams ledger = {.catalog = job->catalog,
-                                  .repo = backup->session.repo,
-                                  .fence = job->fence,
-                                  .alone = backup->session.rolled_back};
+    LedgerCatalogParams ledger = {
+        .catalog = job->catalog, .repo = backup->session.repo, .fence = job->fence};
     backup->ledger = ledger_catalog_new(&ledger);
     WriterParams params = {.repo = backup->session.repo,
                            .ledger = backup->ledger,
@@ -115,7 +114,8 @@ static bool open_all(Backup *backup, Err *err)
     if (!job_engine(job, type, &backup->engine, err) || !ceiling_source(job, type, config, err))
         return false;
     if (!session_open(&backup->session, job, SESSION_WRITE, err) ||
-        !session_markers(&backup->session, job, err) || !session_parent(&backup->session, job, err))
+        !session_markers(&backup->session, job, err) ||
+        !set_back_parent(&backup->session, job, err))
         return false;
     CRASHPOINT("backup.opened");
     if (!hooks_before(job, err))

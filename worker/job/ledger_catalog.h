@@ -13,7 +13,6 @@ typedef struct LedgerCatalogParams {
     Patient *catalog; /* borrowed, as is repo */
     Repo *repo;
     Fence fence;
-    bool alone; /* share nothing with earlier backups: catalogue or store was rolled back */
 } LedgerCatalogParams;
 
 RepoLedger *ledger_catalog_new(const LedgerCatalogParams *params);

@@ -4,6 +4,8 @@
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "common/catalog/catalog_backup.h"
+#include "common/catalog/catalog_pack.h"
+#include "worker/job/set_back.h"
 
 #include <stdio.h>
 
@@ -72,45 +74,7 @@ static bool bind_repository(Session *session, Job *job, Err *err)
     Bind bind = {.fence = &job->fence, .repository = facts->id};
     if (!patient_call(job->catalog, call_bind, &bind, err))
         return false;
-    if (facts->epoch > bind.gc_epoch || facts->epoch < bind.confirmed_epoch) {
-        session->rolled_back = true;
-        job_log(job, LOG_WARN, "repo.rolled_back",
-                "the store is at epoch %llu, the catalogue at %llu and has confirmed %llu: one of "
-                "them was set back; this backup shares nothing with earlier ones until `catalogue "
-                "merge`",
-                (unsigned long long)facts->epoch, (unsigned long long)bind.gc_epoch,
-                (unsigned long long)bind.confirmed_epoch);
-    }
-    return true;
-}
-
-bool session_parent(Session *session, Job *job, Err *err)
-{
-    const json_t *parent = json_object_get(job->order, "parent");
-    char name[STORE_NAME_MOST], id[UUID_TEXT];
-    Uuid backup;
-    Sha256 marked = {0}, known;
-    uint64_t size = 0;
-    bool found = false, whole = false;
-    if (!json_is_object(parent))
-        return true;
-    if (!uuid_parse(json_text_or(parent, "backup", TEXT("")), &backup, err) ||
-        !ids_unhex(json_text_or(parent, "manifest_sha256", TEXT("")), known.bytes,
-                   sizeof known.bytes, err) ||
-        !repo_marker_get(session->repo, &backup, &found, &marked, err))
-        return false;
-    uuid_text(&backup, id);
-    snprintf(name, sizeof name, "manifests/%s", id);
-    if (found && !store_head(session->store, name, &whole, &size, err))
-        return false;
-    if (found && whole && memcmp(marked.bytes, known.bytes, sizeof known.bytes) == 0)
-        return true;
-    session->rolled_back = true;
-    job_log(job, LOG_WARN, "repo.rolled_back",
-            "the newest backup of this source, %s, is not in the store: the store was set back; "
-            "this backup shares nothing with earlier ones",
-            id);
-    return true;
+    return set_back_look(session, job, bind.gc_epoch, bind.confirmed_epoch, err);
 }
 
 bool session_open(Session *session, Job *job, SessionUse use, Err *err)
@@ -167,8 +131,12 @@ bool session_markers(Session *session, Job *job, Err *err)
     for (size_t i = 0; fine && i < markers.count; i++) {
         const MarkerRow *row = &markers.rows[i];
         markers.done = &row->backup;
-        fine = repo_marker_put(session->repo, &row->backup, &row->manifest_sha256, err) &&
-               patient_call(job->catalog, call_done, &markers, err);
+        /* A store that was set back has lost the manifest: a marker would hide that. */
+        bool there = false;
+        fine = repo_has_manifest(session->repo, &row->backup, &there, err);
+        if (fine && there)
+            fine = repo_marker_put(session->repo, &row->backup, &row->manifest_sha256, err) &&
+                   patient_call(job->catalog, call_done, &markers, err);
     }
     mem_free(markers.rows);
     return fine;

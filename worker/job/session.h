@@ -21,7 +21,6 @@ typedef struct Session {
     Store *store;
     Keyring *keyring;
     Repo *repo;
-    bool rolled_back; /* store or catalogue was set back: nothing earlier is shared */
 } Session;
 
 MUST_CHECK bool session_open(Session *session, Job *job, SessionUse use, Err *err);
@@ -30,10 +29,6 @@ void session_close(Session *session); /* a zeroed one is fine */
 /* Opens the store of this mapping ({"name","type","path"}) alone. */
 MUST_CHECK bool session_store(Store **out, const Job *job, const json_t *store, Text below,
                               Err *err);
-
-/* Looks whether the order's parent, the newest backup of the source, is really there: a store that
- * was set back to an older copy would otherwise be trusted to hold chunks that it has lost. */
-MUST_CHECK bool session_parent(Session *session, Job *job, Err *err);
 
 /* Writes the markers of committed backups that lack one; before own work. */
 MUST_CHECK bool session_markers(Session *session, Job *job, Err *err);

@@ -1,2 +1,2 @@
--- One row: the repository is known to have been set back.
-SELECT holdfast.repository_set_back($1, $2, $3, $4)
+-- One row: was it news that the repository was set back?
+SELECT holdfast.repository_set_back($1, $2, $3, $4, $5, $6)

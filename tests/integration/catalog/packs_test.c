@@ -222,22 +222,68 @@ static void a_condemned_pack_is_pardoned_by_a_commit_and_a_dying_one_is_damage(v
     give_up(&one, &fence, false);
 }
 
-static void after_a_rollback_of_the_store_a_session_uses_its_own_packs_only(void **state)
+static uint64_t alerts(void)
 {
+    return (uint64_t)fleet_count(fleet, "SELECT count(*) FROM event WHERE kind = 'alert' AND "
+                                        "data ->> 'code' = 'repo.rolled_back'");
+}
+
+static void after_a_rollback_packs_from_before_are_shared_no_more(void **state)
+{
+    bool news;
     (void)state;
-    fleet_back_up(fleet, &one, "s4", 1, 21);
+    Uuid backup = fleet_back_up(fleet, &one, "s4", 1, 21);
     Fence fence = fleet_claim(&one, fleet_ticket(fleet, "s4"));
     assert_true(finds(&one, &fence, 21));
-    OK(catalog_repository_set_back(one.c, &fence, TEXT("epoch 3 here, 5 there"), &err));
-    OK(catalog_repository_set_back(one.c, &fence, TEXT("and again"), &err));
-    assert_int_equal(fleet_count(fleet,
-                                 "SELECT count(*) FROM event WHERE kind = 'alert' AND data ->> "
-                                 "'code' = 'repo.rolled_back'"),
-                     1);
+    SetBack epoch = {.has_epoch = true, .epoch = 3, .why = TEXT("epoch 3 here, 5 there")};
+    OK(catalog_repository_set_back(one.c, &fence, &epoch, &news, &err));
+    assert_true(news);
+    /* The same loss is told once, by whichever of its signs. */
+    OK(catalog_repository_set_back(one.c, &fence, &epoch, &news, &err));
+    assert_false(news);
+    SetBack lost = {.lost = &backup, .why = TEXT("it is not there")};
+    OK(catalog_repository_set_back(one.c, &fence, &lost, &news, &err));
+    assert_false(news);
+    assert_int_equal(alerts(), 1);
     assert_false(finds(&one, &fence, 21));
     fleet_stage(one.c, &fence, 22, 1);
     assert_true(finds(&one, &fence, 22));
-    fleet_do(fleet, "UPDATE repository SET rolled_back = false");
+    give_up(&one, &fence, false);
+
+    /* What is stored from now on is shared as ever, until it happens again. */
+    backup = fleet_back_up(fleet, &one, "s4", 2, 24);
+    fence = fleet_claim(&one, fleet_ticket(fleet, "s4"));
+    assert_false(finds(&one, &fence, 21));
+    assert_true(finds(&one, &fence, 24));
+    OK(catalog_repository_set_back(one.c, &fence, &lost, &news, &err));
+    assert_true(news);
+    assert_int_equal(alerts(), 2);
+    assert_false(finds(&one, &fence, 24));
+    give_up(&one, &fence, false);
+    fleet_do(fleet, "UPDATE repository SET rolled_back = false, set_back_at = NULL");
+}
+
+static void a_session_is_told_what_must_be_in_the_store_and_what_is_strange_there(void **state)
+{
+    RepositoryLook look;
+    (void)state;
+    Uuid backup = fleet_back_up(fleet, &one, "s4", 3, 25);
+    fleet_do(fleet, "UPDATE backup SET marker_at = now()");
+    Fence fence = fleet_claim(&one, fleet_ticket(fleet, "s4"));
+    Uuid markers[2] = {backup, rand_backup_id()};
+    OK(catalog_repository_look(one.c, &fence, markers, 1, &look, &err));
+    assert_true(uuid_equal(&look.newest, &backup));
+    assert_true(uuid_is_nil(&look.stranger));
+    OK(catalog_repository_look(one.c, &fence, markers, 2, &look, &err));
+    assert_true(uuid_equal(&look.stranger, &markers[1]));
+    /* What was told once is not asked again. */
+    bool news;
+    SetBack what = {.why = TEXT("a stranger")};
+    OK(catalog_repository_set_back(one.c, &fence, &what, &news, &err));
+    OK(catalog_repository_look(one.c, &fence, markers, 2, &look, &err));
+    assert_true(uuid_is_nil(&look.newest));
+    assert_true(uuid_is_nil(&look.stranger));
+    fleet_do(fleet, "UPDATE repository SET rolled_back = false, set_back_at = NULL");
     give_up(&one, &fence, false);
 }
 
@@ -381,7 +427,8 @@ int main(void)
         cmocka_unit_test(a_second_attempt_takes_over_what_the_first_stored_whole),
         cmocka_unit_test(the_sequence_of_a_source_has_no_gap_and_no_double),
         cmocka_unit_test(a_condemned_pack_is_pardoned_by_a_commit_and_a_dying_one_is_damage),
-        cmocka_unit_test(after_a_rollback_of_the_store_a_session_uses_its_own_packs_only),
+        cmocka_unit_test(after_a_rollback_packs_from_before_are_shared_no_more),
+        cmocka_unit_test(a_session_is_told_what_must_be_in_the_store_and_what_is_strange_there),
         cmocka_unit_test(a_missing_marker_is_told_to_the_next_job_on_the_repository),
         cmocka_unit_test(a_reader_opens_the_backup_of_its_order_and_no_other),
         cmocka_unit_test(a_lookup_costs_one_probe_an_id_on_tables_that_nobody_analysed),

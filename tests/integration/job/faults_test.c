@@ -234,21 +234,6 @@ static void damage_in_the_store_is_named_and_the_rest_is_restored(void **state)
     file_tree_assert_equal(stage->tree);
 }
 
-static void a_store_that_was_set_back_is_noticed_and_lied_on_no_more(void **state)
-{
-    Stage *stage = *state;
-    const char *store = stage->repository->store_path;
-    stage_back_up(stage);
-    file_tree_shell("cp -a %s %s.old", store, store);
-    file_tree_shell("head -c 4000000 /dev/urandom > %s/new", stage->tree->tree);
-    stage_back_up(stage);
-    file_tree_shell("rm -rf %s && mv %s.old %s", store, store, store);
-    stage_back_up(stage);
-    assert_non_null(strstr((char *)stage->log.at, "repo.rolled_back"));
-    stage_restore(stage, "");
-    file_tree_assert_equal(stage->tree);
-}
-
 static void a_restore_in_place_wants_the_name_typed(void **state)
 {
     Stage *stage = *state;
@@ -276,7 +261,6 @@ int main(void)
         TEST(a_drain_releases_it_for_another_worker),
         TEST(a_parent_that_dies_takes_the_job_with_it),
         TEST(damage_in_the_store_is_named_and_the_rest_is_restored),
-        TEST(a_store_that_was_set_back_is_noticed_and_lied_on_no_more),
         TEST(a_restore_in_place_wants_the_name_typed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/job/set_back.h"
+
+#include "common/base/json.h"
+#include "common/catalog/catalog_pack.h"
+
+#include <inttypes.h>
+
+enum { MARKERS = 64 }; /* the newest in the store, looked up in the catalogue */
+
+typedef struct Look {
+    const Fence *fence;
+    Uuid markers[MARKERS];
+    size_t count;
+    RepositoryLook found;
+    const SetBack *what;
+    bool news;
+} Look;
+
+static bool call_look(Catalog *catalog, void *ctx, Err *err)
+{
+    Look *look = ctx;
+    return catalog_repository_look(catalog, look->fence, look->markers, look->count, &look->found,
+                                   err);
+}
+
+static bool call_tell(Catalog *catalog, void *ctx, Err *err)
+{
+    Look *look = ctx;
+    return catalog_repository_set_back(catalog, look->fence, look->what, &look->news, err);
+}
+
+static bool tell(Job *job, const SetBack *what, Err *err)
+{
+    Look look = {.fence = &job->fence, .what = what};
+    if (!patient_call(job->catalog, call_tell, &look, err))
+        return false;
+    if (look.news)
+        job_log(job, LOG_WARN, "repo.rolled_back",
+                "%.*s; from now on nothing that was stored before is shared unless a verify job "
+                "reads it again, so the next backup of each source stores everything; restores of "
+                "older backups work as far as the store has them",
+                TEXT_ARG(what->why));
+    return true;
+}
+
+static bool epochs_fit(Session *session, Job *job, uint64_t gc, uint64_t confirmed, Err *err)
+{
+    uint64_t epoch = repo_facts(session->repo)->epoch;
+    scoped(buf_free) Buf why = {0};
+    if (epoch <= gc && epoch >= confirmed)
+        return true;
+    buf_printf(&why,
+               "the store is at epoch %" PRIu64 ", the catalogue at %" PRIu64 " and has confirmed "
+               "%" PRIu64 ": one of them was set back",
+               epoch, gc, confirmed);
+    return tell(
+        job, &(SetBack){.has_epoch = true, .epoch = epoch, .why = text_of_slice(buf_slice(&why))},
+        err);
+}
+
+/* Marker and manifest, and both of this very backup? */
+static bool is_there(Session *session, const Uuid *backup, const Sha256 *manifest, bool *there,
+                     Err *err)
+{
+    Sha256 marked = {0};
+    bool found = false;
+    if (!repo_marker_get(session->repo, backup, &found, &marked, err))
+        return false;
+    *there = found && memcmp(&marked, manifest, sizeof marked) == 0;
+    return !*there || repo_has_manifest(session->repo, backup, there, err);
+}
+
+static bool must_be_there(Session *session, Job *job, const Uuid *backup, const Sha256 *manifest,
+                          const char *what, Err *err)
+{
+    bool there = false;
+    char id[UUID_TEXT];
+    scoped(buf_free) Buf why = {0};
+    if (!is_there(session, backup, manifest, &there, err))
+        return false;
+    if (there)
+        return true;
+    uuid_text(backup, id);
+    buf_printf(&why, "the newest backup of this %s, %s, is not in the store: it was set back", what,
+               id);
+    return tell(job, &(SetBack){.lost = backup, .why = text_of_slice(buf_slice(&why))}, err);
+}
+
+static bool no_stranger(Job *job, const Uuid *stranger, Err *err)
+{
+    char id[UUID_TEXT];
+    scoped(buf_free) Buf why = {0};
+    if (uuid_is_nil(stranger))
+        return true;
+    uuid_text(stranger, id);
+    buf_printf(&why,
+               "the store has the marker of backup %s, which the catalogue does not know: the "
+               "catalogue was set back",
+               id);
+    return tell(job, &(SetBack){.why = text_of_slice(buf_slice(&why))}, err);
+}
+
+/* The markers are read before the catalogue is asked: one is written after its backup's commit. */
+bool set_back_look(Session *session, Job *job, uint64_t gc_epoch, uint64_t confirmed_epoch,
+                   Err *err)
+{
+    Look look = {.fence = &job->fence};
+    return epochs_fit(session, job, gc_epoch, confirmed_epoch, err) &&
+           repo_markers(session->repo, MARKERS, look.markers, &look.count, err) &&
+           patient_call(job->catalog, call_look, &look, err) &&
+           (uuid_is_nil(&look.found.newest) ||
+            must_be_there(session, job, &look.found.newest, &look.found.manifest, "repository",
+                          err)) &&
+           no_stranger(job, &look.found.stranger, err);
+}
+
+bool set_back_parent(Session *session, Job *job, Err *err)
+{
+    const json_t *parent = json_object_get(job->order, "parent");
+    Uuid backup;
+    Sha256 manifest;
+    if (!json_is_object(parent))
+        return true;
+    return uuid_parse(json_text_or(parent, "backup", TEXT("")), &backup, err) &&
+           ids_unhex(json_text_or(parent, "manifest_sha256", TEXT("")), manifest.bytes,
+                     sizeof manifest.bytes, err) &&
+           must_be_there(session, job, &backup, &manifest, "source", err);
+}

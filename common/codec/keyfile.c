@@ -85,6 +85,8 @@ static bool reading_begin(Reading *reading, Slice bytes, DiskRecord kind, bool h
     msgpack_unpacked_init(&reading->unpacked);
     if (!disk_check(bytes, kind, &algorithm, err))
         return false;
+    if (algorithm != DISK_PLAIN)
+        return damaged(err, "its algorithm is not known; a newer version wrote it");
     if (bytes.len < DISK_HEAD + 4)
         return damaged(err, "it is cut short");
     for (unsigned i = 0; i < 4; i++)

@@ -47,7 +47,10 @@ static bool parse_secret(Text text, uint8_t secret[32])
             return false;
         for (unsigned bit = 0; bit < 5; bit++) {
             unsigned at = n * 5 + bit;
-            if (at < 256 && ((unsigned)(found - alphabet) >> (4 - bit) & 1u))
+            bool one = (unsigned)(found - alphabet) >> (4 - bit) & 1u;
+            if (one && at >= 256)
+                return false; /* the last digit has one bit; a slip in it is a slip */
+            if (one)
                 secret[at / 8] |= (uint8_t)(0x80u >> (at % 8));
         }
         n++;

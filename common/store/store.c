@@ -23,7 +23,7 @@ bool store_name_valid(const char *name)
 static bool check_name(const char *name, Err *err)
 {
     return store_name_valid(name) ||
-           err_set(err, ERR_BUG, "store.name", "'%s' is not an object's name", name);
+           err_set(err, ERR_BUG, "store.name", "'%.80s' is not an object's name", name);
 }
 
 void store_close(Store *store)
@@ -89,9 +89,23 @@ bool store_head(Store *s, const char *name, bool *found, uint64_t *size, Err *er
     return check_name(name, err) && s->ops->head(s, name, found, size, err);
 }
 
+/* "" or a name with a '/' behind it. */
+static bool check_prefix(const char *prefix, Err *err)
+{
+    char name[STORE_NAME_MOST + 1];
+    size_t len = strlen(prefix);
+    if (len == 0)
+        return true;
+    if (len > STORE_NAME_MOST || prefix[len - 1] != '/')
+        return err_set(err, ERR_BUG, "store.name", "'%.80s' is not a prefix of names", prefix);
+    memcpy(name, prefix, len - 1);
+    name[len - 1] = 0;
+    return check_name(name, err);
+}
+
 bool store_list(Store *s, const char *prefix, StoreVisit *visit, void *ctx, Err *err)
 {
-    return s->ops->list(s, prefix, visit, ctx, err);
+    return check_prefix(prefix, err) && s->ops->list(s, prefix, visit, ctx, err);
 }
 
 bool store_remove(Store *s, const char *name, Err *err)

@@ -41,7 +41,10 @@ struct Store {
     const StoreOps *ops; /* first member of every driver's struct */
 };
 
-/* A local directory. It must be there (store.missing: is it mounted?); nothing is created yet. */
+/* A local directory. It must be there (store.missing: is it mounted?); nothing is created yet.
+ * What goes wrong later has one of these names, each with its next step: store.full (no room,
+ * quota), store.denied (rights, mounted read-only), store.gone (the root went away), store.damaged.
+ */
 MUST_CHECK bool store_local_open(Store **out, const char *path, Err *err);
 void store_close(Store *store); /* NULL is fine */
 
@@ -60,7 +63,9 @@ MUST_CHECK bool store_get(Store *s, const char *name, size_t most, bool *found, 
 MUST_CHECK bool store_get_range(Store *s, const char *name, uint64_t offset, size_t len,
                                 uint8_t *at, Err *err);
 MUST_CHECK bool store_head(Store *s, const char *name, bool *found, uint64_t *size, Err *err);
-/* Every object whose name begins with prefix; a prefix ends with '/' or is empty. In no order. */
+/* Every object whose name begins with prefix; a prefix ends with '/' or is empty. In no order; what
+ * is there from beginning to end is visited once, what comes or goes meanwhile may be or not. visit
+ * false ends it, with *err set. */
 MUST_CHECK bool store_list(Store *s, const char *prefix, StoreVisit *visit, void *ctx, Err *err);
 MUST_CHECK bool store_remove(Store *s, const char *name, Err *err); /* absent is fine */
 

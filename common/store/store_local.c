@@ -46,6 +46,11 @@ typedef struct LocalPut {
     uint64_t written;
 } LocalPut;
 
+static LocalStore *local_of(const LocalPut *put)
+{
+    return (LocalStore *)put->put.store;
+}
+
 static uint8_t *window_take(LocalStore *local)
 {
     uint8_t *window = NULL;
@@ -69,27 +74,48 @@ static void window_give(LocalStore *local, uint8_t *window)
         free(window);
 }
 
-static bool sync_fd(int fd, const char *what, Err *err)
+/* A refusal of the kernel, with the next step where the reason tells one. */
+static bool refused(const LocalStore *local, const char *cause, const char *name, Err *err)
 {
-    if (fsync(fd) == 0)
-        return true;
-    return err_set_sys(err, err_code_of_errno(errno), "store.sync", "making %s durable", what);
+    struct stat st;
+    int sys = errno;
+    if (sys == ENOENT && fstat(local->root, &st) == 0 && st.st_nlink == 0)
+        return err_set(err, ERR_UNREACHABLE, "store.gone",
+                       "the store's directory %s is gone since it was opened: mount its disk again",
+                       local->path);
+    errno = sys;
+    if (sys == ENOSPC || sys == EDQUOT || sys == EFBIG)
+        return err_set_sys(err, ERR_FULL, "store.full",
+                           "the store %s has no room for %s: free some on its disk or raise the "
+                           "quota; what is stored already stays whole",
+                           local->path, name);
+    if (sys == EROFS || sys == EACCES || sys == EPERM)
+        return err_set_sys(err, ERR_DENIED, "store.denied",
+                           "the store %s does not let %s be written or read: look at its owner and "
+                           "at how its disk is mounted",
+                           local->path, name);
+    return err_set_sys(err, err_code_of_errno(sys), cause, "store %s: %s", local->path, name);
+}
+
+static bool sync_fd(const LocalStore *local, int fd, const char *what, Err *err)
+{
+    return fsync(fd) == 0 || refused(local, "store.sync", what, err);
 }
 
 /* Makes one directory of a path and syncs its parent, so that the new name survives a crash. */
-static bool step_into(int *at, const char *part, bool create, Err *err)
+static bool step_into(const LocalStore *local, int *at, const char *part, bool create, Err *err)
 {
     int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
     int next = openat(*at, part, flags);
     if (next < 0 && errno == ENOENT && create) {
         if (mkdirat(*at, part, 0700) != 0 && errno != EEXIST)
-            return err_set_sys(err, err_code_of_errno(errno), "store.directory", "making %s", part);
-        if (!sync_fd(*at, "a directory", err))
+            return refused(local, "store.directory", part, err);
+        if (!sync_fd(local, *at, "a directory", err))
             return false;
         next = openat(*at, part, flags);
     }
     if (next < 0)
-        return err_set_sys(err, err_code_of_errno(errno), "store.directory", "opening %s", part);
+        return refused(local, "store.directory", part, err);
     close(*at);
     *at = next;
     return true;
@@ -105,10 +131,16 @@ static bool open_directory(LocalStore *local, const char *name, bool create, int
         return err_set_sys(err, ERR_IO, "store.open", "%s", local->path);
     for (const char *slash; (slash = strchr(name, '/')) != NULL; name = slash + 1) {
         snprintf(part, sizeof part, "%.*s", (int)(slash - name), name);
-        if (!step_into(&at, part, create, err)) {
+        if (!step_into(local, &at, part, create, err)) {
             close(at);
             return false;
         }
+    }
+    struct stat st;
+    if (fstat(at, &st) == 0 && st.st_nlink == 0) {
+        close(at);
+        errno = ENOENT;
+        return refused(local, "store.open", local->path, err);
     }
     *directory = at;
     *leaf = name;
@@ -122,16 +154,14 @@ static bool open_file(LocalPut *put, Err *err)
     if (put->file >= 0)
         return true;
     if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT)
-        return err_set_sys(err, err_code_of_errno(errno), "store.create", "%s", put->name);
+        return refused(local_of(put), "store.create", put->name, err);
     Uuid id = rand_uuid();
     char text[UUID_TEXT];
     uuid_text(&id, text);
     snprintf(put->temporary, sizeof put->temporary, ".tmp-%s", text);
     put->file =
         openat(put->directory, put->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (put->file < 0)
-        return err_set_sys(err, err_code_of_errno(errno), "store.create", "%s", put->name);
-    return true;
+    return put->file >= 0 || refused(local_of(put), "store.create", put->name, err);
 }
 
 static bool local_put_begin(Store *s, const char *name, StorePut **out, Err *err)
@@ -143,7 +173,7 @@ static bool local_put_begin(Store *s, const char *name, StorePut **out, Err *err
     snprintf(put->name, sizeof put->name, "%s", name);
     if (!open_directory(local, name, true, &put->directory, &leaf, err) || !open_file(put, err)) {
         s->ops->put_abort(s, &put->put);
-        return err_note(err, "store %s", local->path);
+        return false;
     }
     put->window = window_take(local);
     put->direct = fcntl(put->file, F_SETFL, O_DIRECT) == 0;
@@ -164,8 +194,7 @@ static bool write_all(LocalPut *put, const uint8_t *at, size_t len, Err *err)
         }
         if (wrote <= 0) {
             put->broken = true;
-            return err_set_sys(err, err_code_of_errno(errno), "store.write", "writing %s",
-                               put->name);
+            return refused(local_of(put), "store.write", put->name, err);
         }
         if (put->direct && (size_t)wrote % BLOCK != 0 && (size_t)wrote != len) {
             put->direct = false;
@@ -231,10 +260,10 @@ static bool publish(LocalPut *put, Err *err)
             put->temporary[0] = 0;
     }
     if (result == 0)
-        return sync_fd(put->directory, put->name, err);
+        return sync_fd(local_of(put), put->directory, put->name, err);
     if (errno == EEXIST)
         return err_set(err, ERR_CONFLICT, "store.exists", "the store already has %s", put->name);
-    return err_set_sys(err, err_code_of_errno(errno), "store.publish", "%s", put->name);
+    return refused(local_of(put), "store.publish", put->name, err);
 }
 
 static void local_put_abort(Store *s, StorePut *base)
@@ -254,9 +283,10 @@ static void local_put_abort(Store *s, StorePut *base)
 static bool local_put_finish(Store *s, StorePut *base, Err *err)
 {
     LocalPut *put = (LocalPut *)base;
-    bool done = put->broken ? err_set(err, ERR_IO, "store.write", "%s was not written", put->name)
-                            : write_tail(put, err) && sync_fd(put->file, put->name, err) &&
-                                  publish(put, err);
+    bool done = put->broken
+                    ? err_set(err, ERR_IO, "store.write", "%s was not written", put->name)
+                    : write_tail(put, err) && sync_fd(local_of(put), put->file, put->name, err) &&
+                          publish(put, err);
     if (done && close(put->file) != 0)
         done = err_set_sys(err, ERR_IO, "store.close", "%s", put->name);
     if (done)
@@ -279,13 +309,13 @@ static bool local_replace(Store *s, const char *name, Slice bytes, Err *err)
         return false;
     snprintf(put.temporary, sizeof put.temporary, ".tmp-%s", text);
     put.file = openat(put.directory, put.temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    bool done = put.file >= 0
-                    ? write_all(&put, bytes.at, bytes.len, err) && sync_fd(put.file, name, err)
-                    : err_set_sys(err, err_code_of_errno(errno), "store.create", "%s", name);
+    bool done = put.file >= 0 ? write_all(&put, bytes.at, bytes.len, err) &&
+                                    sync_fd(local, put.file, name, err)
+                              : refused(local, "store.create", name, err);
     if (done && renameat(put.directory, put.temporary, put.directory, leaf) != 0)
-        done = err_set_sys(err, err_code_of_errno(errno), "store.publish", "%s", name);
+        done = refused(local, "store.publish", name, err);
     else if (done)
-        done = sync_fd(put.directory, name, err);
+        done = sync_fd(local, put.directory, name, err);
     if (!done && put.file >= 0)
         unlinkat(put.directory, put.temporary, 0);
     if (put.file >= 0)
@@ -310,9 +340,7 @@ static bool open_object(LocalStore *local, const char *name, int *file, Err *err
     int sys = errno;
     close(directory);
     errno = sys;
-    if (*file < 0 && sys != ENOENT)
-        return err_set_sys(err, err_code_of_errno(sys), "store.open", "%s", name);
-    return true;
+    return *file >= 0 || sys == ENOENT || refused(local, "store.open", name, err);
 }
 
 static bool read_at(int file, uint64_t offset, uint8_t *at, size_t len, const char *name, Err *err)
@@ -463,8 +491,8 @@ static bool local_remove(Store *s, const char *name, Err *err)
         return absent;
     }
     bool done = unlinkat(directory, leaf, 0) == 0 || errno == ENOENT ||
-                err_set_sys(err, err_code_of_errno(errno), "store.remove", "%s", name);
-    done = done && sync_fd(directory, name, err);
+                refused((LocalStore *)s, "store.remove", name, err);
+    done = done && sync_fd((LocalStore *)s, directory, name, err);
     close(directory);
     return done;
 }

@@ -8,8 +8,9 @@
  * missed. A slot on an excluded day never runs and stands for nothing.
  *
  * Clocks: no slot later than now is ever given. A clock that was ahead for a while and was set back
- * leaves a last slot in the future: what it ran is not repeated, and the schedule goes on from the
- * newest slot before now instead of waiting until then. */
+ * leaves a last slot in the future. Up to a day: the slots until then were decided, only early, and
+ * nothing comes twice. Beyond: the schedule goes on from the newest slot before now, which is not
+ * repeated either, instead of being silent for months. */
 #ifndef SCHEDULER_PLAN_DUE_H
 #define SCHEDULER_PLAN_DUE_H
 
@@ -20,7 +21,7 @@ enum {
     DUE_MOST = 100,      /* slots of one schedule in one look; older ones are counted, not made */
     DUE_COUNT = 1000000, /* and beyond these not even counted: two years of minutes */
     DUE_IN_TIME_S = 300, /* without catch-up a slot counts as in time for so long: a failover */
-    DUE_AHEAD_S = 60,    /* the catalogue refuses slots that are further in the future */
+    DUE_AHEAD_S = 86400, /* a last slot further in the future than a day silences nothing */
 };
 
 typedef struct DueRule {

@@ -166,7 +166,7 @@ static void nothing_comes_twice_when_a_clock_is_set_back(void **state)
     DueList due;
     (void)state;
     int64_t last = instant("2026-02-03T05:00");
-    for (int64_t back = 0; back <= DUE_AHEAD_S; back += 5) {
+    for (int64_t back = 0; back <= DUE_AHEAD_S; back += 1800) {
         due_slots(&rule, last * SECOND, (last - back) * SECOND, &due);
         assert_int_equal(due.count, 0);
     }
@@ -286,8 +286,8 @@ static void no_slot_is_lost_or_doubled_whoever_sleeps(void **state)
         int64_t now = first;
         for (int i = 0; i < 60; i++) {
             now += pause_s(&dice) * SECOND;
-            /* Small steps back repeat nothing. */
-            look(&history, now - rand_r(&dice) % 2 * (rand_r(&dice) % 50) * SECOND);
+            /* Steps back repeat nothing. */
+            look(&history, now - rand_r(&dice) % 2 * (rand_r(&dice) % 40000) * SECOND);
         }
         look(&history, now);
         uint64_t slots = 0;
@@ -326,6 +326,7 @@ static void clocks_that_leap_lose_at_most_what_they_leapt_over(void **state)
         }
         /* Ahead for a while, by up to a year, then right again. */
         look(&history, now + (int64_t)(rand_r(&dice) % (365 * 86400)) * SECOND);
+        int64_t ahead = history.last_ns;
         size_t runs = history.run_count;
         look(&history, now);
         look(&history, now + SECOND);
@@ -334,7 +335,8 @@ static void clocks_that_leap_lose_at_most_what_they_leapt_over(void **state)
         int64_t at = now / SECOND + 1;
         for (int i = 0; i < 20 && cron_next(&history.rule.cron, zone, at, &at); i++) {
             look(&history, at * SECOND + SECOND);
-            assert_true(has_row(&history, at * SECOND));
+            assert_true(has_row(&history, at * SECOND) || at * SECOND <= ahead);
+            assert_true(has_row(&history, at * SECOND) || ahead <= now + 86400 * SECOND);
         }
     }
     zone_free(zone);

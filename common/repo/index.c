@@ -213,7 +213,7 @@ bool index_read(Slice head, Slice body, PackVisit *visit, void *ctx, Err *err)
     }
     if (heads.bad || bodies.bad)
         return err_set(err, ERR_CORRUPT, "repo.bad_index",
-                       "an index object is not a valid record; `holdfast-worker repo check` reads "
-                       "the packs themselves");
+                       "an index object is not a valid record; what it names is looked up in the "
+                       "packs themselves");
     return true;
 }

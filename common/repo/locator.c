@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * locator.c — places from the index objects of a store: sorted rows, found by halving. */
+ * locator.c — places from the index objects of a store: sorted rows, found by halving. Packs that
+ * no index names are opened for the tables at their ends when a chunk is found nowhere else. */
 #include "common/repo/locator.h"
 
 #include "common/base/mem.h"
 #include "common/repo/index.h"
+#include "common/repo/pack.h"
 #include "common/repo/repo_internal.h"
 
 #include <pthread.h>
@@ -26,8 +28,9 @@ typedef struct IndexLocator {
     pthread_mutex_t lock;
     Row *rows;
     size_t count, room;
-    PackRow *packs; /* chunks NULL */
+    PackRow *packs; /* chunks NULL; bytes 0: read from its footer, nothing is known of its sha256 */
     size_t pack_count, pack_room;
+    bool footers;  /* were read */
     Uuid *objects; /* index objects read */
     size_t object_count, object_room;
     uint64_t damaged;
@@ -75,6 +78,13 @@ static bool was_read(const IndexLocator *l, const Uuid *object)
     return false;
 }
 
+/* Is this one object the trouble: damaged, or sealed to other readers than this one? */
+static bool only_this(const IndexLocator *l, const Err *err)
+{
+    return err->code == ERR_CORRUPT || err->code == ERR_INVALID ||
+           (strcmp(err->cause, "repo.no_reader") == 0 && keyring_can_read(repo_keyring(l->repo)));
+}
+
 /* A damaged index hides the packs it names, no others: it is counted and passed over. */
 static bool read_object(void *ctx, const char *name, uint64_t size, Err *err)
 {
@@ -90,17 +100,95 @@ static bool read_object(void *ctx, const char *name, uint64_t size, Err *err)
     Signer signer;
     if (!repo_get(l->repo, DISK_INDEX, name, NULL, &found, &head, &body, NULL, &signer, err) ||
         (found && !index_read(buf_slice(&head), buf_slice(&body), take_pack, l, err))) {
-        if (err->code != ERR_CORRUPT && err->code != ERR_INVALID)
+        if (!only_this(l, err))
             return false;
         l->pack_count = packs;
         l->count = rows;
         l->damaged++;
+        *err = (Err){0};
     }
     if (l->object_count == l->object_room) {
         l->object_room = l->object_room == 0 ? 64 : l->object_room * 2;
         l->objects = mem_resize(l->objects, l->object_room * sizeof l->objects[0]);
     }
     l->objects[l->object_count++] = object;
+    return true;
+}
+
+static int compare_uuids(const void *a, const void *b)
+{
+    return uuid_compare(a, b);
+}
+
+/* Packs in the store that no index names. */
+typedef struct Strays {
+    Uuid *known;
+    size_t known_count;
+    Uuid *found;
+    size_t count, room;
+} Strays;
+
+static bool note_stray(void *ctx, const char *name, uint64_t size, Err *err)
+{
+    (void)size;
+    Strays *strays = ctx;
+    const char *slash = strrchr(name, '/');
+    Uuid object;
+    if (slash == NULL || !uuid_parse(text_of(slash + 1), &object, err)) {
+        *err = (Err){0};
+        return true;
+    }
+    if (strays->known_count > 0 &&
+        bsearch(&object, strays->known, strays->known_count, sizeof object, compare_uuids) != NULL)
+        return true;
+    if (strays->count == strays->room) {
+        strays->room = strays->room == 0 ? 64 : strays->room * 2;
+        strays->found = mem_resize(strays->found, strays->room * sizeof strays->found[0]);
+    }
+    strays->found[strays->count++] = object;
+    return true;
+}
+
+static void strays_free(Strays *strays)
+{
+    mem_free(strays->known);
+    mem_free(strays->found);
+}
+
+static bool find_strays(IndexLocator *l, Strays *strays, Err *err)
+{
+    *strays = (Strays){.known = mem_array(Uuid, l->pack_count)};
+    for (size_t i = 0; i < l->pack_count; i++)
+        if (l->packs[i].bytes > 0)
+            strays->known[strays->known_count++] = l->packs[i].object;
+    if (strays->known_count > 0)
+        qsort(strays->known, strays->known_count, sizeof strays->known[0], compare_uuids);
+    return store_list(repo_store(l->repo), "packs/", note_stray, strays, err) ||
+           err_note(err, "looking for packs that no index names");
+}
+
+/* A pack that does not open hides what is in it, nothing else: it may be of an attempt that died.
+ */
+static bool read_footer(IndexLocator *l, const Uuid *object, Err *err)
+{
+    PackReader *reader = NULL;
+    ChunkRow *rows = NULL;
+    size_t count = 0;
+    PackRow row = {.object = *object};
+    bool good = pack_open(&reader, repo_keyring(l->repo), repo_store(l->repo), object, NULL, err) &&
+                pack_table(reader, &rows, &count, err);
+    if (good) {
+        row.pack = pack_id(reader);
+        row.kind = pack_kind(reader);
+        row.chunks = rows;
+        row.chunk_count = count;
+        good = take_pack(l, &row, err);
+    }
+    mem_free(rows);
+    pack_close(reader);
+    if (good || !only_this(l, err))
+        return good;
+    *err = (Err){0};
     return true;
 }
 
@@ -119,6 +207,22 @@ static bool load(IndexLocator *l, Err *err)
     if (l->count > 0)
         qsort(l->rows, l->count, sizeof l->rows[0], compare_rows);
     return true;
+}
+
+/* Once: a chunk that is nowhere then is lost. */
+static bool load_footers(IndexLocator *l, Err *err)
+{
+    Strays strays;
+    if (l->footers)
+        return true;
+    bool good = find_strays(l, &strays, err);
+    for (size_t i = 0; good && i < strays.count; i++)
+        good = read_footer(l, &strays.found[i], err);
+    strays_free(&strays);
+    if (l->count > 0)
+        qsort(l->rows, l->count, sizeof l->rows[0], compare_rows);
+    l->footers = good;
+    return good;
 }
 
 static size_t first_of(const IndexLocator *l, const ChunkId *id)
@@ -167,13 +271,19 @@ static void find_one(const IndexLocator *l, const ChunkId *id, const Uuid *avoid
 static bool index_find(RepoLocator *locator, const ChunkId *ids, size_t count, ChunkPlace *places,
                        Err *err)
 {
-    (void)err;
     IndexLocator *l = index_of(locator);
+    bool good = true;
     pthread_mutex_lock(&l->lock);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; good && i < count; i++) {
         find_one(l, &ids[i], NULL, &places[i]);
+        if (places[i].found || l->footers)
+            continue;
+        good = load_footers(l, err);
+        if (good)
+            find_one(l, &ids[i], NULL, &places[i]);
+    }
     pthread_mutex_unlock(&l->lock);
-    return true;
+    return good;
 }
 
 /* A repack may have moved the chunk since the index was read. */
@@ -186,6 +296,11 @@ static bool index_again(RepoLocator *locator, const Uuid *object, const ChunkId 
     bool good = place->found || load(l, err);
     if (good && !place->found)
         find_one(l, id, object, place);
+    if (good && !place->found && !l->footers) {
+        good = load_footers(l, err);
+        if (good)
+            find_one(l, id, object, place);
+    }
     pthread_mutex_unlock(&l->lock);
     return good;
 }
@@ -222,9 +337,18 @@ bool locator_packs(RepoLocator *locator, PackVisit *visit, void *ctx, Err *err)
 {
     IndexLocator *l = index_of(locator);
     for (size_t i = 0; i < l->pack_count; i++)
-        if (!visit(ctx, &l->packs[i], err))
+        if (l->packs[i].bytes > 0 && !visit(ctx, &l->packs[i], err))
             return false;
     return true;
+}
+
+bool locator_strays(RepoLocator *locator, uint64_t *count, Err *err)
+{
+    Strays strays;
+    bool good = find_strays(index_of(locator), &strays, err);
+    *count = strays.count;
+    strays_free(&strays);
+    return good;
 }
 
 void locator_close(RepoLocator *locator)

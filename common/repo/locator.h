@@ -24,11 +24,14 @@ struct RepoLocator {
 };
 
 /* From the index objects of the repository: needs a reader key, no catalogue. Index objects that
- * do not open are counted in *damaged (may be NULL) and passed over. */
+ * do not open are counted in *damaged (may be NULL) and passed over; what no index says is looked
+ * up in the packs themselves, once and only when it is asked for. */
 MUST_CHECK bool locator_open_index(RepoLocator **out, Repo *repo, uint64_t *damaged, Err *err);
 
-/* Every pack that the index objects know, in no order. Only for an index locator. */
+/* Every pack that the index objects know, in no order; and how many packs of the store they do not
+ * (of attempts that never ended, or whose index is lost). Only for an index locator. */
 MUST_CHECK bool locator_packs(RepoLocator *locator, PackVisit *visit, void *ctx, Err *err);
+MUST_CHECK bool locator_strays(RepoLocator *locator, uint64_t *count, Err *err);
 
 void locator_close(RepoLocator *locator); /* NULL is fine */
 

@@ -155,8 +155,8 @@ static bool open_reader(Once *once, Err *err)
         return false;
     if (once->index_damaged > 0)
         fprintf(stderr,
-                "holdfast-worker: %llu index objects do not open; what only they name "
-                "will be missing\n",
+                "holdfast-worker: %llu index objects do not open; what only they name is looked "
+                "up in the packs themselves\n",
                 (unsigned long long)once->index_damaged);
     ReaderParams params = {.repo = once->repo, .locator = once->locator, .backup = backup};
     return reader_open(&once->reader, &params, err);
@@ -195,8 +195,16 @@ static int verify_all_packs(Once *once, Err *err)
         !locator_open_index(&once->locator, once->repo, &once->index_damaged, err) ||
         !locator_packs(once->locator, verify_pack, once, err))
         return err_exit_code(err->code);
+    uint64_t strays = 0;
+    if (!locator_strays(once->locator, &strays, err))
+        return err_exit_code(err->code);
     printf("%llu packs, %.1f MB: %llu damaged\n", (unsigned long long)once->entries,
            (double)once->bytes / 1e6, (unsigned long long)once->damaged);
+    if (strays > 0)
+        printf(
+            "%llu packs are in no index, so their sha256 is not known: `once verify BACKUP` reads "
+            "what a backup needs of them\n",
+            (unsigned long long)strays);
     return once->damaged + once->index_damaged > 0 ? EXIT_DAMAGED : 0;
 }
 

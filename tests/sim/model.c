@@ -80,7 +80,8 @@ int64_t model_after(const Model *m, double seconds)
 
 ModelJob *model_job(Model *m, uint64_t job)
 {
-    return job == 0 || job > m->jobs.count ? NULL : &m->jobs.rows[job - 1];
+    bool there = job != 0 && job <= m->jobs.count && m->jobs.rows[job - 1].pool != 0;
+    return there ? &m->jobs.rows[job - 1] : NULL;
 }
 
 ModelLease *model_lease(Model *m, uint64_t job)

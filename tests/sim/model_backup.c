@@ -35,8 +35,9 @@ bool model_pack_begin(Model *m, uint32_t worker, const Fence *fence, const Uuid 
         if (!uuid_equal(&one->object, object))
             continue;
         *pack = i + 1;
-        return (one->job == fence->job && one->attempt == fence->attempt && !one->live) ||
-               err_set(err, ERR_CONFLICT, "pack.object_taken", "the object is taken");
+        bool ours = one->job == fence->job && one->attempt == fence->attempt && !one->live;
+        (void)model_add(&m->packs, (ModelPack){0}); /* the refused row took a number */
+        return ours || err_set(err, ERR_CONFLICT, "pack.object_taken", "the object is taken");
     }
     (void)model_add(&m->packs, (ModelPack){.object = *object,
                                            .job = fence->job,

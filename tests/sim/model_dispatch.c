@@ -193,7 +193,7 @@ void model_requeue(Model *m, uint32_t pool, bool all, TicketList *out)
 
 bool model_ticket_done(const Model *m, uint64_t number, uint64_t dispatch)
 {
-    if (number == 0 || number > m->jobs.count)
+    if (number == 0 || number > m->jobs.count || m->jobs.rows[number - 1].pool == 0)
         return true;
     const ModelJob *job = &m->jobs.rows[number - 1];
     return job->dispatch != dispatch || job->finished_at != 0;

@@ -17,8 +17,11 @@ uint64_t model_job_new(Model *m, ModelKind kind, uint32_t source, const char *sc
                        int64_t start_by)
 {
     const ModelSource *from = source == 0 ? NULL : &m->sources.rows[source - 1];
-    if (schedule != NULL && slot_known(m, source, schedule, slot))
+    if (schedule != NULL && slot_known(m, source, schedule, slot)) {
+        /* The refused row took a number; what stands for it is no job of any pool. */
+        (void)model_add(&m->jobs, (ModelJob){.state = JOB_SKIPPED, .finished_at = 1});
         return 0;
+    }
     ModelJob *job =
         model_add(&m->jobs, (ModelJob){.kind = kind,
                                        .state = state,

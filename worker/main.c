@@ -225,6 +225,7 @@ static int serve(int argc, char **argv, bool verb, bool job)
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     if (is_verb(argc, argv, "once"))
         return once_main(argc - 1, argv + 1);
     if (is_verb(argc, argv, "key") || is_verb(argc, argv, "repo"))

@@ -13,8 +13,8 @@ static bool check_expected(const RepoReader *r, Err *err)
     if (expected == NULL || memcmp(expected, &r->sha256, sizeof *expected) == 0)
         return true;
     return err_set(err, ERR_CORRUPT, "repo.other_manifest",
-                   "the stored manifest is not the one that the catalogue committed: do not trust "
-                   "this store before `holdfast catalogue merge` has looked at it");
+                   "the stored manifest is not the one that the catalogue committed: restore "
+                   "another backup, or compare it with a copy of the store");
 }
 
 bool reader_open(RepoReader **out, const ReaderParams *params, Err *err)

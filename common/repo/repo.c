@@ -33,7 +33,8 @@ static bool read_config(Repo *repo, const Uuid *expected, Err *err)
     if (!found)
         return not_a_repository("config", err);
     if (!keyring_check_config(repo->keyring, buf_slice(&config), &repo->facts.id, err))
-        return err_note(err, "checking the repository's config");
+        return err_note(err, "the repository's config, which never changes (put it back from a "
+                             "copy of the store)");
     if (expected == NULL || uuid_is_nil(expected) || uuid_equal(expected, &repo->facts.id))
         return true;
     char found_text[UUID_TEXT], expected_text[UUID_TEXT];
@@ -57,16 +58,25 @@ static bool read_keys(Repo *repo, Err *err)
         return err_note(err, "reading the repository's keys");
     if (!found)
         return not_a_repository("keys of this key set", err);
-    return keyring_learn_keys(repo->keyring, buf_slice(&keys), err);
+    return keyring_learn_keys(repo->keyring, buf_slice(&keys), err) ||
+           err_note(err,
+                    "%s (put it back from a copy of the store, or from the %s.keys beside the "
+                    "recovery kit)",
+                    name, keyring_set(repo->keyring));
 }
 
-/* No object means epoch 0: nothing was ever collected here. */
+/* No object means epoch 0: nothing was ever collected here. One that is damaged stops no restore
+ * and no backup: who writes is told, and the collector stands still. */
 static bool read_epoch(Repo *repo, Err *err)
 {
     scoped(buf_free) Buf epoch = {0};
     bool found;
-    if (!store_get(repo->store, "epoch", CONFIG_MOST, &found, &epoch, err))
-        return err_note(err, "reading the repository's epoch");
+    if (!store_get(repo->store, "epoch", CONFIG_MOST, &found, &epoch, err)) {
+        if (err->code != ERR_CORRUPT)
+            return err_note(err, "reading the repository's epoch");
+        *err = (Err){0};
+        repo->facts.epoch = REPO_EPOCH_UNKNOWN;
+    }
     if (!found)
         return true;
     CanonReader r = canon_reader(buf_slice(&epoch));
@@ -75,9 +85,7 @@ static bool read_epoch(Repo *repo, Err *err)
     canon_read_exact(&r, id.bytes, sizeof id.bytes);
     repo->facts.epoch = canon_read_uint(&r);
     if (parts != 2 || !canon_done(&r) || !uuid_equal(&id, &repo->facts.id))
-        return err_set(err, ERR_CORRUPT, "repo.rolled_back",
-                       "the repository's epoch does not belong to it: run `holdfast catalogue "
-                       "merge` before anything is collected");
+        repo->facts.epoch = REPO_EPOCH_UNKNOWN;
     return true;
 }
 
@@ -169,19 +177,25 @@ bool repo_get_manifest(Repo *repo, const Uuid *backup, Buf *body, Manifest *out,
     Signer signer;
     repo_name("manifests", backup, name);
     if (!repo_get(repo, DISK_MANIFEST, name, NULL, &found, NULL, body, sha256, &signer, err))
-        return false;
+        return err->code == ERR_CORRUPT
+                   ? err_note(err, "restore another backup, or put back from a copy of the store")
+                   : false;
     if (!found)
         return err_set(err, ERR_MISSING, "repo.no_manifest",
-                       "the store has no %s: the backup was forgotten or never finished", name);
+                       "the store has no %s: the backup was forgotten or never finished; restore "
+                       "another, or put it back from a copy of the store",
+                       name);
     if (!manifest_read(buf_slice(body), out, err))
         return err_note(err, "reading %s", name);
     if (!uuid_equal(&out->backup, backup))
         return err_set(err, ERR_CORRUPT, "repo.bad_manifest",
-                       "%s holds the manifest of another backup: do not trust this store", name);
+                       "%s holds the manifest of another backup: somebody moved it; put the right "
+                       "one back from a copy of the store",
+                       name);
     if (!keyring_plain(repo->keyring) && !keyring_may_write(&signer, out->source))
         return err_set(err, ERR_CORRUPT, "repo.wrong_signer",
                        "%s was signed by host %s, which may not write source %.*s: do not trust "
-                       "this backup",
+                       "this backup, restore another",
                        name, signer.host, TEXT_ARG(out->source));
     return true;
 }
@@ -228,7 +242,8 @@ bool repo_marker_get(Repo *repo, const Uuid *backup, bool *found, Sha256 *manife
     canon_read_exact(&r, id.bytes, sizeof id.bytes);
     canon_read_exact(&r, manifest->bytes, sizeof manifest->bytes);
     if (parts != 2 || !canon_done(&r) || !uuid_equal(&id, backup))
-        return err_set(err, ERR_CORRUPT, "repo.bad_marker", "%s is not a valid marker", name);
+        return err_set(err, ERR_CORRUPT, "repo.bad_marker",
+                       "%s is not a valid marker; put it back from a copy of the store", name);
     return true;
 }
 
@@ -320,7 +335,8 @@ static bool visit_backup(Repo *repo, const Uuid *id, RepoBackupVisit *visit, voi
     backup.manifest = sha;
     if (marked && memcmp(&marker, &sha, sizeof sha) != 0) {
         err_set(&why, ERR_CORRUPT, "repo.bad_manifest",
-                "the manifest is not the one that the backup's marker names");
+                "the manifest is not the one that the backup's marker names; restore another, or "
+                "compare both with a copy of the store");
         return visit(ctx, &backup, marked, &why, err);
     }
     return visit(ctx, &backup, marked, NULL, err);

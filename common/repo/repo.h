@@ -11,11 +11,13 @@ typedef struct Store Store;     /* common/store/store.h */
 typedef struct Keyring Keyring; /* common/codec/keyring.h */
 typedef struct Repo Repo;
 
+#define REPO_EPOCH_UNKNOWN UINT64_MAX
+
 typedef struct RepoFacts {
     Uuid id;
     char key_set[64]; /* name of the key set; "plain" where nothing is sealed */
     uint64_t generation;
-    uint64_t epoch; /* of the collector, as the store says */
+    uint64_t epoch; /* of the collector, as the store says; REPO_EPOCH_UNKNOWN: that is damaged */
 } RepoFacts;
 
 /* Borrows store and keyring until repo_close. expected may be NULL (offline verbs). */

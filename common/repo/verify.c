@@ -55,11 +55,13 @@ bool verify_stored(Repo *repo, const PackRow *row, bool *good, Err *why, Err *er
     if (!store_head(repo_store(repo), name, &found, &size, err))
         return err_note(err, "looking at %s", name);
     if (!found) {
-        err_set(why, ERR_CORRUPT, "repo.pack_missing", "%s is not in the store any more", name);
+        err_set(why, ERR_CORRUPT, "repo.pack_missing",
+                "%s is not in the store any more: take another copy of the backup", name);
         return true;
     }
     if (size != row->bytes) {
-        err_set(why, ERR_CORRUPT, "repo.pack_size", "%s has %llu bytes instead of %llu", name,
+        err_set(why, ERR_CORRUPT, "repo.pack_size",
+                "%s has %llu bytes instead of %llu: take another copy of the backup", name,
                 (unsigned long long)size, (unsigned long long)row->bytes);
         return true;
     }

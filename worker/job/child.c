@@ -166,6 +166,7 @@ int child_run(int order_fd, int report_fd, const JobSettings *settings)
     Err err = {0};
     pthread_t listener;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);  /* a limit to files is a full disk with a name, not a death */
     prctl(PR_SET_DUMPABLE, 0); /* no core dump and no other process of the user sees its secrets */
     child.settings = settings;
     pthread_mutex_init(&child.lock, NULL);

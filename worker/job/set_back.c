@@ -50,10 +50,14 @@ static bool epochs_fit(Session *session, Job *job, uint64_t gc, uint64_t confirm
     scoped(buf_free) Buf why = {0};
     if (epoch <= gc && epoch >= confirmed)
         return true;
-    buf_printf(&why,
-               "the store is at epoch %" PRIu64 ", the catalogue at %" PRIu64 " and has confirmed "
-               "%" PRIu64 ": one of them was set back",
-               epoch, gc, confirmed);
+    if (epoch == REPO_EPOCH_UNKNOWN)
+        buf_printf(&why, "the epoch in the store is not one of this repository");
+    else
+        buf_printf(&why,
+                   "the store is at epoch %" PRIu64 ", the catalogue at %" PRIu64
+                   " and has confirmed "
+                   "%" PRIu64 ": one of them was set back",
+                   epoch, gc, confirmed);
     return tell(
         job, &(SetBack){.has_epoch = true, .epoch = epoch, .why = text_of_slice(buf_slice(&why))},
         err);

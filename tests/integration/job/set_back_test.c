@@ -92,6 +92,13 @@ static void epochs_that_do_not_fit_are_told_once(void **state)
     back_up_set_back(stage, true);
     back_up_set_back(stage, false);
     assert_true(stored_by_newest(stage) < 100000);
+    /* One that is damaged fits no catalogue, and stops nobody. */
+    fleet_do(stage->fleet, "UPDATE repository SET gc_epoch = 0, confirmed_epoch = 0");
+    file_tree_shell("echo garbage > %s/epoch", stage->repository->store_path);
+    back_up_set_back(stage, true);
+    back_up_set_back(stage, false);
+    stage_restore(stage, "");
+    file_tree_assert_equal(stage->tree);
 }
 
 /* The marker of a committed backup is still due when the store is set back: it must not say that

@@ -215,6 +215,13 @@ class Command(unittest.TestCase):
                         f" WHERE job = '{job}'")
         self.assertEqual(row, f"tree|manual|admin|t|completed|local-1|t|main|{backup}")
 
+    def test_the_queries_of_the_readme_run_as_the_auditor(self):
+        block = re.search(r"```sql\n(.*?)```", (stands.ROOT / "README.md").read_text(), re.S).group(1)
+        queries = [query for query in block.split(";") if query.strip()]
+        self.assertGreaterEqual(len(queries), 4)
+        for query in queries:
+            self.assertIn("tree" if "audit_runs" in query else "", stand.sql(f"SET ROLE holdfast_auditor; {query}"))
+
     def test_why_a_slot_was_skipped_is_told_in_words(self):
         stand.sql("INSERT INTO holdfast.job(kind, trigger, source, schedule, slot, actor, pool, state, finished_at)"
                   " SELECT 'backup', 'scheduled', s.no, 'default', '2026-01-02 03:04Z', 'schedule', s.pool, 'skipped',"

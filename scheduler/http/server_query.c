@@ -65,7 +65,7 @@ bool server_decode(Text text, bool plus_is_space, Buf *out)
             i += 2;
         }
     }
-    return is_text((Slice){out->at + start, out->len - start});
+    return out->len == start || is_text((Slice){out->at + start, out->len - start});
 }
 
 ServerFound server_query(const char *query, const char *name, Buf *out)

@@ -4,7 +4,7 @@
 #include <time.h>
 
 /* What fits a screen; the rest is a list of its own. */
-enum { FRESH_MOST = 40 };
+enum { FRESH_MOST = 40, ATTENTION_MOST = 20 };
 
 /* "rpo_breached" as RPO BREACHED. */
 static void add_loud(Buf *out, const char *word)
@@ -31,6 +31,10 @@ static void print_attention(const json_t *status)
         printf("NEEDS ATTENTION\n");
     json_array_foreach(items, i, item)
     {
+        if (i == ATTENTION_MOST) {
+            printf(" … and %zu more:  holdfast status --json\n", json_array_size(items) - i);
+            return;
+        }
         const char *source = print_text_at(item, "source");
         const json_t *next = json_array_get(json_object_get(item, "next"), 0);
         buf_printf(&line, " ✗ %-16s ", source[0] != 0 ? source : print_text_at(item, "part"));

@@ -28,7 +28,7 @@ static bool compile(const char *path, Buf *document, Buf *summary, Err *err)
         mem_free(rows);
         yaml_problems_below(&problems, files.directory);
         yaml_problems_print(&problems, &printed);
-        fwrite(printed.at, 1, printed.len, stderr);
+        fputs(buf_cstr(&printed), stderr);
         fleet_summary(path, &counted, &problems, summary);
         if (!good)
             err_set(err, ERR_INVALID, "policy.invalid", "%s is not valid", path);

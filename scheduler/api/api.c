@@ -213,6 +213,8 @@ static bool cursor_fits(const Buf *cursor, ApiCursor kind)
     Err ignored = {0};
     const uint8_t *dot;
     size_t first;
+    if (cursor->len == 0)
+        return false;
     switch (kind) {
     case API_CURSOR_NUMBER:
         return all_digits(buf_text(cursor));
@@ -224,7 +226,7 @@ static bool cursor_fits(const Buf *cursor, ApiCursor kind)
     case API_CURSOR_UUID:
         return uuid_parse(buf_text(cursor), &id, &ignored);
     case API_CURSOR_NAME:
-        return cursor->len != 0 && cursor->len <= 255;
+        return cursor->len <= 255;
     default:
         return false;
     }

@@ -123,7 +123,7 @@ void print_safe(FILE *out, const char *text)
 {
     scoped(buf_free) Buf safe = {0};
     print_add_safe(&safe, text);
-    fwrite(safe.at, 1, safe.len, out);
+    fputs(buf_cstr(&safe), out);
 }
 
 void print_lines(FILE *out, const char *text)

@@ -12,8 +12,9 @@ enum {
     INDEX_FORMAT = 1,
     KEY_FORMAT = 1,
     KEY_PACKS = 2,
-    /* Under DISK_OBJECT_MOST with room for the sealing: 1.5 million chunks. */
-    OBJECT_FULL = 48 * 1024 * 1024,
+    /* 180 000 chunks: what waits here and three copies of it while it is sealed are memory of the
+     * job, however much it stores. */
+    OBJECT_FULL = 8 * 1024 * 1024,
 };
 
 /* Both parts of one pack, encoded at once: 45 bytes a chunk instead of a row's 64. */
@@ -25,6 +26,7 @@ typedef struct IndexedPack {
 struct IndexBuilder {
     IndexedPack *packs;
     size_t count, room;
+    size_t fresh; /* bytes added since the last put */
 };
 
 IndexBuilder *index_builder_new(void)
@@ -67,6 +69,12 @@ void index_builder_add(IndexBuilder *builder, const PackRow *row)
     canon_array(&pack->body, (uint32_t)row->chunk_count);
     for (size_t i = 0; i < row->chunk_count; i++)
         add_chunk(&pack->body, &row->chunks[i]);
+    builder->fresh += pack->body.len;
+}
+
+bool index_builder_full(const IndexBuilder *builder)
+{
+    return builder->fresh >= OBJECT_FULL;
 }
 
 /* {format, [pack, …]}: the frame of both parts. */
@@ -93,38 +101,50 @@ static bool put_one(Repo *repo, uint32_t count, Slice heads, Slice bodies, Uuid 
     return true;
 }
 
+static void pack_done(IndexedPack *pack)
+{
+    buf_free(&pack->head);
+    buf_free(&pack->body);
+}
+
+/* Moves the packs in `used` into objects; what is left stays for the next time. */
 bool index_builder_put(IndexBuilder *builder, Repo *repo, const PackSet *used, Uuid *index,
                        Err *err)
 {
     scoped(buf_free) Buf heads = {0}, bodies = {0};
     uint32_t count = 0;
+    size_t kept = 0;
+    bool good = true;
     memset(index, 0, sizeof *index);
     for (size_t i = 0; i < builder->count; i++) {
-        const IndexedPack *pack = &builder->packs[i];
-        if (!packset_has(used, pack->pack_no))
+        IndexedPack pack = builder->packs[i];
+        if (!good || !packset_has(used, pack.pack_no)) {
+            builder->packs[kept++] = pack;
             continue;
-        if (count > 0 && bodies.len + pack->body.len > OBJECT_FULL) {
-            if (!put_one(repo, count, buf_slice(&heads), buf_slice(&bodies), index, err))
-                return false;
-            buf_clear(&heads);
-            buf_clear(&bodies);
-            count = 0;
         }
-        buf_add_slice(&heads, buf_slice(&pack->head));
-        buf_add_slice(&bodies, buf_slice(&pack->body));
+        buf_add_slice(&heads, buf_slice(&pack.head));
+        buf_add_slice(&bodies, buf_slice(&pack.body));
+        pack_done(&pack);
         count++;
+        if (bodies.len < OBJECT_FULL)
+            continue;
+        good = put_one(repo, count, buf_slice(&heads), buf_slice(&bodies), index, err);
+        buf_clear(&heads);
+        buf_clear(&bodies);
+        count = 0;
     }
-    return count == 0 || put_one(repo, count, buf_slice(&heads), buf_slice(&bodies), index, err);
+    builder->count = kept;
+    builder->fresh = 0;
+    return good &&
+           (count == 0 || put_one(repo, count, buf_slice(&heads), buf_slice(&bodies), index, err));
 }
 
 void index_builder_free(IndexBuilder *builder)
 {
     if (builder == NULL)
         return;
-    for (size_t i = 0; i < builder->count; i++) {
-        buf_free(&builder->packs[i].head);
-        buf_free(&builder->packs[i].body);
-    }
+    for (size_t i = 0; i < builder->count; i++)
+        pack_done(&builder->packs[i]);
     mem_free(builder->packs);
     mem_free(builder);
 }

@@ -14,8 +14,12 @@
 typedef struct IndexBuilder IndexBuilder;
 IndexBuilder *index_builder_new(void);
 void index_builder_add(IndexBuilder *builder, const PackRow *row);
-/* Stores what was added and is in `used`, in as many objects as it takes; *index is the last one's
- * name, nil when there was nothing to store. */
+/* Enough was added since the last put to be worth an object: put it, so that memory stays bounded.
+ */
+bool index_builder_full(const IndexBuilder *builder);
+/* Stores what was added and is in `used`, in as many objects as it takes, and forgets it; *index is
+ * the last one's name, nil when there was nothing to store. After a failure what was being stored
+ * is lost: the session has failed. */
 MUST_CHECK bool index_builder_put(IndexBuilder *builder, Repo *repo, const PackSet *used,
                                   Uuid *index, Err *err);
 void index_builder_free(IndexBuilder *builder); /* NULL is fine */

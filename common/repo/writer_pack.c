@@ -23,6 +23,7 @@ typedef struct OpenPack {
 struct Packing {
     OpenPack open[KINDS];
     IndexBuilder *index;
+    Uuid last_index;    /* nil: none was stored yet */
     int64_t allowed_ns; /* when the bytes so far may have been written */
 };
 
@@ -51,6 +52,17 @@ static bool begin_pack(RepoWriter *w, OpenPack *open, PackKind kind, Err *err)
     return true;
 }
 
+/* Caller holds known_lock, or is the only thread left. */
+static bool put_index(RepoWriter *w, Err *err)
+{
+    Uuid index;
+    if (!index_builder_put(w->packing->index, w->params.repo, &w->used, &index, err))
+        return false;
+    if (!uuid_is_nil(&index))
+        w->packing->last_index = index;
+    return true;
+}
+
 static bool end_pack(RepoWriter *w, OpenPack *open, Err *err)
 {
     PackRow row;
@@ -68,10 +80,11 @@ static bool end_pack(RepoWriter *w, OpenPack *open, Err *err)
     index_builder_add(w->packing->index, &row);
     pthread_mutex_lock(&w->known_lock);
     packset_add(&w->used, row.pack_no);
+    bool good = !index_builder_full(w->packing->index) || put_index(w, err);
     pthread_mutex_unlock(&w->known_lock);
     pack_free(open->writer);
     open->writer = NULL;
-    return true;
+    return good;
 }
 
 /* A token bucket with a second of burst: bytes move the clock of what is allowed. */
@@ -148,7 +161,9 @@ void *writer_packer(void *ctx)
 
 bool writer_pack_index(RepoWriter *w, Uuid *index, Err *err)
 {
-    return index_builder_put(w->packing->index, w->params.repo, &w->used, index, err);
+    bool good = put_index(w, err);
+    *index = w->packing->last_index;
+    return good;
 }
 
 void writer_pack_free(RepoWriter *w)

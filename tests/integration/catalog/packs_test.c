@@ -263,6 +263,32 @@ static void after_a_rollback_packs_from_before_are_shared_no_more(void **state)
     fleet_do(fleet, "UPDATE repository SET rolled_back = false, set_back_at = NULL");
 }
 
+/* One session looked a pack up, another one notices that the store has lost it. */
+static void a_commit_over_packs_from_before_a_rollback_is_damage(void **state)
+{
+    CommitAnswer answer;
+    char detail[256];
+    bool news;
+    (void)state;
+    fleet_back_up(fleet, &one, "s4", 4, 26);
+    uint64_t old = (uint64_t)fleet_count(fleet, "SELECT max(no) FROM pack");
+    Fence fence = fleet_claim(&one, fleet_ticket(fleet, "s4"));
+    assert_true(finds(&one, &fence, 26));
+    SetBack what = {.why = TEXT("noticed by another session")};
+    OK(catalog_repository_set_back(one.c, &fence, &what, &news, &err));
+    BackupRow row = fleet_backup(&old, 1, 5);
+    OK(catalog_backup_commit(one.c, &fence, &row, &answer, detail, &err));
+    assert_int_equal(answer, COMMIT_DAMAGED);
+    fleet_stage(one.c, &fence, 27, 1);
+    uint64_t new = (uint64_t)fleet_count(fleet, "SELECT max(no) FROM pack");
+    row = fleet_backup(&new, 1, 5);
+    OK(catalog_backup_commit(one.c, &fence, &row, &answer, detail, &err));
+    assert_int_equal(answer, COMMIT_OK);
+    OK(catalog_backup_commit(one.c, &fence, &row, &answer, detail, &err));
+    assert_int_equal(answer, COMMIT_ALREADY);
+    fleet_do(fleet, "UPDATE repository SET rolled_back = false, set_back_at = NULL");
+}
+
 static void a_session_is_told_what_must_be_in_the_store_and_what_is_strange_there(void **state)
 {
     RepositoryLook look;
@@ -429,6 +455,7 @@ int main(void)
         cmocka_unit_test(a_condemned_pack_is_pardoned_by_a_commit_and_a_dying_one_is_damage),
         cmocka_unit_test(after_a_rollback_packs_from_before_are_shared_no_more),
         cmocka_unit_test(a_session_is_told_what_must_be_in_the_store_and_what_is_strange_there),
+        cmocka_unit_test(a_commit_over_packs_from_before_a_rollback_is_damage),
         cmocka_unit_test(a_missing_marker_is_told_to_the_next_job_on_the_repository),
         cmocka_unit_test(a_reader_opens_the_backup_of_its_order_and_no_other),
         cmocka_unit_test(a_lookup_costs_one_probe_an_id_on_tables_that_nobody_analysed),

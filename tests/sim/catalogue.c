@@ -4,6 +4,17 @@
 #include "common/base/mem.h"
 #include "tests/sim/trace.h"
 
+enum { GHOST_MOST = 1024 };
+
+typedef struct Ghost {
+    CatalogueGhost *run;
+    uint32_t worker;
+    uint64_t incarnation;
+    const char *what;
+    Process *process;
+    _Alignas(16) uint8_t args[GHOST_MOST];
+} Ghost;
+
 struct Catalog {
     uint32_t worker;
     uint64_t incarnation; /* of the server it is connected to */
@@ -11,6 +22,7 @@ struct Catalog {
     int64_t timeout_ns, connect_ns;
     int64_t deadline_ns;
     const char *what;
+    Ghost *ghost; /* of the call that is about to be made; NULL: none */
 };
 
 static struct {
@@ -136,6 +148,43 @@ static bool timed_out(Catalog *c, Err *err)
     return err_set(err, ERR_TIMEOUT, "catalogue.timeout", "%s took too long", c->what);
 }
 
+void catalogue_ghost(Catalog *c, CatalogueGhost *run, const void *args, size_t size)
+{
+    if (size > GHOST_MOST)
+        return;
+    c->ghost = mem_new(Ghost);
+    *c->ghost = (Ghost){.run = run, .worker = c->worker, .process = vm_current_process()};
+    memcpy(c->ghost->args, args, size);
+}
+
+static void walk(void *ctx)
+{
+    Ghost *ghost = ctx;
+    if (server.up && ghost->incarnation == server.incarnation) {
+        trace("a late %s is served", ghost->what);
+        server.model.now = catalogue_now_us();
+        ghost->run(&server.model, ghost->worker, ghost->args);
+        if (server.hook != NULL)
+            server.hook(ghost->process, ghost->what);
+    }
+    mem_free(ghost);
+}
+
+/* The sender gave up; what it sent may still be on its way. */
+static void release(Catalog *c, bool under_way)
+{
+    Ghost *ghost = c->ghost;
+    c->ghost = NULL;
+    if (ghost == NULL)
+        return;
+    ghost->what = c->what;
+    ghost->incarnation = c->incarnation;
+    if (under_way && vm_chance(500))
+        vm_at(vm_now() + vm_between(1, 8000) * VM_MS, walk, ghost);
+    else
+        mem_free(ghost);
+}
+
 /* One message over the link; false when the deadline passed on the way. */
 static bool carry(const Link *link, const bool *cut, int64_t deadline_ns)
 {
@@ -151,10 +200,14 @@ bool catalogue_ask(Catalog *c, const char *what, Err *err)
 {
     const Link *link = &net_host(vm_current_process())->catalogue;
     c->what = what;
-    if (!c->ok)
+    if (!c->ok) {
+        release(c, false);
         return err_set(err, ERR_UNREACHABLE, "catalogue.unreachable", "not connected");
+    }
     c->deadline_ns = vm_now() + c->timeout_ns;
-    if (!carry(link, &link->cut_to, c->deadline_ns))
+    bool arrived = carry(link, &link->cut_to, c->deadline_ns);
+    release(c, !arrived);
+    if (!arrived)
         return timed_out(c, err);
     if (!server.up || c->incarnation != server.incarnation || vm_chance(link->drops))
         return unreachable(c, err);

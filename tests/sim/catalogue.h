@@ -29,6 +29,11 @@ void catalogue_hook(CatalogueHook *hook);
 typedef struct Catalog Catalog;
 uint32_t catalogue_worker(const Catalog *c); /* 0: a scheduler */
 
+/* What the next call asks, in case that it reaches the server only after its sender gave up: args
+ * is copied, run is called then, and nobody hears the answer. */
+typedef void CatalogueGhost(Model *m, uint32_t worker, const void *args);
+void catalogue_ghost(Catalog *c, CatalogueGhost *run, const void *args, size_t size);
+
 /* The two halves of every call. False: *err says why, and the call returns false at once. */
 bool catalogue_ask(Catalog *c, const char *what, Err *err);
 bool catalogue_answer(Catalog *c, bool done, Err *err);

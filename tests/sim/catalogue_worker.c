@@ -56,9 +56,26 @@ bool catalog_worker_bye(Catalog *c, const Uuid *instance, Err *err)
     return catalogue_answer(c, true, err);
 }
 
+typedef struct LateBeat {
+    Uuid instance;
+    BeatRow rows[4];
+    size_t count;
+} LateBeat;
+
+static void late_beat(Model *m, uint32_t worker, const void *args)
+{
+    const LateBeat *late = args;
+    BeatAnswer answers[4];
+    BeatSummary summary;
+    model_beat(m, worker, &late->instance, late->rows, late->count, answers, &summary);
+}
+
 bool catalog_worker_beat(Catalog *c, const Uuid *instance, const BeatRow *rows, size_t count,
                          BeatAnswer *answers, BeatSummary *summary, Err *err)
 {
+    LateBeat late = {.instance = *instance, .count = count < 4 ? count : 4};
+    memcpy(late.rows, rows, late.count * sizeof *rows);
+    catalogue_ghost(c, late_beat, &late, sizeof late);
     if (!catalogue_ask(c, "beat", err))
         return false;
     model_beat(catalogue_model(), catalogue_worker(c), instance, rows, count, answers, summary);
@@ -89,12 +106,29 @@ static void write_order(Model *m, uint64_t number, const ModelClaim *claim, Buf 
     buf_printf(out, "}");
 }
 
+typedef struct LateClaim {
+    Uuid instance, claim;
+    uint64_t job, dispatch;
+} LateClaim;
+
+static void late_claim(Model *m, uint32_t worker, const void *args)
+{
+    const LateClaim *late = args;
+    ModelClaim answer;
+    Err err = {0};
+    if (model_claim(m, worker, &late->instance, late->job, late->dispatch, &late->claim, &answer,
+                    &err))
+        trace("late claim job=%" PRIu64 " status=%d", late->job, (int)answer.status);
+}
+
 bool catalog_job_claim(Catalog *c, const Uuid *instance, uint64_t job, uint64_t dispatch,
                        const Uuid *claim, ClaimAnswer *out, Err *err)
 {
     static const char *const words[] = {"", "granted", "stale", "busy", "full", "unfit", "paused"};
     ModelClaim answer;
+    LateClaim late = {*instance, *claim, job, dispatch};
     *out = (ClaimAnswer){0};
+    catalogue_ghost(c, late_claim, &late, sizeof late);
     if (!catalogue_ask(c, "claim", err))
         return false;
     Model *m = catalogue_model();
@@ -117,12 +151,31 @@ void catalog_job_claim_free(ClaimAnswer *answer)
     *answer = (ClaimAnswer){0};
 }
 
+typedef struct LateFinish {
+    Fence fence;
+    JobOutcome outcome;
+    bool retry;
+} LateFinish;
+
+static void late_finish(Model *m, uint32_t worker, const void *args)
+{
+    const LateFinish *late = args;
+    char state[16];
+    bool fenced;
+    Err err = {0};
+    if (model_finish(m, worker, &late->fence, late->outcome, "late", late->retry, state, &fenced,
+                     &err))
+        trace("late finish job=%" PRIu64 ": %s", late->fence.job, state);
+}
+
 bool catalog_job_finish(Catalog *c, const Fence *fence, const JobVerdictRow *verdict,
                         char state[16], bool *fenced, Err *err)
 {
     static const char *const words[] = {"",       "completed", "partial",
                                         "failed", "released",  "cancelled"};
     char cause[48];
+    LateFinish late = {*fence, verdict->outcome, verdict->retry};
+    catalogue_ghost(c, late_finish, &late, sizeof late);
     if (!catalogue_ask(c, "finish", err))
         return false;
     snprintf(cause, sizeof cause, "%.*s", TEXT_ARG(verdict->cause));
@@ -210,10 +263,27 @@ bool catalog_pack_adopt(Catalog *c, const Fence *fence, PackVisit *visit, void *
     return catalogue_answer(c, done, err);
 }
 
+typedef struct LateCommit {
+    Fence fence;
+    BackupRow row; /* its packs are the child's, which stays as long as the history */
+} LateCommit;
+
+static void late_commit(Model *m, uint32_t worker, const void *args)
+{
+    const LateCommit *late = args;
+    CommitAnswer answer;
+    char detail[256];
+    Err err = {0};
+    if (model_commit(m, worker, &late->fence, &late->row, &answer, detail, &err))
+        trace("late commit job=%" PRIu64 " answer=%d", late->fence.job, (int)answer);
+}
+
 bool catalog_backup_commit(Catalog *c, const Fence *fence, const BackupRow *row,
                            CommitAnswer *answer, char detail[256], Err *err)
 {
     static const char *const words[] = {"", "ok", "already", "fenced", "damaged"};
+    LateCommit late = {*fence, *row};
+    catalogue_ghost(c, late_commit, &late, sizeof late);
     if (!catalogue_ask(c, "commit", err))
         return false;
     bool done =

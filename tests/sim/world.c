@@ -37,7 +37,7 @@ static void scheduler_main(void *ctx)
     Station *station = ctx;
     Core *core = NULL;
     Err err = {0};
-    CoreParams params = {.catalog = {.conninfo = "scheduler"},
+    CoreParams params = {.catalog = {.conninfo = "scheduler", .timeout_ms = world.statement_ms},
                          .queue = {.url = TEXT("redis://sim")},
                          .host = station->host.name,
                          .force_leader = world.force_leader,
@@ -58,14 +58,15 @@ static void agent_main(void *ctx)
     Err err = {0};
     JobSettings settings = {
         .name = station->host.name, .host = station->host.name, .cache = "/nonexistent"};
-    AgentParams params = {.settings = &settings,
-                          .catalog = {.conninfo = station->conninfo},
-                          .queue = {.url = TEXT("redis://sim")},
-                          .slots = station->slots,
-                          .child_argv = station->child_argv,
-                          .config = "",
-                          .drain_ms = world.drain_ms,
-                          .kill_grace_ms = world.kill_grace_ms};
+    AgentParams params = {
+        .settings = &settings,
+        .catalog = {.conninfo = station->conninfo, .timeout_ms = world.statement_ms},
+        .queue = {.url = TEXT("redis://sim")},
+        .slots = station->slots,
+        .child_argv = station->child_argv,
+        .config = "",
+        .drain_ms = world.drain_ms,
+        .kill_grace_ms = world.kill_grace_ms};
     if (!agent_run(&params, &err))
         check_fail("an agent ends by itself: %s: %s", err.cause, err.text);
     Process *me = vm_current_process();
@@ -244,6 +245,7 @@ static void draw_world(void)
     world.force_leader = vm_chance(200);
     world.tick_ms = vm_chance(300) ? 0 : 500;
     world.chaos_until = vm_between(40, 120) * VM_S;
+    world.statement_ms = vm_chance(500) ? 0 : vm_between(300, 5000);
     world.drain_ms = vm_between(0, 10000);
     world.kill_grace_ms = vm_between(500, 4000);
     size_t schedulers = (size_t)vm_between(1, 3), agents = (size_t)vm_between(1, 3);

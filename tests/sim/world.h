@@ -30,7 +30,7 @@ typedef struct World {
     size_t station_count;
     bool force_leader, healed, went_back;
     int64_t tick_ms, chaos_until, end;
-    int64_t drain_ms, kill_grace_ms;
+    int64_t drain_ms, kill_grace_ms, statement_ms;
     uint32_t pool, second_pool; /* of sources */
     ModelSpec specs[SOURCES_MOST];
     size_t spec_count;

@@ -24,6 +24,7 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
                           void *ctx);
 int __wrap_pthread_join(pthread_t thread, void **result);
 int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex);
+int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex);
 int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
 int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
                                   const struct timespec *until);
@@ -69,7 +70,15 @@ int __wrap_pthread_join(pthread_t thread, void **result)
     return 0;
 }
 
-/* Threads change places only where they block, so a lock is seldom held by another. */
+/* Threads change places where they block, and sometimes where they let go of a lock. */
+int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex)
+{
+    int result = __real_pthread_mutex_unlock(mutex);
+    if (vm_current() != NULL && vm_chance(20))
+        vm_sleep(vm_between(1, 2000) * VM_US);
+    return result;
+}
+
 int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
 {
     if (vm_current() == NULL)
@@ -89,11 +98,16 @@ static size_t waiter_count;
 static int wait_for(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t until)
 {
     Task *me = vm_current();
+    for (size_t i = 0; i < waiter_count;) /* the dead wait no more */
+        if (vm_alive(vm_process_of(waiters[i].task)))
+            i++;
+        else
+            waiters[i] = waiters[--waiter_count];
     if (waiter_count == sizeof waiters / sizeof waiters[0])
         return EINVAL;
     waiters[waiter_count].cond = cond;
     waiters[waiter_count++].task = me;
-    pthread_mutex_unlock(mutex);
+    __real_pthread_mutex_unlock(mutex);
     bool woken = vm_block(until);
     for (size_t i = 0; i < waiter_count; i++)
         if (waiters[i].task == me) {

@@ -61,6 +61,7 @@ struct Taker {
 };
 
 static void take(Pool *pool);
+static void say_alive(Pool *pool, Redis *redis);
 static void send_end(Taker *taker, TakerTicket *ticket);
 
 static void set_timer(struct event *timer, int64_t ms)
@@ -214,8 +215,12 @@ static void on_taken(void *ctx, redisReply **reply, const Err *err)
         rest(pool);
         return;
     }
-    if ((*reply)->type == REDIS_REPLY_STRING)
+    if ((*reply)->type == REDIS_REPLY_STRING) {
         accept_element(pool, redis_reply_bytes(*reply));
+        /* Who holds something can be found: a server that was emptied meanwhile has forgotten us,
+         * and a claimed list that no set names is nobody's orphan. */
+        say_alive(pool, pool->redis);
+    }
     take(pool);
 }
 

@@ -156,7 +156,7 @@ static bool work_a_while(Runner *runner, Err *err)
         trace("child hangs job=%" PRIu64, runner->fence.job);
         runner->hung = true;
         if (runner->probe)
-            world_wait_for(640 * VM_S); /* it has no policy: ten minutes, then the worker acts */
+            world_wait_for(740 * VM_S); /* it has no policy: ten minutes, then the worker acts */
         vm_block(VM_NEVER);
     }
     vm_sleep(vm_between(1, habits.work_most_ns / VM_MS + 1) * VM_MS);

@@ -18,6 +18,7 @@ typedef struct Bytes {
 /* A list; a hash as field, value, field, value; a set as its members; a string as one element. */
 typedef struct Key {
     char name[96];
+    size_t name_len;
     Bytes *items;
     size_t count, room;
     int64_t expires_ns; /* 0: never */
@@ -76,7 +77,7 @@ static Key *find(Slice name)
 {
     for (size_t i = 0; i < server.now.count; i++) {
         Key *key = &server.now.keys[i];
-        if (strlen(key->name) != name.len || memcmp(key->name, name.at, name.len) != 0)
+        if (key->name_len != name.len || memcmp(key->name, name.at, name.len) != 0)
             continue;
         if (key->expires_ns == 0 || key->expires_ns > vm_now())
             return key;
@@ -94,7 +95,7 @@ static Key *need(Slice name)
     if (server.now.count == KEYS_MOST || name.len >= sizeof key->name)
         abort();
     key = &server.now.keys[server.now.count++];
-    *key = (Key){0};
+    *key = (Key){.name_len = name.len};
     memcpy(key->name, name.at, name.len);
     return key;
 }
@@ -542,6 +543,12 @@ void redis_server_lists(RedisServerVisit *visit, void *ctx)
         for (size_t k = 0; list && k < key->count; k++)
             visit(ctx, key->name, slice_of(&key->items[k]));
     }
+}
+
+bool redis_server_member(const char *set, const char *member)
+{
+    const Key *key = find(slice_of_text(text_of(set)));
+    return key != NULL && place(key, slice_of_text(text_of(member)), 1) != SIZE_MAX;
 }
 
 void redis_server_fields(RedisServerVisit *visit, void *ctx)

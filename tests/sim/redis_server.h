@@ -34,6 +34,7 @@ void redis_server_leave(const void *connection);
 /* For the checker: every element of every list, every field of every hash. */
 typedef void RedisServerVisit(void *ctx, const char *key, Slice element);
 void redis_server_lists(RedisServerVisit *visit, void *ctx);
+bool redis_server_member(const char *set, const char *member);
 void redis_server_fields(RedisServerVisit *visit, void *ctx);
 
 #endif

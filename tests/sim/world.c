@@ -243,7 +243,7 @@ static void draw_world(void)
     world.pool = model_pool(m, "fra");
     world.second_pool = model_pool(m, "nyc");
     world.force_leader = vm_chance(200);
-    world.tick_ms = vm_chance(300) ? 0 : 500;
+    world.tick_ms = vm_chance(100) ? 0 : 500;
     world.chaos_until = vm_between(40, 120) * VM_S;
     world.statement_ms = vm_chance(500) ? 0 : vm_between(300, 5000);
     world.drain_ms = vm_between(0, 10000);
@@ -286,6 +286,7 @@ static void heal(void *ctx)
 
 void world_wait_for(int64_t ns)
 {
+    world.waits = true;
     if (vm_now() + ns > world.end)
         world.end = vm_now() + ns;
 }

@@ -29,6 +29,7 @@ typedef struct World {
     Station stations[STATIONS_MOST];
     size_t station_count;
     bool force_leader, healed, went_back;
+    bool waits; /* the end was put off */
     int64_t tick_ms, chaos_until, end;
     int64_t drain_ms, kill_grace_ms, statement_ms;
     uint32_t pool, second_pool; /* of sources */

@@ -26,6 +26,7 @@ typedef struct Fixture {
     TakerTicket *tickets[KEEP];
     size_t ticket_count;
     size_t dropped, lost, reached;
+    int64_t liveness_ms; /* 0: short */
 } Fixture;
 
 static void on_ticket(void *ctx, TakerTicket *ticket)
@@ -59,7 +60,7 @@ static void open_taker_as(Fixture *f, const char *url, Text password, const uint
                           .worker = f->worker,
                           .pools = pools,
                           .pool_count = count,
-                          .liveness_ms = 600,
+                          .liveness_ms = f->liveness_ms == 0 ? 600 : f->liveness_ms,
                           .block_ms = 200,
                           .ctx = f,
                           .on_ticket = on_ticket,
@@ -306,6 +307,26 @@ static void a_restarted_or_emptied_server_is_registered_with_again(void **state)
     UNTIL(f, f->ticket_count == 1);
 }
 
+/* Long before it says again by itself that it is alive. */
+static void who_takes_from_an_emptied_server_can_be_found(void **state)
+{
+    Fixture *f = *state;
+    static const uint32_t pool = 7;
+    taker_close(f->taker);
+    f->liveness_ms = 600000;
+    f->reached = 0;
+    open_taker(f, &pool, 1);
+    taker_want(f->taker, 1);
+    UNTIL(f, f->reached == 1);
+    const char *flush[] = {"FLUSHALL"};
+    plain(f, 1, flush, NULL);
+    Ticket ticket = {42, 3, "backup"};
+    push(f, 7, &ticket, 1);
+    UNTIL(f, f->ticket_count == 1);
+    const char *member[] = {"SISMEMBER", "hf:{p7}:workers", f->name};
+    UNTIL(f, plain(f, 3, member, NULL) == 1);
+}
+
 static void a_stopped_server_is_noticed(void **state)
 {
     Fixture *f = *state;
@@ -358,6 +379,7 @@ int main(void)
         CASE(what_arrives_unwanted_is_given_back),
         CASE(an_ack_waits_for_redis_and_for_its_scripts),
         CASE(a_restarted_or_emptied_server_is_registered_with_again),
+        CASE(who_takes_from_an_emptied_server_can_be_found),
         CASE(a_stopped_server_is_noticed),
         CASE(a_user_with_the_least_rights_serves_its_pool_alone),
     };

@@ -150,7 +150,7 @@ static bool exchange(Client *client, HttpRequest *request, const char *path, jso
                                        : "the scheduler (--server) cannot be asked")
                    : false;
     }
-    if (response.status >= 400)
+    if (response.status < 200 || response.status > 299) /* also a redirect: see http.h */
         return refuse(client, &response, err);
     return answer == NULL || parse(&response, answer, err);
 }
@@ -203,6 +203,7 @@ bool client_list(Client *client, const char *path, size_t limit, json_t **items,
 {
     scoped(buf_free) Buf first = {0};
     scoped(buf_free) Buf next = {0};
+    scoped(buf_free) Buf last = {0};
     *items = json_array();
     buf_printf(&first, "%s%climit=%zu", path, strchr(path, '?') == NULL ? '?' : '&',
                limit == 0 || limit > 1000 ? 1000 : limit);
@@ -220,6 +221,15 @@ bool client_list(Client *client, const char *path, size_t limit, json_t **items,
         }
         const char *cursor = json_string_value(json_object_get(page, "next_cursor"));
         bool more = cursor != NULL && (limit == 0 || json_array_size(*items) < limit);
+        bool moved = more && !text_equal(text_of(cursor), buf_text(&last)) &&
+                     json_array_size(json_object_get(page, "items")) != 0;
+        if (more && !moved) {
+            json_decref(page);
+            return err_set(err, ERR_CORRUPT, "http.endless_list",
+                           "the server's list goes on without getting further");
+        }
+        buf_clear(&last);
+        buf_printf(&last, "%s", more ? cursor : "");
         buf_clear(&next);
         if (more) {
             buf_printf(&next, "%s&cursor=", buf_cstr(&first));

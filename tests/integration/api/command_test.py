@@ -7,8 +7,10 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -255,6 +257,70 @@ class Command(unittest.TestCase):
         self.assertIsNone(MOVES.search(listed.stdout), listed.stdout)
         name = [row["path"] for row in json.loads(run("backup", "files", "tree", "--json").stdout) if "odd" in row["path"]]
         self.assertEqual(run("backup", "fetch", "tree", name[0]).stdout, "odd\n")
+
+
+class Peer(threading.Thread):
+    """A server that answers each connection with the next of its answers, or hangs up on b"". It
+    keeps the heads of the requests."""
+
+    def __init__(self, *answers):
+        super().__init__(daemon=True)
+        self.answers, self.heads = answers, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.environment = dict(stand.environment,
+                                HOLDFAST_SERVER=f"http://127.0.0.1:{self.listener.getsockname()[1]}")
+        self.start()
+
+    def run(self):
+        for answer in self.answers:
+            connection, _ = self.listener.accept()
+            with connection:
+                head = b""
+                while b"\r\n\r\n" not in head and (piece := connection.recv(65536)):
+                    head += piece
+                self.heads.append(head.decode("latin-1"))
+                connection.sendall(answer)
+        self.listener.close()
+
+
+def said(status, body, more=""):
+    return (f"HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {len(body)}\r\n{more}\r\n").encode() + body
+
+
+class StrangeServers(unittest.TestCase):
+    def test_a_request_is_sent_again_with_its_key_when_the_connection_broke(self):
+        peer = Peer(b"", said(202, b'{"id":"jb_0000007","state":"pending","kind":"backup","source":"tree"}'))
+        done = run("run", "tree", environment=peer.environment)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        keys = [re.search(r"(?i)^idempotency-key: (\S+)", head, re.M).group(1) for head in peer.heads]
+        self.assertEqual((len(keys), len(set(keys))), (2, 1))
+
+    def test_answers_that_make_no_sense_end_with_an_error(self):
+        page = b'{"items":[],"next_cursor":"5"}'
+        for answer, code in ((said(200, b"<html>"), 1), (said(302, b"", "Location: http://127.0.0.1:1/\r\n"), 1),
+                             (said(500, b"<h1>\x1b[31mboom</h1>"), 1), (said(204, b""), 0), (said(200, page), 1),
+                             (said(429, b"{}"), 1), (said(503, b'{"code":"x","detail":"\x1b[2J"}'), 8)):
+            peer = Peer(answer)
+            done = run("job", "list", environment=peer.environment)
+            self.assertEqual(done.returncode, code, f"{answer}: {done.stdout}{done.stderr}")
+            self.assertIsNone(MOVES.search(done.stdout + done.stderr), f"{done.stdout!r} {done.stderr!r}")
+
+    def test_a_list_that_does_not_get_further_ends(self):
+        page = said(200, b'{"items":[{"id":"jb_0000001"}],"next_cursor":"5"}')
+        peer = Peer(page, page, page, page)
+        done = run("audit", "log", "--limit", "100000", environment=peer.environment)
+        self.assertEqual((done.returncode, len(peer.heads)), (1, 2), done.stderr)
+        self.assertIn("http.endless_list", done.stderr)
+
+    def test_a_cut_off_answer_is_no_answer(self):
+        whole = said(200, b'{"items":[],"next_cursor":null}')
+        peer = Peer(whole[:-5], whole[:-5])
+        self.assertEqual(run("job", "list", environment=peer.environment).returncode, 8)
+
+    def test_a_token_never_stands_in_the_command_line_or_an_error(self):
+        done = run("status", environment=Peer(said(401, b"{}")).environment)
+        self.assertEqual(done.returncode, 4)
+        self.assertNotIn(stand.tokens["admin"], done.stdout + done.stderr)
 
 
 class Completion(unittest.TestCase):

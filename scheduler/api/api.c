@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scheduler/api/api.h"
 
+#include "common/base/clock.h"
 #include "common/base/hash.h"
 #include "common/base/json.h"
 #include "common/base/log.h"
@@ -253,6 +254,19 @@ bool api_page(const ApiCall *call, ApiCursor kind, ViewArgs *args, Buf *cursor, 
         return err_set(err, ERR_USAGE, "request.cursor",
                        "this cursor is not from this list; begin without one");
     args->cursor = buf_text(cursor);
+    return true;
+}
+
+bool api_until(const ApiCall *call, ViewArgs *args, Err *err)
+{
+    scoped(buf_free) Buf text = {0};
+    int64_t until_s;
+    if (!api_query(call, "until", &text))
+        return true;
+    if (!clock_parse(buf_cstr(&text), &until_s))
+        return err_set(err, ERR_USAGE, "request.until",
+                       "'%s' is not an instant; write 2026-11-20T18:00Z", buf_cstr(&text));
+    args->until_ns = until_s * 1000000000 + 999999999; /* the whole of that second */
     return true;
 }
 

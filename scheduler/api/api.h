@@ -71,6 +71,9 @@ MUST_CHECK bool api_choice(const ApiCall *call, const char *name, const char *ch
 MUST_CHECK bool api_number(const ApiCall *call, const char *name, uint64_t otherwise, uint64_t *out,
                            Err *err);
 
+/* `until` of the query, an instant; absent is fine. */
+MUST_CHECK bool api_until(const ApiCall *call, ViewArgs *args, Err *err);
+
 /* limit and cursor of the query, checked; `cursor` keeps the text that args borrows. */
 typedef enum ApiCursor {
     API_CURSOR_NUMBER,

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scheduler/api/api.h"
 
-#include "common/base/clock.h"
 #include "common/base/json.h"
 #include "common/base/rand.h"
 
@@ -10,18 +9,11 @@ bool api_backup_list(ApiCall *call, Err *err)
     scoped(buf_free) Buf cursor = {0};
     scoped(buf_free) Buf source = {0};
     scoped(buf_free) Buf state = {0};
-    scoped(buf_free) Buf until = {0};
-    int64_t until_s = 0;
     ViewArgs args = {0};
-    if (!api_page(call, API_CURSOR_UUID, &args, &cursor, err) ||
+    if (!api_page(call, API_CURSOR_UUID, &args, &cursor, err) || !api_until(call, &args, err) ||
         !api_choice(call, "state", "completed,partial", &state, err))
         return false;
     api_query(call, "source", &source);
-    if (api_query(call, "until", &until) && !clock_parse(buf_cstr(&until), &until_s))
-        return err_set(err, ERR_USAGE, "request.until",
-                       "'%s' is not an instant; write 2026-11-20T18:00Z", buf_cstr(&until));
-    if (until.len != 0) /* the whole of that second */
-        args.until_ns = until_s * 1000000000 + 999999999;
     args.source = buf_text(&source);
     args.state = buf_text(&state);
     return catalog_view(call->catalog, VIEW_BACKUPS, &args, &call->answer->body, err);

@@ -71,7 +71,7 @@ bool api_source_decisions(ApiCall *call, Err *err)
 {
     scoped(buf_free) Buf cursor = {0};
     ViewArgs args = {.source = call->parts[0]};
-    return api_page(call, API_CURSOR_PAIR, &args, &cursor, err) &&
+    return api_page(call, API_CURSOR_PAIR, &args, &cursor, err) && api_until(call, &args, err) &&
            known_source(
                catalog_view(call->catalog, VIEW_DECISIONS, &args, &call->answer->body, err),
                call->parts[0], err);

@@ -111,6 +111,7 @@ bool ctl_why(Ctl *ctl, Err *err)
     size_t limit;
     if (!source_path(ctl, "/decisions", &path, err) || !ctl_limit(ctl, 20, &limit, err))
         return false;
+    ctl_query(&path, "until", ctl->args->words.count > 1 ? ctl->args->words.at[1] : NULL);
     bool done = client_list(ctl->client, buf_cstr(&path), limit, &items, err);
     if (done)
         ctl_list(ctl, items, decision_columns, COUNT(decision_columns), "text");

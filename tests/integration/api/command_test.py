@@ -233,6 +233,10 @@ class Command(unittest.TestCase):
         self.assertIn("jb_1 still runs", run("job", "list", "--state", "skipped").stdout)
         self.assertIn("jb_1 still runs", run("why", "far").stdout)
         self.assertIn("overlap", run("why", "far").stdout)
+        stand.sql("UPDATE holdfast.decision SET first_at = '2026-01-02 03:04:05Z', last_at = first_at WHERE code = 'overlap'")
+        self.assertIn("overlap", run("why", "far", "2026-01-02T03:04:05Z", "--json").stdout)
+        self.assertEqual(json.loads(run("why", "far", "2026-01-02T03:04:04Z", "--json").stdout), [])
+        self.assertEqual(run("why", "far", "yesterday").returncode, 2)
         self.assertEqual(stand.sql("SELECT reason FROM holdfast.audit_runs WHERE state = 'skipped' AND source = 'far'"
                                    " AND slot = '2026-01-02 03:04Z'"), "jb_1 still runs")
 

@@ -31,11 +31,14 @@ bool fleet_table_common(const char *key);
 #define FLEET_COUNT(array) (sizeof(array) / sizeof *(array))
 #define FLEET_RECORD(array)                                                                        \
     .type = YAML_RECORD, .fields = (array), .field_count = FLEET_COUNT(array)
-#define FLEET_ROW(key, kind, ...)                                                                  \
+/* (key, kind, more…) and (key, array, more…); the comma at the end lets there be no more. */
+#define FLEET_ROW(...) FLEET_ROW_OF(__VA_ARGS__, )
+#define FLEET_ROW_OF(key, kind, ...)                                                               \
     {                                                                                              \
         .name = (key), .type = YAML_##kind, __VA_ARGS__                                            \
     }
-#define FLEET_PART(key, array, ...)                                                                \
+#define FLEET_PART(...) FLEET_PART_OF(__VA_ARGS__, )
+#define FLEET_PART_OF(key, array, ...)                                                             \
     {                                                                                              \
         .name = (key), FLEET_RECORD(array), __VA_ARGS__                                            \
     }

@@ -29,7 +29,6 @@ static void requests_on_one_connection_are_answered_in_their_order(void **state)
 
 static void a_head_request_gets_no_body_and_close_closes(void **state)
 {
-    scoped(buf_free) Buf answer = {0};
     Stand *stand = stand_up((ServerParams){0});
     int fd = dial(stand);
     (void)state;

@@ -103,8 +103,8 @@ static void an_index_that_is_lost_or_damaged_costs_looking_into_its_packs(void *
     static const char *const harms[] = {
         "rm \"$(ls -d index/* | head -1)\"",
         "f=$(ls -d index/* | head -1) && chmod u+w $f && truncate -s 70 $f",
-        "for f in index/*; do chmod u+w $f; printf X | dd of=$f bs=1 seek=150 conv=notrunc "
-        "status=none; done",
+        ("for f in index/*; do chmod u+w $f; printf X | dd of=$f bs=1 seek=150 conv=notrunc "
+         "status=none; done"),
         "set -- index/* && chmod u+w $1 && cp $2 $1",
     };
     for (size_t i = 0; i < sizeof harms / sizeof *harms; i++) {

@@ -391,10 +391,15 @@ class Api(unittest.TestCase):
                     if n % 2:
                         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             stand.until(lambda: stand.ask("GET", "/version").status == 200, "an answer")
-        leave(2000)
+        # How many wait at once differs from round to round, and so does the peak; but what was kept of
+        # each client, 8 KB at least, would make every round grow by 8 MB.
+        grown = []
         before = resident()
-        leave(2000)
-        self.assertLess(resident() - before, 8000, "KiB more after 2000 clients that left")
+        while len(grown) < 8 and min(grown, default=9999) > 2000:
+            leave(1000)
+            grown.append(resident() - before)
+            before += grown[-1]
+        self.assertLess(min(grown), 2000, f"KiB more after each thousand clients that left: {grown}")
 
 
 class Outages(unittest.TestCase):
@@ -418,7 +423,7 @@ class Outages(unittest.TestCase):
         pid = stand.pid("scheduler")
         os.kill(pid, signal.SIGTERM)
         stand.until(lambda: not pathlib.Path(f"/proc/{pid}").exists()
-                    or pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z", "its end", 20)
+                    or pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z", "its end")
         idle.close()
         half.close()
         self.assertEqual(stand.local("up", "--workers", "1").returncode, 0)

@@ -202,19 +202,10 @@ bool repo_get_manifest(Repo *repo, const Uuid *backup, Buf *body, Manifest *out,
 
 /* The marker's head names the manifest in the clear: it holds no secret, and a keyless health check
  * can compare. */
-bool repo_marker_put(Repo *repo, const Uuid *backup, const Sha256 *manifest, Err *err)
+static bool put_marker(Repo *repo, const Uuid *backup, const Sha256 *manifest, Err *err)
 {
     scoped(buf_free) Buf head = {0};
     char name[REPO_NAME];
-    bool found;
-    Sha256 old;
-    if (!repo_marker_get(repo, backup, &found, &old, err))
-        return false;
-    if (found && memcmp(&old, manifest, sizeof old) != 0)
-        return err_set(err, ERR_CONFLICT, "repo.other_marker",
-                       "the marker of this backup names another manifest");
-    if (found)
-        return true;
     canon_array(&head, 2);
     canon_bin(&head, (Slice){backup->bytes, sizeof backup->bytes});
     canon_bin(&head, (Slice){manifest->bytes, sizeof manifest->bytes});
@@ -222,6 +213,27 @@ bool repo_marker_put(Repo *repo, const Uuid *backup, const Sha256 *manifest, Err
     if (!repo_put(repo, DISK_MARKER, name, NULL, buf_slice(&head), (Slice){0}, NULL, err))
         return err_note(err, "writing the marker");
     return true;
+}
+
+/* Everybody who finds a marker owed writes it, so somebody else may be a moment faster: what stands
+ * there then is looked at, once more. */
+bool repo_marker_put(Repo *repo, const Uuid *backup, const Sha256 *manifest, Err *err)
+{
+    bool found, late = false;
+    Sha256 old;
+    for (;;) {
+        if (!repo_marker_get(repo, backup, &found, &old, err))
+            return false;
+        if (found && memcmp(&old, manifest, sizeof old) != 0)
+            return err_set(err, ERR_CONFLICT, "repo.other_marker",
+                           "the marker of this backup names another manifest");
+        if (found || put_marker(repo, backup, manifest, err))
+            return true;
+        if (late || strcmp(err->cause, "store.exists") != 0)
+            return false;
+        late = true;
+        *err = (Err){0};
+    }
 }
 
 bool repo_marker_get(Repo *repo, const Uuid *backup, bool *found, Sha256 *manifest, Err *err)

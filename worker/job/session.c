@@ -130,13 +130,18 @@ bool session_markers(Session *session, Job *job, Err *err)
     bool fine = patient_call(job->catalog, call_due, &markers, err);
     for (size_t i = 0; fine && i < markers.count; i++) {
         const MarkerRow *row = &markers.rows[i];
+        Err owed = {0};
         markers.done = &row->backup;
         /* A store that was set back has lost the manifest: a marker would hide that. */
         bool there = false;
-        fine = repo_has_manifest(session->repo, &row->backup, &there, err);
-        if (fine && there)
-            fine = repo_marker_put(session->repo, &row->backup, &row->manifest_sha256, err) &&
-                   patient_call(job->catalog, call_done, &markers, err);
+        if (!repo_has_manifest(session->repo, &row->backup, &there, &owed) ||
+            (there &&
+             !repo_marker_put(session->repo, &row->backup, &row->manifest_sha256, &owed))) {
+            /* Another backup's trouble is told, and does not cost this one. */
+            job_log(job, LOG_WARN, "backup.marker_owed", "%s: %s", owed.cause, owed.text);
+            continue;
+        }
+        fine = !there || patient_call(job->catalog, call_done, &markers, err);
     }
     mem_free(markers.rows);
     return fine;

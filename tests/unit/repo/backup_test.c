@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A backup is written and read back, with keys and without. */
 #include "common/base/mem.h"
+#include "common/base/rand.h"
 #include "tests/harness/repository.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -122,11 +124,71 @@ static void a_tree_comes_back_from_a_plain_repository(void **state)
     round_trip(true);
 }
 
+/* --- markers -------------------------------------------------------------------------------- */
+
+enum { WRITERS = 4, OWED = 60 };
+
+typedef struct Hurry {
+    Repository *repository;
+    Uuid *owed;
+    pthread_barrier_t *start;
+    Err err;
+} Hurry;
+
+/* As another process: with a repository of its own over the same store. */
+static void *put_markers(void *ctx)
+{
+    Hurry *hurry = ctx;
+    Repo *repo = NULL;
+    Sha256 manifest = {{5}};
+    bool ok =
+        repo_open(&repo, hurry->repository->store, hurry->repository->keyring, NULL, &hurry->err);
+    for (size_t i = 0; ok && i < OWED; i++) {
+        pthread_barrier_wait(hurry->start);
+        ok = repo_marker_put(repo, &hurry->owed[i], &manifest, &hurry->err);
+        pthread_barrier_wait(hurry->start);
+        if (!ok) /* the others go on waiting for us */
+            for (size_t left = 2 * (OWED - i - 1); left > 0; left--)
+                pthread_barrier_wait(hurry->start);
+    }
+    repo_close(repo);
+    return NULL;
+}
+
+static void several_may_write_an_owed_marker_at_once(void **state)
+{
+    (void)state;
+    Repository *r = repository_new(true);
+    Uuid owed[OWED];
+    pthread_t threads[WRITERS];
+    pthread_barrier_t start;
+    Hurry hurry[WRITERS];
+    Sha256 manifest = {{5}}, other = {{6}};
+    Err err = {0};
+    for (size_t i = 0; i < OWED; i++)
+        owed[i] = rand_backup_id();
+    pthread_barrier_init(&start, NULL, WRITERS);
+    for (size_t i = 0; i < WRITERS; i++) {
+        hurry[i] = (Hurry){.repository = r, .owed = owed, .start = &start};
+        assert_int_equal(pthread_create(&threads[i], NULL, put_markers, &hurry[i]), 0);
+    }
+    for (size_t i = 0; i < WRITERS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_string_equal(hurry[i].err.text, "");
+    }
+    pthread_barrier_destroy(&start);
+    assert_true(repo_marker_put(r->repo, &owed[0], &manifest, &err));
+    assert_false(repo_marker_put(r->repo, &owed[0], &other, &err));
+    assert_string_equal(err.cause, "repo.other_marker");
+    repository_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tree_comes_back_byte_for_byte),
         cmocka_unit_test(a_tree_comes_back_from_a_plain_repository),
+        cmocka_unit_test(several_may_write_an_owed_marker_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/queue/gone.h"
 #include "common/queue/keys.h"
 #include "common/queue/queue_params.h"
 #include "common/queue/redis_reply.h"
@@ -16,12 +17,17 @@
 static const int64_t TIMEOUT_MS = 5000;
 /* Of one orphan call: keeps a script short; what is left is found by the next pass. */
 static const char ORPHANS_A_CALL[] = "100";
+/* Longer than a command of a dead worker can be on its way: its client's tcp_user_timeout is far
+ * less. */
+static const int64_t FORGET_MS = 60000;
 
 struct Queue {
     struct event_base *base;
     struct event *alarm;
     Redis *redis;
     int64_t timeout_ms;
+    int64_t forget_ms;
+    Gone gone;
 };
 
 /* One command under way. It outlives the call that waits when that runs out of time. */
@@ -40,6 +46,7 @@ bool queue_open(Queue **out, const QueueParams *params, Err *err)
 {
     Queue *queue = mem_new(Queue);
     queue->timeout_ms = params->timeout_ms > 0 ? params->timeout_ms : TIMEOUT_MS;
+    queue->forget_ms = params->forget_ms > 0 ? params->forget_ms : FORGET_MS;
     queue->base = event_base_new();
     RedisParams redis = {0};
     bool ok = queue->base != NULL;
@@ -66,6 +73,7 @@ void queue_close(Queue *queue)
         event_free(queue->alarm);
     if (queue->base != NULL)
         event_base_free(queue->base);
+    gone_free(&queue->gone);
     mem_free(queue);
 }
 
@@ -327,16 +335,22 @@ static bool return_orphans(Queue *queue, uint32_t pool, Text worker, QueueOrphan
         return true;
     KeysName alive = keys_alive(pool, &id), claimed = keys_claimed(pool, &id),
              ready = keys_ready(pool), workers = keys_workers(pool);
-    Slice argv[9] = {[2] = slice_of_text(TEXT("4")),
-                     [3] = keys_slice(&alive),
-                     [4] = keys_slice(&claimed),
-                     [5] = keys_slice(&ready),
-                     [6] = keys_slice(&workers),
-                     [7] = slice_of_text(worker),
-                     [8] = slice_of_text(TEXT(ORPHANS_A_CALL))};
+    bool forget = gone_for(&queue->gone, pool, &id, now_ms(), queue->forget_ms);
+    Slice argv[10] = {[2] = slice_of_text(TEXT("4")),
+                      [3] = keys_slice(&alive),
+                      [4] = keys_slice(&claimed),
+                      [5] = keys_slice(&ready),
+                      [6] = keys_slice(&workers),
+                      [7] = slice_of_text(worker),
+                      [8] = slice_of_text(TEXT(ORPHANS_A_CALL)),
+                      [9] = slice_of_text(forget ? TEXT("1") : TEXT("0"))};
     int64_t moved = 0;
-    if (!run(queue, SCRIPT_ORPHAN, argv, 9, &moved, err))
+    if (!run(queue, SCRIPT_ORPHAN, argv, 10, &moved, err))
         return false;
+    if (moved < 0 || (moved == 0 && forget))
+        gone_drop(&queue->gone, pool, &id);
+    else
+        gone_seen(&queue->gone, pool, &id, moved == 0, now_ms());
     out->workers_alive += moved < 0;
     out->workers_gone += moved >= 0;
     out->tickets_returned += moved < 0 ? 0 : (size_t)moved;

@@ -21,6 +21,7 @@ typedef struct QueueParams {
     const char *cert_file;   /* NULL: none */
     const char *key_file;
     int64_t timeout_ms; /* of one call of Queue; 0: 5 000 */
+    int64_t forget_ms;  /* a dead worker's list is looked at for so long; 0: 60 000 */
 } QueueParams;
 
 typedef struct QueueStatus {
@@ -58,7 +59,9 @@ MUST_CHECK bool queue_generation_begin(Queue *queue, uint32_t pool, const Uuid *
 /* How many tickets wait to be taken. */
 MUST_CHECK bool queue_depth(Queue *queue, uint32_t pool, uint64_t *out, Err *err);
 
-/* Returns the tickets of workers whose liveness key is gone to the ready list. */
+/* Returns the tickets of workers whose liveness key is gone to the ready list. A worker is
+ * forgotten when its list stayed empty for forget_ms: what it asked for before it died may arrive
+ * late. */
 typedef struct QueueOrphans {
     size_t workers_alive;
     size_t workers_gone;

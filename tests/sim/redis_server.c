@@ -312,7 +312,8 @@ static int64_t run_orphan(const Slice *keys, const Slice *args)
     for (int64_t most = strtoll((const char *)args[1].at, NULL, 10); count < most; count++)
         if (!move(keys[1], false, keys[2], true, &moved)) {
             Key *workers = find(keys[3]);
-            size_t at = workers == NULL ? SIZE_MAX : place(workers, args[0], 1);
+            size_t at =
+                workers == NULL || !is(args[2], "1") ? SIZE_MAX : place(workers, args[0], 1);
             if (at != SIZE_MAX)
                 take_out(workers, at, 1);
             break;

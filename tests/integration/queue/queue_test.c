@@ -171,6 +171,31 @@ static void tickets_of_a_dead_worker_come_back_and_of_a_living_one_do_not(void *
     assert_int_equal(orphans.workers_alive, 1);
     assert_int_equal(plain(server, "LLEN hf:{p7}:ready"), 2);
     assert_int_equal(plain(server, "LLEN hf:{p7}:claimed:%s", living), 1);
+    queue_close(queue);
+    redis_server_stop(server);
+}
+
+/* Redis moves a ticket for a client that it still believes in, after its worker was found dead. */
+static void what_a_dead_worker_is_given_late_comes_back_too(void **state)
+{
+    RedisServer *server = redis_server_start(NULL);
+    Queue *queue = NULL;
+    char dead[UUID_TEXT];
+    Uuid id = rand_uuid();
+    QueueOrphans orphans;
+    QueueParams params = {.url = text_of(redis_server_url(server)), .forget_ms = 500};
+    (void)state;
+    MUST(queue_open(&queue, &params, &err));
+    uuid_text(&id, dead);
+    plain(server, "SADD hf:{p7}:workers %s", dead);
+    MUST(queue_orphans_return(queue, 7, &orphans, &err));
+    assert_int_equal(orphans.tickets_returned, 0);
+    plain(server, "LPUSH hf:{p7}:claimed:%s late", dead);
+    MUST(queue_orphans_return(queue, 7, &orphans, &err));
+    assert_int_equal(orphans.tickets_returned, 1);
+    assert_int_equal(plain(server, "SISMEMBER hf:{p7}:workers %s", dead), 1);
+    nanosleep(&(struct timespec){.tv_nsec = 600000000}, NULL);
+    MUST(queue_orphans_return(queue, 7, &orphans, &err));
     assert_int_equal(plain(server, "SISMEMBER hf:{p7}:workers %s", dead), 0);
     queue_close(queue);
     redis_server_stop(server);
@@ -301,6 +326,7 @@ int main(void)
         cmocka_unit_test(scripts_that_redis_forgot_are_loaded_again),
         cmocka_unit_test(an_evicting_server_is_refused),
         cmocka_unit_test(tickets_of_a_dead_worker_come_back_and_of_a_living_one_do_not),
+        cmocka_unit_test(what_a_dead_worker_is_given_late_comes_back_too),
         cmocka_unit_test(a_wrong_password_is_named_at_once),
         cmocka_unit_test(the_unix_socket_serves_too),
         cmocka_unit_test(tls_verifies_chain_and_host_name),

@@ -63,6 +63,7 @@ struct Core {
     FireCache *cache;
     int64_t due_ms[WORK_COUNT];
     int64_t retry_ms;
+    bool mass; /* said already */
 };
 
 static int64_t now_ms(void)
@@ -163,8 +164,11 @@ static bool reap(Core *core, Err *err)
     for (size_t i = 0; i < report.count; i++)
         log_warn("job.lost", "job=%" PRIu64 " attempt=%" PRIu64 " state=%s", report.rows[i].job,
                  report.rows[i].attempt, report.rows[i].state);
-    if (report.mass)
-        log_warn("reap.mass", "suspects=%u", report.suspects);
+    if (report.mass && !core->mass)
+        log_warn("reap.mass", "suspects=%u wait=network", report.suspects);
+    if (!report.mass && !report.grace)
+        core->mass = false;
+    core->mass = core->mass || report.mass;
     catalog_reap_free(&report);
     return true;
 }

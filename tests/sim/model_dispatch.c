@@ -201,12 +201,22 @@ bool model_ticket_done(const Model *m, uint64_t number, uint64_t dispatch)
 
 /* --- reaping --------------------------------------------------------------------------------- */
 
-/* Too many at once: the network is suspected first. */
+/* Was anything heard of its worker since it lapsed? */
+static bool heard(const Model *m, const ModelLease *lease)
+{
+    for (size_t i = 0; i < m->instances.count; i++)
+        if (m->instances.rows[i].worker == lease->worker &&
+            m->instances.rows[i].seen_at > lease->expires_at)
+            return true;
+    return false;
+}
+
+/* Too many silent ones at once: the network is suspected first. */
 static bool mass(Model *m, uint32_t *expired)
 {
     *expired = 0;
     for (size_t i = 0; i < m->leases.count; i++)
-        *expired += m->leases.rows[i].expires_at <= m->now;
+        *expired += m->leases.rows[i].expires_at <= m->now && !heard(m, &m->leases.rows[i]);
     double alive = (double)m->leases.count;
     if (alive >= m->setting.mass_leases && *expired > alive * m->setting.mass_share) {
         if (m->mass_since == 0)

@@ -373,6 +373,7 @@ static void many_leases_lapsing_at_once_mean_the_network_first(void **state)
     }
     fleet_do(fleet, "UPDATE lease SET expires_at = clock_timestamp() - interval '1 second' WHERE "
                     "job > (SELECT min(job) FROM lease) + 1");
+    fleet_do(fleet, "UPDATE worker_instance SET seen_at = clock_timestamp() - interval '1 minute'");
     reap(&report);
     assert_true(report.mass);
     pause_ms(250);
@@ -382,8 +383,28 @@ static void many_leases_lapsing_at_once_mean_the_network_first(void **state)
     pause_ms(250);
     assert_int_equal(reap(NULL), 3);
     fleet_do(fleet, "UPDATE setting SET value = 300 WHERE name = 'mass_wait_s'");
+    fleet_do(fleet, "UPDATE worker_instance SET seen_at = clock_timestamp()");
     finish(&one, &fences[0], OUTCOME_FAILED, false, "failed");
     finish(&one, &fences[1], OUTCOME_FAILED, false, "failed");
+    fleet_do(fleet,
+             "UPDATE job SET state = 'cancelled', finished_at = now() WHERE state = 'pending'");
+}
+
+static void leases_of_workers_heard_again_are_no_mass(void **state)
+{
+    ReapReport report;
+    (void)state;
+    for (unsigned i = 0; i < 5; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "s%u", i + 1);
+        fleet_claim(&one, fleet_ticket(fleet, name));
+    }
+    fleet_do(fleet, "UPDATE lease SET expires_at = clock_timestamp() - interval '1 second'");
+    fleet_do(fleet, "UPDATE worker_instance SET seen_at = clock_timestamp()"); /* started anew */
+    reap(&report);
+    assert_false(report.mass);
+    pause_ms(250);
+    assert_int_equal(reap(&report), 5);
     fleet_do(fleet,
              "UPDATE job SET state = 'cancelled', finished_at = now() WHERE state = 'pending'");
 }
@@ -473,6 +494,7 @@ int main(void)
         cmocka_unit_test(three_losses_are_poison_and_not_a_fourth_attempt),
         cmocka_unit_test(nobody_is_reaped_while_a_scheduler_has_just_come_back),
         cmocka_unit_test(many_leases_lapsing_at_once_mean_the_network_first),
+        cmocka_unit_test(leases_of_workers_heard_again_are_no_mass),
         cmocka_unit_test(a_ticket_that_was_lost_is_pushed_again_and_then_replaced),
         cmocka_unit_test(a_pools_generation_is_renewed_and_workers_hear_of_it),
     };

@@ -40,17 +40,15 @@ static void nap(int ms)
     nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
 }
 
-/* The worker that keeps the pool fit never beats: it is made immortal instead. Schedules are by the
- * minute, and owe nothing until owe_slots. */
+/* The worker that keeps the pool fit never beats: it is made immortal instead. Nothing is due by
+ * itself. */
 static int set_up(void **state)
 {
     Plant *plant = calloc(1, sizeof *plant);
     plant->fleet = fleet_start();
     plant->redis = redis_server_start(&(RedisServerParams){.append_only = false});
     fleet_policy(plant->fleet, SOURCES, "");
-    fleet_do(plant->fleet,
-             "UPDATE schedule SET at = '* * * * *', catch_up = true, "
-             "start_deadline_s = NULL, last_slot = clock_timestamp() + interval '1 hour'");
+    fleet_do(plant->fleet, "UPDATE schedule SET at = '0 0 1 1 *'");
     plant->worker = fleet_worker(plant->fleet, "w1", true);
     fleet_do(plant->fleet, "UPDATE setting SET value = 86400 WHERE name = 'liveness_s'");
     plant->pool = (uint32_t)fleet_count(plant->fleet, "SELECT no FROM pool WHERE name = 'fra'");
@@ -158,6 +156,13 @@ static int64_t until_listed(const Plant *plant, int64_t wanted)
 
 /* --- slots ----------------------------------------------------------------------------------- */
 
+/* Before a core starts, which reads rules once a policy version. */
+static void by_the_minute(const Plant *plant)
+{
+    fleet_do(plant->fleet, "UPDATE schedule SET at = '* * * * *', catch_up = true, "
+                           "start_deadline_s = NULL, last_slot = clock_timestamp()");
+}
+
 /* Every schedule ran an hour ago for the last time: SLOTS slots are due now. What
  * ran before is made much older, so that its slots are others. */
 static void owe_slots(const Plant *plant, int64_t *first)
@@ -180,6 +185,7 @@ static void three_leaders_make_one_job_a_slot(void **state)
     Plant *plant = *state;
     char sql[400];
     int64_t first = 0;
+    by_the_minute(plant);
     for (int i = 0; i < LEADERS; i++)
         start_core(plant, true);
     for (int round = 0; round < 6; round++) {
@@ -372,6 +378,7 @@ static void slots_are_fired_while_redis_is_away(void **state)
 {
     Plant *plant = *state;
     int64_t first = 0;
+    by_the_minute(plant);
     start_core(plant, true);
     redis_server_kill(plant->redis);
     owe_slots(plant, &first);
@@ -385,6 +392,7 @@ static void a_catalogue_that_was_away_costs_no_slot(void **state)
     Plant *plant = *state;
     CoreState seen;
     int64_t first = 0;
+    by_the_minute(plant);
     Core *core = start_core(plant, true);
     owe_slots(plant, &first);
     until_listed(plant, SOURCES);

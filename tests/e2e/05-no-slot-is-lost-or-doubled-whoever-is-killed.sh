@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Two hundred and more slots of ten sources come due while scheduler, Redis, PostgreSQL and workers are
+# killed with -9 in turn, and Redis is emptied again and again. Afterwards the catalogue is asked: every
+# minute of every source has one job, every job one end, every completed one its own backup, no two
+# attempts of a source overlap; and every backup is read back from the store with its key alone.
+# HOLDFAST_TEST_ROUNDS: how often each is killed (1).
+set -euo pipefail
+export HOLDFAST_BIN=$HOLDFAST_BUILD
+dir=$(mktemp -d "${TMPDIR:-/tmp}/hf-chaos.XXXXXX")
+chmod 755 "$dir"
+trap 'deploy/local down --dir "$dir" >/dev/null 2>&1 || true; [ -n "${HOLDFAST_TEST_KEEP:-}" ] || rm -rf "$dir"' EXIT
+rounds=${HOLDFAST_TEST_ROUNDS:-1}
+
+sources=
+for i in 0 1 2 3 4 5 6 7 8 9; do
+    mkdir "$dir/tree$i"
+    head -c 3000000 /dev/urandom >"$dir/tree$i/noise"
+    cp -r /usr/include/linux/netfilter* "$dir/tree$i/" 2>/dev/null || cp -r /etc/skel "$dir/tree$i/"
+    sources+=" t$i: {type: files, policy: minutely, paths: [$dir/tree$i]},"
+done
+deploy/local up --dir "$dir" --workers 2
+. "$dir/env"
+cat >"$dir/fleet.yaml" <<YAML
+version: 1
+fleet: chaos
+defaults: {timezone: UTC, encryption: local, retry: {attempts: 5, backoff: 1s, max_backoff: 2s}}
+keys: {local: {}}
+stores: {main: {type: local, path: $dir/store}}
+policies: {minutely: {schedule: "* * * * *", copies: [{store: main}], limits: {rate: 1MiB/s}}}
+sources: {${sources%,}}
+YAML
+holdfast policy apply "$dir/fleet.yaml" >/dev/null
+
+pgbin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
+export PGPASSFILE=$dir/secrets/pgpass
+sql() { PGOPTIONS='-c search_path=holdfast' "$pgbin/psql" -XqAt -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$HOLDFAST_LOCAL_PG_PORT" -U holdfast_admin -d holdfast -c "$1"; }
+flush() { REDISCLI_AUTH=$(cat "$dir/secrets/redis") redis-cli -p "$HOLDFAST_LOCAL_REDIS_PORT" flushall >/dev/null; }
+# The sources were known for twenty minutes, and nobody was there: that much is owed at once.
+sql "update schedule set last_slot = date_trunc('minute', clock_timestamp()) - interval '20 minutes'"
+
+for ((round = 0; round < rounds; round++)); do
+    for victim in scheduler redis postgres worker-1 worker-2 scheduler; do
+        for tree in "$dir"/tree?; do head -c 1000000 /dev/urandom >"$tree/new"; done
+        holdfast run --all >/dev/null # each takes some seconds, at this rate
+        for ((i = 0; i < 3; i++)); do flush; sleep 0.4; done
+        kill -9 "$(head -1 "$dir/run/$victim.pid")"
+        echo "killed $victim; $(find "$dir/store/local/packs" -type f | wc -l) packs"
+        deploy/local up --dir "$dir" --workers 2 >/dev/null
+    done
+done
+for ((i = 0; i < 600; i++)); do
+    open=$(sql "select count(*) from job where state in ('pending', 'queued', 'running')")
+    # The next minute makes new ones: the end is a moment without any, not a time.
+    [ "$open" != 0 ] || break
+    sleep 0.2
+done
+sql "select state, count(*), max(attempt) as most_attempts, sum(losses) as losses from job group by 1 order by 1"
+
+holds() { # holds WHAT SQL: the query finds nothing
+    local found
+    found=$(sql "$2")
+    [ -z "$found" ] && { echo "holds: $1"; return; }
+    printf 'does not hold: %s\n%s\n' "$1" "$found"
+    exit 1
+}
+[ "$open" = 0 ] || { echo "$open jobs never ended"; sql "select id, state, attempt, failures, losses from job where finished_at is null"; exit 1; }
+holds "every minute of every source has a job" "select source, min(slot), max(slot), count(*) from job where slot is not null
+    group by 1 having count(*) <> extract(epoch from max(slot) - min(slot)) / 60 + 1 or count(*) < 20"
+holds "no slot has two jobs" "select source, schedule, slot from job where slot is not null group by 1, 2, 3 having count(*) > 1"
+holds "every job ended well, or says why it did not run" "select id, state, failures, losses, error from job where state not in ('completed', 'missed', 'skipped')"
+[ "$(sql "select count(*) from job_attempt where outcome = 'lost'")" -gt 0 ] || { echo "nobody was killed at work: this showed nothing"; exit 1; }
+holds "what did not run has a decision that says why" "select id, state from job j where state in ('missed', 'skipped')
+    and not exists (select from decision d where d.job = j.id and d.verdict = j.state)"
+holds "every completed job made one backup, and no other did" "select j.id, j.state, count(b.id) from job j left join backup b on b.job = j.id
+    where j.kind = 'backup' group by 1, 2 having count(b.id) <> (case when j.state = 'completed' then 1 else 0 end)"
+holds "a backup is of the last attempt" "select b.job, b.attempt, j.attempt from backup b join job j on j.id = b.job where b.attempt <> j.attempt"
+holds "attempts of a source never overlap" "select a.job, a.attempt, b.job, b.attempt from job_attempt a join job ja on ja.id = a.job
+    join job jb on jb.source = ja.source and jb.kind = ja.kind join job_attempt b on b.job = jb.id and (b.job, b.attempt) > (a.job, a.attempt)
+    where tstzrange(a.started_at, a.ended_at) && tstzrange(b.started_at, b.ended_at)"
+holds "the audit log's chain is whole" "select * from audit_breaks"
+
+# Whoever commits writes the marker next; what was killed between the two is owed until the next backup.
+holdfast run t0 --follow >/dev/null
+deploy/local down --dir "$dir" >/dev/null
+deploy/local up --dir "$dir" --workers 0 >/dev/null # nobody works any more
+holdfast backup list --limit 1000 --json | jq -r '.[].id' | sort >"$dir/catalogued"
+"$HOLDFAST_BUILD/holdfast-worker" once list --store "$dir/store" --key-set local --keys "$dir/keys" --json | jq -r "select(.marked) | .backup" | sort >"$dir/stored"
+diff "$dir/catalogued" "$dir/stored" || { echo "does not hold: the store and the catalogue know the same backups"; sql "select count(*), count(marker_at) from backup"; exit 1; }
+echo "holds: the store and the catalogue know the same backups"
+backups=$(cat "$dir/stored")
+for backup in $backups; do
+    "$HOLDFAST_BUILD/holdfast-worker" once verify "$backup" --store "$dir/store" --key-set local --keys "$dir/keys" >/dev/null
+done
+"$HOLDFAST_BUILD/holdfast-worker" once restore latest --source t7 --store "$dir/store" --key-set local --keys "$dir/keys" --to "$dir/out" >/dev/null
+diff -r -x new "$dir/tree7" "$dir/out$dir/tree7"
+echo "holds: $(wc -l <<<"$backups") backups are whole, and the newest is equal to its source"

@@ -150,7 +150,7 @@ static void a_request_that_trickles_ends_and_keeps_nobody_waiting(void **state)
 static void an_idle_connection_is_closed_without_a_word(void **state)
 {
     scoped(buf_free) Buf answer = {0};
-    Stand *stand = stand_up((ServerParams){.idle_ms = 300});
+    Stand *stand = stand_up((ServerParams){.idle_ms = 2000});
     int silent = dial(stand);
     int used = dial(stand);
     (void)state;

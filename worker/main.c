@@ -44,34 +44,41 @@ static const OptionsSpec spec = {
 };
 
 /* What the options become; secrets are opened here and live as long as the process. */
-typedef struct Setup {
+typedef struct Setup Setup;
+struct Setup {
     WorkerOptions options;
     OptionsEnd end;
     char host[256];
     Allow *allow;
     JobSettings settings;
     Secret *catalogue_password, *redis_password, *sentinel_password;
-} Setup;
+    int argc; /* of the words that were read, to read them again */
+    char **argv;
+    Setup *later; /* what each SIGHUP read, the newest first: all are kept, some is pointed at */
+};
 
 static const char *or_null(const char *text)
 {
     return text[0] == '\0' ? NULL : text;
 }
 
-static bool open_log(const WorkerOptions *options, Err *err)
+static bool open_log(const WorkerOptions *options, bool set, Err *err)
 {
     LogLevel level = LOG_INFO;
     LogFormat format = LOG_LOGFMT;
     if (!log_level_of(text_of(options->log_level), &level, err) ||
         !log_format_of(text_of(options->log_format), &format, err))
         return false;
-    log_open(level, format, STDERR_FILENO);
+    if (set)
+        log_open(level, format, STDERR_FILENO);
     return true;
 }
 
-static bool read_options(Setup *setup, int argc, char **argv, Err *err)
+static bool read_options(Setup *setup, int argc, char **argv, bool first, Err *err)
 {
     WorkerOptions *options = &setup->options;
+    setup->argc = argc;
+    setup->argv = argv;
     if (!options_read(&spec, argc, argv, options, &setup->end, err))
         return false;
     if (setup->end.done)
@@ -80,7 +87,7 @@ static bool read_options(Setup *setup, int argc, char **argv, Err *err)
         return err_set(err, ERR_USAGE, "worker.verb",
                        "%.60s is no verb of holdfast-worker; see holdfast-worker --help",
                        argv[setup->end.rest]);
-    if (!open_log(options, err) || !allow_parse(options->allow, &setup->allow, err))
+    if (!open_log(options, first, err) || !allow_parse(options->allow, &setup->allow, err))
         return false;
     if (gethostname(setup->host, sizeof setup->host - 1) != 0)
         return err_set_sys(err, ERR_IO, "worker.host", "this host has no name; set host");
@@ -103,6 +110,10 @@ static bool read_options(Setup *setup, int argc, char **argv, Err *err)
 
 static void free_setup(Setup *setup)
 {
+    if (setup->later != NULL) {
+        free_setup(setup->later);
+        mem_free(setup->later);
+    }
     secret_free(setup->catalogue_password);
     secret_free(setup->redis_password);
     secret_free(setup->sentinel_password);
@@ -129,14 +140,20 @@ static int give_up(const Err *err)
 
 /* --- run ------------------------------------------------------------------------------------ */
 
+static bool check_slots(const WorkerOptions *options, Err *err)
+{
+    return (options->slots > 0 && options->slots <= 1000) ||
+           err_set(err, ERR_USAGE, "worker.slots", "slots must be from 1 to 1000");
+}
+
 static bool prepare(Setup *setup, Err *err)
 {
     const WorkerOptions *options = &setup->options;
     if (options->catalogue[0] == '\0')
         return err_set(err, ERR_USAGE, "worker.catalogue",
                        "catalogue is not set: name the PostgreSQL of the catalogue in worker.yaml");
-    if (options->slots == 0 || options->slots > 1000)
-        return err_set(err, ERR_USAGE, "worker.slots", "slots must be from 1 to 1000");
+    if (!check_slots(options, err))
+        return false;
     if (mkdir(options->cache, 0700) != 0 && errno != EEXIST)
         return err_set_sys(err, ERR_IO, "worker.cache", "making the cache directory %s",
                            options->cache);
@@ -145,14 +162,83 @@ static bool prepare(Setup *setup, Err *err)
            open_secret(setup, options->sentinel_password, &setup->sentinel_password, err);
 }
 
+/* What the agent may be told anew while it runs. */
+static void fill_agent(const Setup *setup, AgentParams *params)
+{
+    const WorkerOptions *options = &setup->options;
+    params->settings = &setup->settings;
+    params->tags = options->tags;
+    params->slots = options->slots;
+    params->drain_ms = options->drain;
+    params->kill_grace_ms = options->kill_grace;
+    params->limits = (RunnerLimits){.files = options->limit_files,
+                                    .memory = options->limit_memory,
+                                    .file_bytes = options->limit_file_size,
+                                    .processes = options->limit_processes};
+}
+
+static bool same_tree(const json_t *a, const json_t *b)
+{
+    return a == b || json_equal(a, b);
+}
+
+/* The name of the first option that changed and that a running worker cannot change; NULL: none. */
+static const char *fixed_one(const WorkerOptions *was, const WorkerOptions *is)
+{
+    const struct {
+        const char *name, *was, *is;
+    } texts[] = {
+        {"name", was->name, is->name},
+        {"host", was->host, is->host},
+        {"catalogue", was->catalogue, is->catalogue},
+        {"redis", was->redis, is->redis},
+        {"redis_ca", was->redis_ca, is->redis_ca},
+        {"redis_cert", was->redis_cert, is->redis_cert},
+        {"redis_key", was->redis_key, is->redis_key},
+        {"cache", was->cache, is->cache},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (strcmp(texts[i].was, texts[i].is) != 0)
+            return texts[i].name;
+    if (!same_tree(was->catalogue_password, is->catalogue_password))
+        return "catalogue_password";
+    if (!same_tree(was->redis_password, is->redis_password))
+        return "redis_password";
+    return same_tree(was->sentinel_password, is->sentinel_password) ? NULL : "sentinel_password";
+}
+
+/* Reads the file again into a setup of its own, and puts that in the place of the old one only when
+ * all of it may be used. A job's child reads the file by itself: until a refused file is mended,
+ * children go by it, or refuse it by name. */
+static bool reload(void *ctx, AgentParams *fresh, Err *err)
+{
+    Setup *setup = ctx;
+    Setup *next = mem_new(Setup);
+    bool ok = read_options(next, setup->argc, setup->argv, false, err) &&
+              check_slots(&next->options, err);
+    const char *fixed = ok ? fixed_one(&setup->options, &next->options) : NULL;
+    if (fixed != NULL)
+        ok = err_set(err, ERR_USAGE, "worker.fixed",
+                     "%s changes only when the worker is restarted; nothing of the new file is "
+                     "used: restart it, or put %s back",
+                     fixed, fixed);
+    if (!ok) {
+        free_setup(next);
+        mem_free(next);
+        return false;
+    }
+    next->later = setup->later;
+    setup->later = next;
+    fill_agent(next, fresh);
+    return open_log(&next->options, true, err);
+}
+
 static bool run(Setup *setup, char *const *child_argv, Err *err)
 {
     const WorkerOptions *options = &setup->options;
     if (!prepare(setup, err))
         return false;
     AgentParams params = {
-        .settings = &setup->settings,
-        .tags = options->tags,
         .catalog = {.conninfo = options->catalogue,
                     .password = setup->catalogue_password,
                     .application = "holdfast-worker"},
@@ -162,12 +248,12 @@ static bool run(Setup *setup, char *const *child_argv, Err *err)
                   .ca_file = or_null(options->redis_ca),
                   .cert_file = or_null(options->redis_cert),
                   .key_file = or_null(options->redis_key)},
-        .slots = options->slots,
         .child_argv = child_argv,
         .config = setup->end.config == NULL ? "" : setup->end.config,
-        .drain_ms = options->drain,
-        .kill_grace_ms = options->kill_grace,
+        .reload = reload,
+        .reload_ctx = setup,
     };
+    fill_agent(setup, &params);
     return agent_run(&params, err);
 }
 
@@ -209,7 +295,7 @@ static int serve(int argc, char **argv, bool verb, bool job)
     char **words = child_words(argc, argv, verb);
     int option_count = verb ? argc - 1 : argc;
     char **options = verb ? argv + 1 : argv; /* its first word is not read */
-    bool ok = read_options(&setup, option_count, options, &err);
+    bool ok = read_options(&setup, option_count, options, true, &err);
     int status = 0;
     if (ok && !setup.end.done && job)
         status = run_job(&setup);

@@ -13,20 +13,22 @@
 #include "worker/agent/facts.h"
 #include "worker/agent/lease.h"
 #include "worker/agent/notify.h"
+#include "worker/agent/owed.h"
 #include "worker/agent/work.h"
 
 #include <inttypes.h>
 #include <signal.h>
 
 static const int64_t TICK_MS = 250;
-static const int64_t LEFT_MS = 60000; /* how often notes of dead workers are looked for */
+static const int64_t LEFT_MS = 60000; /* how often notes of dead processes are looked for */
 static const int64_t BYE_MS = 2000;
 static const int64_t UNTOLD_MS = 5000; /* how long a stop waits for a catalogue that is away */
 static const int64_t FOREVER_MS = INT64_C(366) * 86400 * 1000;
 static const int64_t NS_A_MS = 1000000;
 
 typedef struct Agent {
-    const AgentParams *params;
+    AgentParams now;           /* a SIGHUP changes it, on the loop's thread */
+    const AgentParams *params; /* &now */
     Loop *loop;
     Desk *desk;
     Lease *lease;
@@ -42,6 +44,7 @@ typedef struct Agent {
     bool draining;
     bool leaving;  /* bye was posted */
     bool greeting; /* a hello is under way */
+    bool stale;    /* what that says is not true any more: say it again */
     int64_t drain_until_ns;
     int64_t left_at_ns;
     Err fatal;
@@ -169,6 +172,7 @@ static void on_desk_state(void *ctx, const Err *err)
 typedef struct Hello {
     DeskTask task; /* first */
     Agent *agent;
+    WorkerHello row;
     Buf facts;
     WorkerWelcome welcome;
 } Hello;
@@ -176,16 +180,9 @@ typedef struct Hello {
 static bool hello_work(DeskTask *task, Catalog *catalog, Err *err)
 {
     Hello *hello = (Hello *)task;
-    const AgentParams *params = hello->agent->params;
-    WorkerHello row = {.instance = hello->agent->instance,
-                       .name = text_of(params->settings->name),
-                       .host = text_of(params->settings->host),
-                       .version = TEXT(HOLDFAST_VERSION),
-                       .slots = params->slots,
-                       .clock_ns = clock_wall_ns(),
-                       .facts = buf_text(&hello->facts)};
+    hello->row.clock_ns = clock_wall_ns();
     catalog_worker_welcome_free(&hello->welcome);
-    return catalog_worker_hello(catalog, &row, &hello->welcome, err);
+    return catalog_worker_hello(catalog, &hello->row, &hello->welcome, err);
 }
 
 static bool start_lease(Agent *agent, const WorkerWelcome *welcome, Err *err)
@@ -262,17 +259,27 @@ static void hello_done(DeskTask *task, const Err *err)
     catalog_worker_welcome_free(&hello->welcome);
     buf_free(&hello->facts);
     mem_free(hello);
+    if (agent->stale)
+        greet(agent);
 }
 
 static void greet(Agent *agent)
 {
+    const JobSettings *settings = agent->params->settings;
+    agent->stale = agent->greeting;
     if (agent->greeting || agent->draining)
         return;
     agent->greeting = true;
     Hello *hello = mem_new(Hello);
     hello->task = (DeskTask){.work = hello_work, .done = hello_done, .patience_ms = FOREVER_MS};
     hello->agent = agent;
-    facts_collect(agent->params->settings, agent->params->tags, &hello->facts);
+    facts_collect(settings, agent->params->tags, &hello->facts);
+    hello->row = (WorkerHello){.instance = agent->instance,
+                               .name = text_of(settings->name),
+                               .host = text_of(settings->host),
+                               .version = TEXT(HOLDFAST_VERSION),
+                               .slots = agent->params->slots,
+                               .facts = buf_text(&hello->facts)};
     desk_post(agent->desk, &hello->task);
 }
 
@@ -346,11 +353,30 @@ static void tick_drain(Agent *agent)
     }
 }
 
+static void reload(Agent *agent)
+{
+    AgentParams fresh = agent->now;
+    Err err = {0};
+    if (fresh.reload == NULL || fresh.reload(fresh.reload_ctx, &fresh, &err)) {
+        agent->now.settings = fresh.settings;
+        agent->now.tags = fresh.tags;
+        agent->now.slots = fresh.slots;
+        agent->now.drain_ms = fresh.drain_ms;
+        agent->now.kill_grace_ms = agent->host.kill_grace_ms = fresh.kill_grace_ms;
+        agent->now.limits = fresh.limits;
+        log_info("worker.reload", "slots=%" PRIu32, fresh.slots);
+        want(agent);
+    } else {
+        log_err("worker.reload", &err);
+    }
+    greet(agent);
+}
+
 static void on_signal(void *ctx, int number)
 {
     Agent *agent = ctx;
     if (number == SIGHUP)
-        greet(agent);
+        reload(agent);
     else
         drain(agent);
 }
@@ -365,10 +391,10 @@ static void on_child(void *ctx, int number)
             work_poll(agent->works[i - 1]);
 }
 
-static void on_left(void *ctx, const char *path, Text order, int fd)
+static void on_left(void *ctx, Note *note, Text order)
 {
     Agent *agent = ctx;
-    Work *work = work_clean(&agent->host, path, order, fd);
+    Work *work = work_clean(&agent->host, note, order);
     if (work != NULL)
         add_work(agent, work);
 }
@@ -383,7 +409,8 @@ static void on_tick(void *ctx)
         tick_drain(agent);
     } else if (agent->taker != NULL && now >= agent->left_at_ns) {
         agent->left_at_ns = now + LEFT_MS * NS_A_MS;
-        always_left(agent->params->settings->cache, on_left, agent);
+        note_left(agent->host.cache, ALWAYS_NOTES, on_left, agent);
+        owed_left(agent->desk, agent->host.cache, agent->host.name);
     }
     notify_alive();
 }
@@ -405,6 +432,8 @@ static bool start(Agent *agent, Err *err)
                              .child_argv = params->child_argv,
                              .config = params->config,
                              .cache = params->settings->cache,
+                             .name = params->settings->name,
+                             .limits = &agent->now.limits,
                              .kill_grace_ms = params->kill_grace_ms,
                              .ctx = agent,
                              .on_over = on_over};
@@ -434,7 +463,8 @@ static void stop(Agent *agent)
 
 bool agent_run(const AgentParams *params, Err *err)
 {
-    Agent agent = {.params = params, .instance = rand_uuid(), .beating = true};
+    Agent agent = {.now = *params, .instance = rand_uuid(), .beating = true};
+    agent.params = &agent.now;
     char instance[UUID_TEXT];
     uuid_text(&agent.instance, instance);
     log_info("worker.start", "name=%s version=%s instance=%s", params->settings->name,

@@ -34,12 +34,34 @@ typedef struct Launch {
     char **environment;
     int orders, reports; /* the child's ends */
     pid_t parent;
+    RunnerLimits limits;
 } Launch;
+
+/* RLIMIT_DATA, not RLIMIT_AS: what a tool only reserves or maps from files is no use of memory. */
+static bool limit(int what, uint64_t most)
+{
+    struct rlimit now;
+    if (most == 0)
+        return true;
+    if (getrlimit((__rlimit_resource_t)what, &now) != 0)
+        return false;
+    if (now.rlim_max == RLIM_INFINITY || now.rlim_max > most)
+        now.rlim_max = most;
+    now.rlim_cur = now.rlim_max;
+    return setrlimit((__rlimit_resource_t)what, &now) == 0;
+}
+
+static bool limit_all(const RunnerLimits *limits)
+{
+    struct rlimit no_core = {0, 0};
+    return setrlimit(RLIMIT_CORE, &no_core) == 0 && limit(RLIMIT_NOFILE, limits->files) &&
+           limit(RLIMIT_DATA, limits->memory) && limit(RLIMIT_FSIZE, limits->file_bytes) &&
+           limit(RLIMIT_NPROC, limits->processes);
+}
 
 _Noreturn static void launch(const Launch *launch)
 {
     sigset_t none;
-    struct rlimit no_core = {0, 0};
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != launch->parent)
@@ -49,7 +71,8 @@ _Noreturn static void launch(const Launch *launch)
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    setrlimit(RLIMIT_CORE, &no_core);
+    if (!limit_all(&launch->limits))
+        _exit(127);
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null < 0 || dup2(null, 0) != 0 || dup2(launch->orders, CHANNEL_ORDER_FD) < 0 ||
         dup2(launch->reports, CHANNEL_REPORT_FD) < 0 || close_range(5, ~0u, 0) != 0)
@@ -131,7 +154,8 @@ static bool start(Runner *runner, Err *err)
                        .environment = clean_environment(),
                        .orders = orders[0],
                        .reports = reports[1],
-                       .parent = getpid()};
+                       .parent = getpid(),
+                       .limits = runner->params.limits};
         runner->pid = fork();
         if (runner->pid == 0)
             launch(&plan);

@@ -11,8 +11,18 @@
 
 typedef struct Runner Runner;
 
+/* What a job and everything it starts may use; 0: as much as the worker itself. Never raised above
+ * the worker's own hard limits, and the job cannot raise them again. */
+typedef struct RunnerLimits {
+    uint64_t files;      /* open descriptors of one process */
+    uint64_t memory;     /* bytes of private memory of one process (RLIMIT_DATA) */
+    uint64_t file_bytes; /* length of one file that it writes */
+    uint64_t processes;  /* processes and threads of the worker's user; root is exempt */
+} RunnerLimits;
+
 typedef struct RunnerParams {
     Loop *loop;
+    RunnerLimits limits;
     char *const *argv; /* of this same program, executed anew */
     void *ctx;
     void (*on_frame)(void *ctx, Slice frame);

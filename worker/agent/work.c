@@ -8,15 +8,13 @@
 #include "common/base/mem.h"
 #include "common/base/rand.h"
 #include "worker/agent/always.h"
-#include "worker/agent/runner.h"
+#include "worker/agent/owed.h"
+#include "worker/agent/scratch.h"
 #include "worker/agent/tasks.h"
 
-#include <ftw.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 static const int64_t NS_A_MS = 1000000;
 /* Hooks have time limits of their own; this one is for a hook runner that hangs. */
@@ -25,7 +23,6 @@ static const int64_t CLEANING_MS = INT64_C(30) * 60 * 1000;
 static const int64_t STALL_MS = INT64_C(10) * 60 * 1000;
 /* A backup that was just committed no longer holds its lease while its marker is written. */
 static const int64_t COMMITTED_MS = 60000;
-enum { SCRATCH = 512 };
 
 typedef enum Stage { STAGE_CLAIMING, STAGE_RUNNING, STAGE_CLEANING, STAGE_ENDING } Stage;
 
@@ -38,9 +35,8 @@ struct Work {
     json_t *order;
     Buf order_text;
     Runner *runner;
-    char scratch[SCRATCH];
-    char note[ALWAYS_PATH];
-    int note_fd;
+    char scratch[SCRATCH_PATH];
+    Note note; /* on the `always` hook */
     int64_t timeout_ms, stall_ms;
     int64_t started_ns, moved_ns; /* clock_mono_ns */
     int64_t until_ns;             /* clock_boot_ns: the lease lasts at least until then */
@@ -51,6 +47,7 @@ struct Work {
     int64_t stopped_ns;
     bool termed;
     bool fenced;
+    bool owed_taken;
     TasksLog *log;
     Buf verdict_frame;
     bool has_verdict;
@@ -81,7 +78,7 @@ static Work *work_new(const WorkHost *host)
 {
     Work *work = mem_new(Work);
     work->host = *host;
-    work->note_fd = -1;
+    work->note.fd = -1;
     return work;
 }
 
@@ -92,8 +89,8 @@ static void note_hook(Work *work)
     Err err = {0};
     if (!always_wanted(work->order))
         return;
-    if (!always_note(work->host.cache, &work->fence, buf_text(&work->order_text), work->note,
-                     &work->note_fd, &err))
+    if (!note_write(&work->note, work->host.cache, ALWAYS_NOTES, &work->fence,
+                    buf_text(&work->order_text), &err))
         log_err("job.note", &err);
 }
 
@@ -245,23 +242,10 @@ static void on_frame(void *ctx, Slice frame)
         log_err("job.frame", &err);
 }
 
-static int remove_one(const char *path, const struct stat *about, int type, struct FTW *where)
-{
-    (void)about, (void)type, (void)where;
-    return remove(path);
-}
-
-static void drop_scratch(Work *work)
-{
-    if (work->scratch[0] != '\0')
-        nftw(work->scratch, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-    work->scratch[0] = '\0';
-}
-
 /* The child died in mid-job, so what its `before` hook did still stands. */
 static bool begin_cleaning(Work *work)
 {
-    if (work->note_fd < 0 || work->stage != STAGE_RUNNING)
+    if (work->note.fd < 0 || work->stage != STAGE_RUNNING)
         return false;
     scoped(json_release) json_t *order = json_deep_copy(work->order);
     scoped(buf_free) Buf text = {0};
@@ -284,7 +268,7 @@ static void on_exit_child(void *ctx, int status)
     Work *work = ctx;
     runner_free(work->runner);
     work->runner = NULL;
-    drop_scratch(work);
+    scratch_drop(work->scratch);
     if (work->stage == STAGE_RUNNING && !work->has_verdict) {
         runner_describe(status, work->died, sizeof work->died);
         char line[160];
@@ -295,20 +279,9 @@ static void on_exit_child(void *ctx, int status)
         if (begin_cleaning(work))
             return;
     }
-    always_done(work->note, &work->note_fd);
+    note_done(&work->note);
     work->stage = STAGE_ENDING;
     finish(work);
-}
-
-static bool make_scratch(Work *work, Err *err)
-{
-    snprintf(work->scratch, sizeof work->scratch, "%s/job-XXXXXX", work->host.cache);
-    if (mkdtemp(work->scratch) != NULL)
-        return true;
-    work->scratch[0] = '\0';
-    return err_set_sys(err, ERR_IO, "agent.scratch",
-                       "no scratch directory below %s; see to cache in worker.yaml",
-                       work->host.cache);
 }
 
 static void run_child(Work *work, Text order)
@@ -316,10 +289,11 @@ static void run_child(Work *work, Text order)
     Err err = {0};
     RunnerParams params = {.loop = work->host.loop,
                            .argv = work->host.child_argv,
+                           .limits = *work->host.limits,
                            .ctx = work,
                            .on_frame = on_frame,
                            .on_exit = on_exit_child};
-    bool ok = make_scratch(work, &err);
+    bool ok = scratch_make(work->host.cache, work->scratch, &err);
     JobOrder message = {.job = work->fence.job,
                         .attempt = work->fence.attempt,
                         .claim = {work->fence.claim.bytes, sizeof work->fence.claim.bytes},
@@ -330,7 +304,7 @@ static void run_child(Work *work, Text order)
         CRASHPOINT("agent.started");
         return;
     }
-    drop_scratch(work);
+    scratch_drop(work->scratch);
     fail_here(work, &err);
 }
 
@@ -440,6 +414,32 @@ static TasksVerdict verdict_of(const Work *work, char text[300])
     return out;
 }
 
+static void on_owed(void *ctx, const char *state, const Err *err)
+{
+    Work *work = ctx;
+    Err none = {0};
+    if (err->code == ERR_CANCELLED)
+        return;
+    if (state[0] == '\0')
+        finish(work); /* there was nothing to commit: as if it had noted nothing */
+    else
+        on_finished(work, state, strcmp(state, "fenced") == 0, &none);
+}
+
+/* A child that died while it waited for its commit had said all: the commit is asked for here. */
+static bool take_owed(Work *work)
+{
+    if (work->has_verdict || work->fenced || work->owed_taken || work->died[0] == '\0')
+        return false;
+    work->owed_taken = true;
+    if (work->stop == WORK_CANCELLED) {
+        owed_drop(work->host.cache, &work->fence);
+        return false;
+    }
+    return owed_take(work->host.desk, work->host.cache, work->host.name, &work->fence, on_owed,
+                     work);
+}
+
 static void finish(Work *work)
 {
     char text[300];
@@ -448,6 +448,8 @@ static void finish(Work *work)
         return;
     }
     tasks_log_post(work->host.desk, &work->log);
+    if (take_owed(work))
+        return;
     if (work->fenced || (work->has_verdict && work->verdict.committed)) {
         Err none = {0};
         char state[32];
@@ -558,17 +560,16 @@ void work_poll(Work *work)
 
 /* --- after a dead worker -------------------------------------------------------------------- */
 
-Work *work_clean(const WorkHost *host, const char *path, Text order, int note_fd)
+Work *work_clean(const WorkHost *host, Note *note, Text order)
 {
     Work *work = work_new(host);
     Err err = {0};
-    snprintf(work->note, sizeof work->note, "%s", path);
     snprintf(work->died, sizeof work->died, "its worker died");
-    work->note_fd = note_fd;
+    work->note = *note;
     buf_add_text(&work->order_text, order);
     if (!json_parse(order, &work->order, &err)) {
         log_err("job.note", &err);
-        always_done(work->note, &work->note_fd);
+        note_done(&work->note);
         work_free(work);
         return NULL;
     }
@@ -587,10 +588,9 @@ Work *work_clean(const WorkHost *host, const char *path, Text order, int note_fd
 void work_free(Work *work)
 {
     runner_free(work->runner);
-    drop_scratch(work);
+    scratch_drop(work->scratch);
     tasks_log_free(&work->log);
-    if (work->note_fd >= 0)
-        close(work->note_fd); /* the note stays: whoever starts here next runs the hook */
+    note_leave(&work->note); /* whoever starts here next runs the hook */
     json_decref(work->order);
     buf_free(&work->order_text);
     buf_free(&work->verdict_frame);

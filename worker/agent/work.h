@@ -2,7 +2,8 @@
  * work.h — one taken ticket, from the claim to the acknowledgement.
  *   claiming -> running -> (cleaning ->) ending -> over
  * Running is the job child; cleaning is a second child that runs the hooks marked `always` because
- * the first died without a verdict; ending is telling the catalogue. The watchdogs stop a child
+ * the first died without a verdict; ending is telling the catalogue, or asking for the commit that
+ * the dead child had noted (worker/agent/owed.h). The watchdogs stop a child
  * that makes no progress, runs too long, lost its lease or is not wanted any more: it is asked,
  * then its group is sent TERM, then KILL. Everything here is on the loop's thread. */
 #ifndef WORKER_AGENT_WORK_H
@@ -11,6 +12,8 @@
 #include "common/queue/taker.h"
 #include "worker/agent/desk.h"
 #include "worker/agent/lease.h"
+#include "worker/agent/runner.h"
+#include "worker/job/note.h"
 
 typedef struct Work Work;
 
@@ -23,8 +26,10 @@ typedef struct WorkHost {
     Uuid instance;
     char *const *child_argv; /* the program, its options, "job" */
     const char *config;      /* for the order; "" when there is none */
-    const char *cache;       /* scratch directories and the notes on hooks lie below it */
-    int64_t kill_grace_ms;   /* from asking a child to killing it */
+    const char *cache;       /* scratch directories and notes lie below it */
+    const char *name;        /* of the worker */
+    const RunnerLimits *limits;
+    int64_t kill_grace_ms; /* from asking a child to killing it */
     void *ctx;
     void (*on_over)(void *ctx, Work *work); /* frees it with work_free */
 } WorkHost;
@@ -41,8 +46,9 @@ typedef enum WorkStop {
 /* Asks the desk for the claim. The ticket is the work's from now on. */
 Work *work_begin(const WorkHost *host, TakerTicket *ticket);
 
-/* Resumes what a dead worker left: only the `always` hooks of that order. path is the note. */
-Work *work_clean(const WorkHost *host, const char *path, Text order, int note_fd);
+/* Resumes what a dead worker left: only the `always` hooks of that order. Takes the note; NULL: it
+ * says nothing that can be done. */
+Work *work_clean(const WorkHost *host, Note *note, Text order);
 
 const Fence *work_fence(const Work *work);
 bool work_running(const Work *work); /* holds a claim */

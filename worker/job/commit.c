@@ -6,6 +6,8 @@
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "common/catalog/catalog_backup.h"
+#include "worker/job/note.h"
+#include "worker/job/spool.h"
 
 #include <stdio.h>
 
@@ -107,11 +109,41 @@ static void fill_row(BackupRow *row, const CommitFacts *facts)
     row->issue_count = facts->issue_count;
 }
 
+/* Without a note the next attempt takes over what is stored: no reason to fail. */
+static void note_it(Job *job, const Commit *commit, Note *note)
+{
+    scoped(buf_free) Buf text = {0};
+    Err err = {0};
+    spool_text(job->settings->name, commit->fence, &commit->row, &text);
+    if (!note_write(note, job->settings->cache, SPOOL_NOTES, commit->fence, buf_text(&text), &err))
+        job_log(job, LOG_WARN, "backup.commit_not_noted", "%s: %s", err.cause, err.text);
+}
+
+/* Only when the catalogue answered is there nothing left to ask: a worker that is stopped while
+ * PostgreSQL is away asks again when it is back. */
+static bool is_answered(const Job *job, const Err *err)
+{
+    bool passing =
+        err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT || err->code == ERR_BUSY;
+    bool drained = err->code == ERR_CANCELLED && strcmp(job->reason, "drain") == 0;
+    return !passing && !drained;
+}
+
+/* The lease is not asked for before: the commit checks (attempt, claim) and the lease row in its
+ * own transaction, under the job's row lock. A worker whose lease ended while it slept is answered
+ * FENCED as soon as anybody was given its job, and commits when nobody was. */
 static bool commit_and_mark(Job *job, Session *session, Commit *commit, Err *err)
 {
     Err owed = {0};
+    Note note = {.fd = -1};
+    note_it(job, commit, &note);
     CRASHPOINT("commit.before");
-    if (!patient_call(job->catalog, call_commit, commit, err) || !judge(commit, err))
+    bool told = patient_call(job->catalog, call_commit, commit, err);
+    CRASHPOINT("commit.told");
+    if (told || is_answered(job, err))
+        note_done(&note);
+    note_leave(&note);
+    if (!told || !judge(commit, err))
         return false;
     CRASHPOINT("commit.after");
     if (!repo_marker_put(session->repo, &commit->row.id, &commit->row.manifest_sha256, &owed) ||

@@ -2,8 +2,9 @@
  * commit.h — the one moment that makes a backup: the fenced COMMIT, then the marker.
  * The manifest is durable before. The commit is repeated until the catalogue answers: repeating
  * answers ALREADY, so a lost reply is no failure, and an attempt that lost its job is FENCED
- * whatever it believes of itself. A marker that could not be written is owed: the next write job
- * pays it. */
+ * whatever it believes of itself. What is to be committed lies on this host's disk meanwhile
+ * (worker/job/spool.h), so that not even the death of the worker loses it. A marker that could not
+ * be written is owed: the next write job pays it. */
 #ifndef WORKER_JOB_COMMIT_H
 #define WORKER_JOB_COMMIT_H
 

@@ -149,7 +149,7 @@ static const Station *station_of(const Model *m, const ModelAttempt *attempt)
 static void check_lost(const Model *m, const ModelAttempt *attempt)
 {
     const ModelSettings *set = &m->setting;
-    double late = set->lease + 2 * set->looks + set->grace + set->mass_wait + 10;
+    double late = set->lease + 2 * set->looks + 2 * set->grace + set->mass_wait + 10;
     int64_t sick = station_of(m, attempt)->sick_ns;
     sick = sick > world.sick_ns ? sick : world.sick_ns;
     if (vm_now() > sick + (int64_t)(late * 1e9))

@@ -278,9 +278,8 @@ void model_reap(Model *m, ReapReport *out)
 
 void model_reap_hold(Model *m)
 {
-    int64_t until = model_after(m, m->setting.grace);
-    if (until > m->hold_until)
-        m->hold_until = until;
+    if (m->hold_until < m->now - (int64_t)(m->setting.grace * 1e6))
+        m->hold_until = model_after(m, m->setting.grace);
 }
 
 /* --- the leader ------------------------------------------------------------------------------ */

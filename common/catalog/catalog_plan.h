@@ -41,11 +41,12 @@ typedef struct SlotRow {
     int64_t slot_ns;
     int64_t start_by_ns; /* 0: none */
     bool missed;         /* too late, or not the latest of several: a job in state `missed` */
+    Text code, why;      /* its decision; "slot.excluded" is skipped; empty: an ordinary run */
 } SlotRow;
 
 typedef struct SlotAnswer {
     uint64_t job;   /* 0: another scheduler had it, or the schedule changed */
-    char state[16]; /* pending, missed, or skipped (overlap, paused) */
+    char state[16]; /* pending, missed, or skipped (overlap, paused, excluded, one waits already) */
 } SlotAnswer;
 
 MUST_CHECK bool catalog_slots_fire(Catalog *c, const SlotRow *rows, size_t count,

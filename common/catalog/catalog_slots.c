@@ -67,6 +67,14 @@ bool catalog_slots_fire(Catalog *c, const SlotRow *rows, size_t count, SlotAnswe
     for (size_t i = 0; i < count; i++)
         args_element_flag(&args, rows[i].missed);
     args_array_end(&args);
+    args_array(&args, ELEMENT_TEXT, count);
+    for (size_t i = 0; i < count; i++)
+        args_element_text(&args, rows[i].code);
+    args_array_end(&args);
+    args_array(&args, ELEMENT_TEXT, count);
+    for (size_t i = 0; i < count; i++)
+        args_element_text(&args, rows[i].why);
+    args_array_end(&args);
     if (!statement_run(c, &asset_sql_slots_fire_sql, &args, &made, err))
         return false;
     memset(answers, 0, count * sizeof *answers);

@@ -4,7 +4,7 @@
 #include "common/base/crashpoint.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "scheduler/plan/due.h"
+#include "scheduler/plan/due_words.h"
 
 #include <inttypes.h>
 
@@ -70,6 +70,7 @@ static void learn(FireCache *cache, const ScheduleList *list)
 
 typedef struct Batch {
     SlotRow rows[BATCH];
+    char words[BATCH][DUE_WORDS]; /* that the rows borrow */
     size_t count;
     uint64_t fired;
 } Batch;
@@ -108,13 +109,21 @@ static bool fire_one(Catalog *catalog, Batch *batch, const ScheduleRow *row, con
     if (due.dropped != 0)
         log_warn("slot.dropped", "source=%u schedule=%s slots=%" PRIu64, row->source, row->name,
                  due.dropped);
-    for (size_t i = 0; i < due.count; i++)
+    if (due.ahead_s != 0)
+        log_warn("slot.ahead", "source=%u schedule=%s seconds=%" PRId64, row->source, row->name,
+                 due.ahead_s);
+    for (size_t i = 0; i < due.count; i++) {
+        char *words = batch->words[batch->count];
+        const char *code = due_words(&due, i, &facts, row->timezone, words);
         batch->rows[batch->count++] = (SlotRow){.source = row->source,
                                                 .schedule = text_of(row->name),
                                                 .old_slot_ns = row->last_slot_ns,
                                                 .slot_ns = due.slots[i].slot_ns,
                                                 .start_by_ns = due.slots[i].start_by_ns,
-                                                .missed = due.slots[i].missed};
+                                                .missed = due.slots[i].missed,
+                                                .code = text_of(code),
+                                                .why = text_of(words)};
+    }
     return true;
 }
 

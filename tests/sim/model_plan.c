@@ -112,6 +112,18 @@ static uint64_t live_backup(const Model *m, uint32_t source)
     return 0;
 }
 
+static bool one_waits(const Model *m, const ModelFire *row)
+{
+    for (size_t i = 0; i < m->jobs.count; i++) {
+        const ModelJob *job = &m->jobs.rows[i];
+        if (job->source == row->source && job->kind == MODEL_BACKUP &&
+            strcmp(job->schedule, row->schedule) == 0 &&
+            (job->state == JOB_PENDING || job->state == JOB_QUEUED))
+            return true;
+    }
+    return false;
+}
+
 static ModelSchedule *schedule_of(Model *m, const ModelFire *row)
 {
     for (size_t i = 0; i < m->schedules.count; i++)
@@ -136,6 +148,9 @@ static void fire_one(Model *m, const ModelFire *row, const ModelSchedule *schedu
     } else if (schedule->overlap_skip && live_backup(m, row->source) != 0) {
         state = JOB_SKIPPED;
         code = "overlap";
+    } else if (one_waits(m, row)) {
+        state = JOB_SKIPPED;
+        code = "slot.waiting";
     }
     answer->job = model_job_new(m, MODEL_BACKUP, row->source, row->schedule, row->slot, 0, 0, state,
                                 row->start_by);

@@ -50,7 +50,7 @@ static void a_worker_executes_its_own_functions_and_none_of_the_schedulers(void 
 {
     static const char *const forbidden[] = {
         "SELECT holdfast.reap()",
-        "SELECT holdfast.slots_fire('{}','{}','{}','{}','{}','{}')",
+        "SELECT holdfast.slots_fire('{}','{}','{}','{}','{}','{}','{}','{}')",
         "SELECT holdfast.policy_apply('{}', NULL, 'x')",
         "SELECT holdfast.job_create('backup','manual','s1',NULL,'{}','x',NULL,0,NULL)",
         "SELECT holdfast.enroll('evil','h','{}','{}',true,NULL)",

@@ -101,7 +101,7 @@ static void fire(World *w)
         int64_t slot = from + (int64_t)(i + 1) * 1000000000;
         int64_t by = draw(w, 3) == 0 ? w->now_ms * 1000000 + 5000000000 : 0;
         bool missed = i + 1 < count || draw(w, 5) == 0;
-        rows[i] = (SlotRow){row->source, text_of(row->name), old, slot, by, missed};
+        rows[i] = (SlotRow){row->source, text_of(row->name), old, slot, by, missed, {0}, {0}};
         fires[i] = (ModelFire){row->source, row->name, old / 1000, slot / 1000, by / 1000, missed};
     }
     if (AGREE(catalog_slots_fire(w->scheduler, rows, count, answers, &real_err),

@@ -144,6 +144,64 @@ static void missed_slots_are_rows_and_only_the_latest_runs(void **state)
     assert_non_null(strstr(why, "no scheduler was there"));
 }
 
+/* What the scheduler says of a slot is what the operator reads; a run that stands for others too.
+ */
+static void a_run_that_stands_for_others_and_an_excluded_day_are_told_in_its_words(void **state)
+{
+    SlotRow slots[3];
+    SlotAnswer answers[3];
+    char why[512];
+    (void)state;
+    begin_in_the_past();
+    ScheduleRow row = schedule_of("s1");
+    static const struct {
+        const char *code, *why;
+        bool missed;
+    } told[] = {{"slot.excluded", "its day is excluded by a calendar", false},
+                {"slot.coalesced", "the slot of 02:00 runs instead", true},
+                {"slot.coalesced", "stands for 2 slots", false}};
+    for (int i = 0; i < 3; i++)
+        slots[i] = (SlotRow){.source = row.source,
+                             .schedule = TEXT("nightly"),
+                             .missed = told[i].missed,
+                             .code = text_of(told[i].code),
+                             .why = text_of(told[i].why),
+                             .old_slot_ns = row.last_slot_ns,
+                             .slot_ns = row.last_slot_ns + (50 + i) * minute_ns};
+    OK(catalog_slots_fire(fleet->scheduler, slots, 3, answers, &err));
+    assert_string_equal(answers[0].state, "skipped");
+    assert_string_equal(answers[1].state, "missed");
+    assert_string_equal(answers[2].state, "pending");
+    fleet_ask(fleet,
+              "SELECT string_agg(verdict || ' ' || code || ': ' || text, '; ' ORDER BY id) FROM "
+              "(SELECT * FROM decision ORDER BY id DESC LIMIT 3) d",
+              why);
+    assert_string_equal(why, "skipped slot.excluded: its day is excluded by a calendar; "
+                             "missed slot.coalesced: the slot of 02:00 runs instead; "
+                             "ran slot.coalesced: stands for 2 slots");
+}
+
+static void with_overlap_queue_one_job_of_a_schedule_waits_whatever_comes(void **state)
+{
+    char why[512];
+    (void)state;
+    begin_in_the_past();
+    fleet_do(fleet, "UPDATE schedule SET overlap_skip = false");
+    Fence fence = fleet_claim(&one, fleet_ticket(fleet, "s4"));
+    for (int i = 1; i <= 5; i++) {
+        ScheduleRow row = schedule_of("s4");
+        SlotAnswer answer = fire(fleet->scheduler, &row, row.last_slot_ns + minute_ns, false);
+        assert_string_equal(answer.state, i == 1 ? "pending" : "skipped");
+    }
+    fleet_ask(fleet, "SELECT code || ': ' || text FROM decision ORDER BY id DESC LIMIT 1", why);
+    assert_non_null(strstr(why, "slot.waiting: job"));
+    fleet_do(fleet, "UPDATE schedule SET overlap_skip = true");
+    char now[16];
+    bool fenced;
+    OK(catalog_job_finish(one.c, &fence, &(JobVerdictRow){.outcome = OUTCOME_FAILED}, now, &fenced,
+                          &err));
+}
+
 static void a_slot_over_a_running_job_is_skipped_and_says_why(void **state)
 {
     char why[512];
@@ -379,6 +437,8 @@ int main(void)
         cmocka_unit_test(a_slot_is_fired_once_whoever_asks_and_however_often),
         cmocka_unit_test(six_schedulers_at_once_make_one_job_a_slot),
         cmocka_unit_test(missed_slots_are_rows_and_only_the_latest_runs),
+        cmocka_unit_test(a_run_that_stands_for_others_and_an_excluded_day_are_told_in_its_words),
+        cmocka_unit_test(with_overlap_queue_one_job_of_a_schedule_waits_whatever_comes),
         cmocka_unit_test(a_slot_over_a_running_job_is_skipped_and_says_why),
         cmocka_unit_test(a_paused_source_skips_its_slots_until_it_is_resumed),
         cmocka_unit_test(a_slot_in_the_future_is_refused),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What becomes of the slots that came: one by one, and by random histories of schedulers that look,
  * sleep, and have their clocks set, in which no slot may be lost or run twice. */
-#include "scheduler/plan/due.h"
+#include "scheduler/plan/due_words.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -135,6 +135,60 @@ static void a_slot_on_an_excluded_day_is_skipped_and_stands_for_nothing(void **s
     assert_int_equal(due.slots[2].stands_for, 2);
     assert_int_equal(due.slots[3].why, DUE_EXCLUDED);
     calendar_free(&holidays);
+    zone_free(zone);
+}
+
+static void each_slot_is_told_in_the_times_of_its_zone(void **state)
+{
+    static const char *const told[] = {
+        "slot.coalesced no scheduler was there in time; the slot of 2026-02-03 01:00 Europe/Berlin "
+        "runs instead",
+        "slot.excluded its day is excluded by a calendar",
+    };
+    Zone *zone;
+    Zone *berlin;
+    Err err = {0};
+    Calendar second = {0};
+    DueRule rule = rule_of("every 6h", &zone);
+    DueList due;
+    char text[DUE_WORDS];
+    char line[DUE_WORDS + 20];
+    (void)state;
+    assert_true(zone_open(&berlin, TEXT("Europe/Berlin"), &err));
+    assert_true(calendar_add(&second, TEXT("2026-02-02"), &err));
+    rule.zone = berlin;
+    rule.exclude = &second;
+    due_slots(&rule, instant("2026-02-01T12:00") * SECOND, instant("2026-02-03T05:30") * SECOND,
+              &due);
+    /* 19:00 on the 1st; 01:00, 07:00, 13:00 and 19:00 on the 2nd; 01:00 on the 3rd runs. */
+    assert_int_equal(due.count, 6);
+    assert_string_equal(due_words(&due, 5, &rule, "Europe/Berlin", text), "slot.coalesced");
+    assert_string_equal(
+        text, "stands for 2 slots since 2026-02-01 19:00 Europe/Berlin: no scheduler was there");
+    for (size_t i = 0; i < 2; i++) {
+        const char *code = due_words(&due, i, &rule, "Europe/Berlin", text);
+        snprintf(line, sizeof line, "%s %s", code, text);
+        assert_string_equal(line, told[i]);
+    }
+    due_slots(&rule, instant("2026-02-03T00:00") * SECOND, instant("2026-02-03T06:00") * SECOND,
+              &due);
+    assert_string_equal(due_words(&due, 0, &rule, "Europe/Berlin", text), "");
+    assert_string_equal(text, "");
+    rule.start_deadline_s = 3600;
+    due_slots(&rule, instant("2026-02-03T00:00") * SECOND, instant("2026-02-03T09:00") * SECOND,
+              &due);
+    assert_string_equal(due_words(&due, 0, &rule, "Europe/Berlin", text), "slot.late");
+    rule.start_deadline_s = 0;
+    rule.catch_up = false;
+    due_slots(&rule, instant("2026-02-03T00:00") * SECOND, instant("2026-02-03T09:00") * SECOND,
+              &due);
+    assert_string_equal(due_words(&due, 0, &rule, "Europe/Berlin", text), "slot.no_catch_up");
+    due_slots(&rule, instant("2027-02-03T00:00") * SECOND, instant("2026-02-03T00:00") * SECOND,
+              &due);
+    assert_string_equal(due_words(&due, 0, &rule, "Europe/Berlin", text), "slot.set_back");
+    assert_non_null(strstr(text, "365 days ahead"));
+    calendar_free(&second);
+    zone_free(berlin);
     zone_free(zone);
 }
 
@@ -351,6 +405,7 @@ int main(void)
         cmocka_unit_test(a_century_of_slots_costs_no_more_than_a_hundred_rows),
         cmocka_unit_test(the_one_that_runs_says_what_it_stands_for),
         cmocka_unit_test(a_slot_on_an_excluded_day_is_skipped_and_stands_for_nothing),
+        cmocka_unit_test(each_slot_is_told_in_the_times_of_its_zone),
         cmocka_unit_test(a_long_holiday_does_not_hide_what_came_before_it),
         cmocka_unit_test(nothing_comes_twice_when_a_clock_is_set_back),
         cmocka_unit_test(a_clock_that_was_a_year_ahead_silences_nothing),

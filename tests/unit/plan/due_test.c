@@ -224,6 +224,7 @@ static void nothing_comes_twice_when_a_clock_is_set_back(void **state)
         due_slots(&rule, last * SECOND, (last - back) * SECOND, &due);
         assert_int_equal(due.count, 0);
     }
+    zone_free(zone);
 }
 
 static void a_clock_that_was_a_year_ahead_silences_nothing(void **state)

@@ -152,7 +152,7 @@ static bool work_a_while(Runner *runner, Err *err)
         runner->status = SIGSEGV;
         return false;
     }
-    if (vm_chance(habits.hangs)) {
+    if (vm_chance(runner->probe ? 4 * habits.hangs : habits.hangs)) {
         trace("child hangs job=%" PRIu64, runner->fence.job);
         runner->hung = true;
         if (runner->probe)

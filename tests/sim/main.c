@@ -78,6 +78,15 @@ static bool same_twice(uint64_t seed)
     return false;
 }
 
+/* The same history again, to say what came before its end. */
+static void show_end(uint64_t seed)
+{
+    trace_begin(true, false);
+    (void)world_run(seed);
+    trace_print();
+    fflush(stdout);
+}
+
 /* Some seeds in a child of their own: what they leak, or crash of, ends with it. The parent reads
  * the number of the seed that is under way and at the end the figures. */
 static void run_chunk(const Asked *asked, uint64_t from, uint64_t to, int out)
@@ -88,7 +97,9 @@ static void run_chunk(const Asked *asked, uint64_t from, uint64_t to, int out)
         if (write(out, &seed, sizeof seed) != sizeof seed)
             _exit(2);
         trace_begin(false, false);
-        broken += asked->twice ? !same_twice(seed) : !world_run(seed);
+        bool good = asked->twice ? same_twice(seed) : world_run(seed);
+        if (!good && broken++ == 0)
+            show_end(seed);
     }
     uint64_t over = 0;
     if (write(out, &over, sizeof over) != sizeof over ||

@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The invariants of the job machine, checked on what a history left behind: the catalogue, Redis, the
+store. Each that does not hold is printed with the rows that break it. A library, and a program:
+
+    invariants.py --catalogue CONNINFO [--psql PSQL] [--running] [--redis HOST:PORT]
+                  [--store DIR --key-set NAME --keys DIR --worker PROGRAM] [--tree SOURCE=DIR]...
+                  [--canary TEXT --log FILE...]
+
+--running leaves out what holds only when all work has ended. --tree: the newest backup of SOURCE
+restores to exactly that directory."""
+import argparse
+import datetime
+import hashlib
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+
+ENDED = "('completed','partial','failed','cancelled','skipped','missed')"
+
+# (invariant, what the rows say, statement). A row is a violation.
+ALWAYS = [
+    ("I1", "slots with several jobs",
+     "SELECT source, schedule, slot, count(*) FROM job WHERE slot IS NOT NULL GROUP BY 1, 2, 3 HAVING count(*) > 1"),
+    ("I1", "slots decided that the schedule has not reached",
+     "SELECT j.id, j.slot, s.last_slot FROM job j JOIN schedule s ON s.source = j.source AND s.name = j.schedule "
+     "WHERE j.slot > s.last_slot AND j.slot < clock_timestamp() - interval '2 minutes'"),
+    ("I1", "slots in the future", "SELECT id, slot, created_at FROM job WHERE slot > created_at + interval '1 minute'"),
+    ("I3", "jobs with several backups", "SELECT job, count(*) FROM backup GROUP BY 1 HAVING count(*) > 1"),
+    ("I3", "backups that are not their job's last running attempt",
+     "SELECT b.id, b.job, b.attempt, j.attempt FROM backup b JOIN job j ON j.id = b.job WHERE b.attempt <> j.attempt"),
+    ("I3", "backups whose job or attempt says something else",
+     "SELECT b.id, b.outcome, j.state, a.outcome FROM backup b JOIN job j ON j.id = b.job "
+     "LEFT JOIN job_attempt a ON a.job = b.job AND a.attempt = b.attempt "
+     "WHERE j.state <> b.outcome OR a.outcome IS DISTINCT FROM b.outcome"),
+    ("I3", "sequences of a source with a gap or a double",
+     "SELECT source, repository, count(*), max(sequence) FROM backup GROUP BY 1, 2 "
+     "HAVING count(*) <> max(sequence) OR count(DISTINCT sequence) <> count(*)"),
+    ("I4", "attempts of one source and lane at the same time",
+     "SELECT j.source, a.job, a.attempt, b.job, b.attempt FROM job_attempt a JOIN job j ON j.id = a.job "
+     "JOIN job k ON k.source = j.source AND k.lanes & j.lanes <> 0 JOIN job_attempt b ON b.job = k.id "
+     "WHERE (a.job, a.attempt) < (b.job, b.attempt) AND tstzrange(a.started_at, a.ended_at) && tstzrange(b.started_at, b.ended_at)"),
+    ("I5", "slots of a limit held by what does not run",
+     "SELECT l.scope, l.n, l.job, l.attempt, j.state, j.attempt FROM limit_slot l JOIN job j ON j.id = l.job "
+     "WHERE j.state <> 'running' OR j.attempt <> l.attempt"),
+    ("I5", "more at once than a pool's limit",
+     "SELECT p.name, p.max_jobs, a.job, a.attempt FROM pool p JOIN job j ON j.pool = p.no JOIN job_attempt a ON a.job = j.id "
+     "WHERE p.max_jobs < (SELECT count(*) FROM job_attempt b JOIN job k ON k.id = b.job "
+     "WHERE k.pool = p.no AND b.started_at <= a.started_at AND (b.ended_at IS NULL OR b.ended_at > a.started_at))"),
+    ("I7", "backups that name packs which are gone or dying",
+     "SELECT b.id, u.no, p.state FROM backup b CROSS JOIN unnest(b.packs) AS u(no) LEFT JOIN pack p ON p.no = u.no "
+     "AND p.repository = b.repository WHERE b.deleted_at IS NULL AND (p.no IS NULL OR p.state NOT IN ('live','condemned'))"),
+    ("I8", "backup jobs that succeeded without a backup",
+     "SELECT j.id, j.state FROM job j WHERE j.kind = 'backup' AND j.state IN ('completed','partial') "
+     "AND NOT EXISTS (SELECT FROM backup b WHERE b.job = j.id)"),
+    ("I8", "jobs that succeeded though none of their attempts did",
+     "SELECT j.id, j.kind, j.state FROM job j WHERE j.state IN ('completed','partial') AND NOT EXISTS "
+     "(SELECT FROM job_attempt a WHERE a.job = j.id AND a.attempt = j.attempt AND a.outcome = j.state)"),
+    ("I9", "attempts that do not ascend by one",
+     "SELECT j.id, j.attempt, count(a.attempt), max(a.attempt) FROM job j LEFT JOIN job_attempt a ON a.job = j.id "
+     "GROUP BY 1, 2 HAVING count(a.attempt) <> j.attempt OR coalesce(max(a.attempt), 0) <> j.attempt"),
+    ("I9", "attempts that begin before the one before has ended",
+     "SELECT a.job, a.attempt, a.ended_at, b.started_at FROM job_attempt a JOIN job_attempt b ON b.job = a.job "
+     "AND b.attempt = a.attempt + 1 WHERE a.ended_at IS NULL OR a.ended_at > b.started_at"),
+    ("I9", "claims given twice", "SELECT claim, count(*) FROM job_attempt GROUP BY 1 HAVING count(*) > 1"),
+    ("I9", "backups committed outside their attempt",
+     "SELECT b.id, b.committed_at, a.started_at, a.ended_at FROM backup b JOIN job_attempt a ON a.job = b.job "
+     "AND a.attempt = b.attempt WHERE b.committed_at < a.started_at OR b.committed_at > a.ended_at"),
+    ("I9", "answers of an attempt that was not the last",
+     "SELECT w.job, w.attempt, j.attempt FROM job_answer w JOIN job j ON j.id = w.job WHERE w.attempt <> j.attempt"),
+    ("I9", "leases that are not the running attempt's",
+     "SELECT l.job, l.attempt, j.state, j.attempt FROM lease l JOIN job j ON j.id = l.job "
+     "WHERE j.state <> 'running' OR j.attempt <> l.attempt"),
+    ("I9", "running jobs without a lease",
+     "SELECT j.id FROM job j WHERE j.state = 'running' AND NOT EXISTS (SELECT FROM lease l WHERE l.job = j.id)"),
+]
+# They compare instants of two transactions: a server's clock that was moved breaks them, not us.
+TIMED = {"attempts of one source and lane at the same time", "more at once than a pool's limit",
+         "attempts that begin before the one before has ended", "backups committed outside their attempt", "slots in the future"}
+SETTLED = [
+    ("I2", "jobs that have not ended", f"SELECT id, kind, state, attempt, losses, failures, error FROM job WHERE state NOT IN {ENDED}"),
+    ("I2", "attempts that have not ended", "SELECT job, attempt FROM job_attempt WHERE ended_at IS NULL"),
+    ("I2", "sessions left open", "SELECT job, attempt, repository FROM session WHERE state = 'open'"),
+    ("I5", "slots of a limit still held", "SELECT scope, n, job FROM limit_slot WHERE job IS NOT NULL"),
+]
+
+
+class Catalogue:
+    def __init__(self, conninfo, psql="psql"):
+        self.conninfo, self.psql = conninfo, psql
+
+    def rows(self, sql):
+        done = subprocess.run([self.psql, "-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-d", self.conninfo],
+                              input=f"SET search_path = holdfast; {sql};", capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{sql}: {done.stderr.strip()}")
+        return [line.split("\t") for line in done.stdout.splitlines() if line]
+
+    def one(self, sql):
+        found = self.rows(sql)
+        return found[0][0] if found else ""
+
+
+class Redis:
+    """Enough of RESP2 to look."""
+
+    def __init__(self, port, host="127.0.0.1", password=None):
+        self.socket = socket.create_connection((host, port), timeout=20)
+        self.file = self.socket.makefile("rb")
+        if password:
+            self("AUTH", password)
+
+    def __call__(self, *words):
+        packed = [w if isinstance(w, bytes) else str(w).encode() for w in words]
+        self.socket.sendall(b"*%d\r\n" % len(packed) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in packed))
+        return self.reply()
+
+    def reply(self):
+        line = self.file.readline()
+        if not line:
+            raise ConnectionError("Redis closed the connection")
+        kind, rest = line[:1], line[1:-2]
+        if kind == b"-":
+            raise RuntimeError(rest.decode())
+        if kind == b":":
+            return int(rest)
+        if kind == b"$":
+            return None if rest == b"-1" else self.file.read(int(rest) + 2)[:-2]
+        if kind == b"*":
+            return None if rest == b"-1" else [self.reply() for _ in range(int(rest))]
+        return rest.decode()
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+def minutes_of(at):
+    """The minutes of an hour of the schedules that histories use ("*/n * * * *"); None: another form."""
+    fields = at.split()
+    if len(fields) != 5 or fields[1:] != ["*"] * 4:
+        return None
+    step = 1 if fields[0] == "*" else int(fields[0][2:]) if fields[0].startswith("*/") and fields[0][2:].isdigit() else 0
+    return set(range(0, 60, step)) if step else None
+
+
+def missing_slots(catalogue):
+    """I1: every due instant between a schedule's first job and what it has decided has its job."""
+    for source, name, at, first, last in catalogue.rows(
+            "SELECT s.source, s.name, s.at, extract(epoch FROM min(j.slot))::bigint, extract(epoch FROM s.last_slot)::bigint "
+            "FROM schedule s JOIN job j ON j.source = s.source AND j.schedule = s.name GROUP BY 1, 2, 3, s.last_slot"):
+        minutes = minutes_of(at)
+        if minutes is None:
+            continue
+        have = {int(r[0]) for r in catalogue.rows(
+            f"SELECT extract(epoch FROM slot)::bigint FROM job WHERE source = {source} AND schedule = '{name}'")}
+        for instant in range(int(first), int(last) + 1, 60):
+            due = datetime.datetime.fromtimestamp(instant, datetime.timezone.utc)
+            if due.minute in minutes and instant not in have:
+                yield source, name, due.isoformat()
+
+
+def redis_problems(catalogue, redis, settled):
+    ended = {r[0] for r in catalogue.rows(f"SELECT id FROM job WHERE state IN {ENDED}")}
+    known = {r[0] for r in catalogue.rows("SELECT id FROM job")}
+    for key in sorted(redis("KEYS", "*")):
+        name = key.decode("utf-8", "backslashreplace")
+        if not name.startswith("hf:{p"):
+            yield "I10", "keys in Redis that are not ours", name
+            continue
+        if name.endswith(":inq"):
+            fields = redis("HGETALL", key)
+            for job in [f.decode() for f in fields[::2]]:
+                if job not in known:
+                    yield "I9", "tickets of no job", f"{name} {job}"
+                elif settled and job in ended:
+                    yield "I2", "tickets remembered of jobs that have ended", f"{name} {job}"
+        elif settled and redis("TYPE", key) == "list":
+            yield "I2", "tickets left in a list", f"{name} {redis('LRANGE', key, 0, 3)}"
+
+
+def objects(store, uuid):
+    """The file of a pack below DIR/packs/xx/."""
+    return store / "packs" / uuid[:2] / uuid
+
+
+def store_problems(catalogue, store):
+    """I6: what the catalogue says of stored objects is so, byte for byte."""
+    for no, uuid, size, sha in catalogue.rows(
+            "SELECT DISTINCT p.no, p.object, p.bytes, encode(p.sha256, 'hex') FROM backup b JOIN pack p ON p.no = ANY (b.packs) "
+            "WHERE b.deleted_at IS NULL ORDER BY 1"):
+        path = objects(store, uuid)
+        if not path.exists():
+            yield "I6", "packs that are not in the store", f"{no} {uuid}"
+        elif path.stat().st_size != int(size) or hashlib.sha256(path.read_bytes()).hexdigest() != sha:
+            yield "I6", "packs with other bytes than recorded", f"{no} {uuid} {path.stat().st_size} of {size}"
+    for uuid, index, index_sha, marked in catalogue.rows(
+            "SELECT id, index_object, encode(index_sha256, 'hex'), marker_at IS NOT NULL FROM backup WHERE deleted_at IS NULL"):
+        if not (store / "manifests" / uuid).exists():
+            yield "I6", "backups without a manifest", uuid
+        if marked == "t" and not (store / "commits" / uuid).exists():
+            yield "I6", "backups without the marker that is said to be there", uuid
+        path = store / "index" / index
+        if index.replace("-", "").strip("0") and (not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != index_sha):
+            yield "I6", "backups whose index is not as recorded", uuid
+
+
+def leftovers(store):
+    for path in sorted(store.rglob("*")):
+        if path.is_file() and path.name.startswith(".tmp"):
+            yield "I6", "temporary files left in the store", str(path.relative_to(store))
+
+
+def once(options, *words):
+    command = [options.worker, "once", words[0], "--store", options.store, "--key-set", options.key_set, "--keys", options.keys]
+    return subprocess.run(command + list(words[1:]), capture_output=True, text=True, check=False)
+
+
+def name_of(uuid):
+    """As the command writes the id of a backup: Crockford's base 32."""
+    number = int(uuid.replace("-", ""), 16)
+    return "bk_" + "".join("0123456789ABCDEFGHJKMNPQRSTVWXYZ"[number >> 5 * n & 31] for n in range(25, -1, -1))
+
+
+def same_tree(one, other):
+    """What rsync would change to make the second like the first."""
+    done = subprocess.run(["rsync", "-aHAXcni", "--delete", f"{one}/", f"{other}/"], capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 and not done.stdout.strip() else (done.stdout + done.stderr)[:600]
+
+
+def restore_problems(catalogue, options):
+    """I6, I8: every backup opens whole with the store and a key alone; those with a tree come back as it."""
+    trees = dict(each.split("=", 1) for each in options.tree or [])
+    for uuid, source, newest in catalogue.rows(
+            "SELECT b.id, s.name, b.sequence = max(b.sequence) OVER (PARTITION BY b.source, b.repository) "
+            "FROM backup b JOIN source s ON s.no = b.source WHERE b.deleted_at IS NULL ORDER BY b.committed_at"):
+        done = once(options, "verify", name_of(uuid))
+        if done.returncode != 0:
+            yield "I6", "backups that do not verify", f"{uuid} {(done.stdout + done.stderr)[-400:]}"
+            continue
+        if newest != "t" or source not in trees:
+            continue
+        out = tempfile.mkdtemp(prefix="hf-checked.")
+        try:
+            done = once(options, "restore", name_of(uuid), "--to", out)
+            different = done.stderr[-400:] if done.returncode else same_tree(trees[source], out + trees[source])
+            if different:
+                yield "I8", "backups that do not come back as they were", f"{uuid} of {source}: {different}"
+        finally:
+            shutil.rmtree(out, ignore_errors=True)
+
+def secret_problems(options, catalogue, redis):
+    """I10: the canaries are in no row, no key, no log, and in no process's arguments or environment."""
+    places = {}
+    dump = subprocess.run([options.psql.replace("psql", "pg_dump"), "-d", catalogue.conninfo, "-n", "holdfast", "--data-only"],
+                          capture_output=True, check=False)
+    places["the catalogue"] = dump.stdout
+    for path in options.log or []:
+        places[path] = pathlib.Path(path).read_bytes()
+    for pid in options.process or []:
+        for part in ("cmdline", "environ"):
+            try:
+                places[f"{part} of process {pid}"] = pathlib.Path(f"/proc/{pid}/{part}").read_bytes()
+            except OSError:
+                continue
+    if redis is not None:
+        places["Redis"] = b"".join(redis("DUMP", key) or b"" for key in redis("KEYS", "*"))
+    for canary in options.canary:
+        for place, content in places.items():
+            if canary.encode() in content:
+                yield "I10", "secrets", place
+
+
+def check(options):
+    """[(invariant, what, row)...], empty when all hold."""
+    catalogue = Catalogue(options.catalogue, options.psql)
+    redis = None
+    found = []
+    for invariant, what, sql in ALWAYS + ([] if options.running else SETTLED):
+        if not (options.clock_moved and what in TIMED):
+            found += [(invariant, what, " ".join(row)) for row in catalogue.rows(sql)]
+    found += [("I1", "due slots without a job", " ".join(map(str, row))) for row in missing_slots(catalogue)]
+    if options.redis:
+        host, port = options.redis.rsplit(":", 1)
+        redis = Redis(int(port), host)
+        found += redis_problems(catalogue, redis, not options.running)
+    if options.store:
+        repository = pathlib.Path(options.store) / options.key_set
+        found += store_problems(catalogue, repository)
+        found += leftovers(repository) if not options.running else []
+        found += restore_problems(catalogue, options) if options.worker else []
+    if options.canary:
+        found += secret_problems(options, catalogue, redis)
+    if redis is not None:
+        redis.close()
+    return found
+
+
+def arguments(words=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("--catalogue", "--redis", "--store", "--worker"):
+        parser.add_argument(name)
+    parser.add_argument("--psql", default="psql")
+    parser.add_argument("--key-set", default="local")
+    parser.add_argument("--keys", default="")
+    parser.add_argument("--running", action="store_true")
+    parser.add_argument("--clock-moved", action="store_true", help="leaves out what compares instants")
+    for name in ("--tree", "--canary", "--log", "--process"):
+        parser.add_argument(name, action="append")
+    return parser.parse_args(words)
+
+
+def describe(found):
+    lines = []
+    for invariant, what in sorted({(i, w) for i, w, _ in found}):
+        lines.append(f"{invariant} does not hold: {what}")
+        rows = [row for i, w, row in found if (i, w) == (invariant, what)]
+        lines += [f"    {row}" for row in rows[:10]]
+        lines += [f"    and {len(rows) - 10} more"] if len(rows) > 10 else []
+    return "\n".join(lines)
+
+
+def main():
+    os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
+    found = check(arguments())
+    print(describe(found) if found else "all invariants hold")
+    sys.exit(1 if found else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -65,6 +65,22 @@ static bool prepare(Daemon *self, Err *err)
     return done;
 }
 
+/* A Redis that would lose tickets or lets nobody in is refused now. One that does not answer is
+ * told and waited for by the core: slots fire and the API answers without it. */
+static bool ask_redis(const Setup *setup, Err *err)
+{
+    QueueParams params = setup_queue(setup);
+    QueueStatus status;
+    Queue *queue = NULL;
+    bool done = queue_open(&queue, &params, err) && queue_check(queue, &status, err);
+    queue_close(queue);
+    if (done || !err_retry(err->code))
+        return done;
+    log_err("redis.waiting", err);
+    *err = (Err){0};
+    return true;
+}
+
 static void on_signal(void *ctx, int number)
 {
     Daemon *self = ctx;
@@ -121,7 +137,7 @@ static int run(Setup *setup, Err *err)
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_DUMPABLE, 0);
     gethostname(host, sizeof host - 1);
-    if (!loop_new(&self.loop, err) || !prepare(&self, err))
+    if (!loop_new(&self.loop, err) || !ask_redis(setup, err) || !prepare(&self, err))
         code = err_exit_code(err->code);
     else
         code = serve(&self, host, err);

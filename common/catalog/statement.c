@@ -134,7 +134,7 @@ static bool connect_now(Catalog *c, Err *err)
     }
     char text[300];
     one_line(PQerrorMessage(c->pg), text, sizeof text);
-    if (strstr(text, "authentication failed") != NULL ||
+    if (PQconnectionNeedsPassword(c->pg) || strstr(text, "authentication failed") != NULL ||
         strstr(text, "no pg_hba.conf entry") != NULL)
         return err_set(err, ERR_DENIED, "catalogue.login",
                        "%s: check role, password and pg_hba.conf", text);

@@ -27,6 +27,7 @@ enum {
     CHAIN_MS = 500,
     HOUSEKEEP_MS = 60000,
     RECONNECT_MS = 500,
+    FAILED_MS = 10000,
 };
 
 typedef enum Work {
@@ -60,6 +61,10 @@ struct Core {
     Catalog *catalog;
     Queue *queue;
     bool queue_checked;
+    bool push_again; /* what is queued may never have been pushed: by a leader that died, or here */
+    bool catalogue_told, redis_told; /* a first failure is news too */
+    char failed[64];                 /* the last failure that is neither's, and when it was told */
+    int64_t failed_ms;
     FireCache *cache;
     int64_t due_ms[WORK_COUNT];
     int64_t retry_ms;
@@ -71,29 +76,42 @@ static int64_t now_ms(void)
     return clock_mono_ns() / 1000000;
 }
 
-/* Says once that something went away, and once that it is back. */
-static void note(Core *core, bool *up, char *words, bool good, const char *what, const Err *err)
+/* Says once that something is away, and once that it is back. */
+static void note(Core *core, bool *up, bool *told, char *words, bool good, const char *what,
+                 const Err *err)
 {
     pthread_mutex_lock(&core->lock);
     bool was = *up;
     *up = good;
     snprintf(words, sizeof core->state.redis_error, "%s", good ? "" : err->text);
     pthread_mutex_unlock(&core->lock);
-    if (was && !good)
+    if (!good && (was || !*told))
         log_err(what, err);
+    *told = true;
     if (!was && good)
         log_info(what, "up=true");
 }
 
 static void note_catalogue(Core *core, bool good, const Err *err)
 {
-    note(core, &core->state.catalogue_up, core->state.catalogue_error, good, "catalogue.state",
-         err);
+    note(core, &core->state.catalogue_up, &core->catalogue_told, core->state.catalogue_error, good,
+         "catalogue.state", err);
 }
 
 static void note_redis(Core *core, bool good, const Err *err)
 {
-    note(core, &core->state.redis_up, core->state.redis_error, good, "redis.state", err);
+    note(core, &core->state.redis_up, &core->redis_told, core->state.redis_error, good,
+         "redis.state", err);
+}
+
+/* One that stays comes five times a second: it is told every ten seconds. */
+static void tell_failure(Core *core, const Err *err)
+{
+    if (strcmp(core->failed, err->cause) == 0 && now_ms() < core->failed_ms + FAILED_MS)
+        return;
+    snprintf(core->failed, sizeof core->failed, "%s", err->cause);
+    core->failed_ms = now_ms();
+    log_err("core.failed", err);
 }
 
 /* A failure of a pass belongs to one of the two: Redis' causes begin with queue. or redis. */
@@ -105,7 +123,27 @@ static void blame(Core *core, const Err *err)
     } else if (!catalog_ok(core->catalog))
         note_catalogue(core, false, err);
     else
-        log_err("core.failed", err);
+        tell_failure(core, err);
+}
+
+static void lead_as(Core *core, uint64_t term)
+{
+    pthread_mutex_lock(&core->lock);
+    bool news = core->state.leads != (term != 0) || core->state.term != term;
+    core->state.leads = term != 0;
+    core->state.term = term;
+    pthread_mutex_unlock(&core->lock);
+    if (news)
+        log_info("leader.state", "leads=%s term=%" PRIu64, term != 0 ? "true" : "false", term);
+    core->push_again = core->push_again || (news && term != 0);
+}
+
+/* Nothing is done by the right that an older connection had: whoever cannot ask does not lead. */
+static void step_down(Core *core)
+{
+    if (core->state.leads)
+        lead_as(core, 0);
+    core->due_ms[WORK_LEAD] = 0;
 }
 
 /* After every reconnect nobody is reaped for a while: a network that was away must not cost every
@@ -115,6 +153,7 @@ static bool connect_catalogue(Core *core)
     Err err = {0};
     if (core->catalog != NULL && catalog_ok(core->catalog))
         return true;
+    step_down(core);
     if (now_ms() < core->retry_ms)
         return false;
     core->retry_ms = now_ms() + RECONNECT_MS;
@@ -137,6 +176,7 @@ static bool check_queue(Core *core)
     snprintf(core->state.redis_eviction, sizeof core->state.redis_eviction, "%s", status.eviction);
     pthread_mutex_unlock(&core->lock);
     note_redis(core, core->queue_checked, &err);
+    core->push_again = core->push_again || core->queue_checked;
     return core->queue_checked;
 }
 
@@ -144,16 +184,25 @@ static bool lead(Core *core, Err *err)
 {
     uint64_t term = 1;
     if (!core->params.force_leader &&
-        !catalog_leader_take(core->catalog, &core->holder, text_of(core->params.host), &term, err))
+        !catalog_leader_take(core->catalog, &core->holder, text_of(core->params.host), &term,
+                             err)) {
+        step_down(core);
         return false;
-    pthread_mutex_lock(&core->lock);
-    bool news = core->state.leads != (term != 0) || core->state.term != term;
-    core->state.leads = term != 0;
-    core->state.term = term;
-    pthread_mutex_unlock(&core->lock);
-    if (news)
-        log_info("leader.state", "leads=%s term=%" PRIu64, term != 0 ? "true" : "false", term);
+    }
+    lead_as(core, term);
     return true;
+}
+
+/* Between the catalogue's commit and the push a leader may die, or Redis go away: whoever leads
+ * next, or again, pushes all that is queued. Those that are there are not doubled. */
+static bool resync(Core *core, Err *err)
+{
+    if (!core->queue_checked)
+        return true;
+    if (!core->push_again)
+        return dispatch_resync(core->catalog, core->queue, err);
+    core->push_again = !dispatch_again(core->catalog, core->queue, err);
+    return !core->push_again;
 }
 
 static bool reap(Core *core, Err *err)
@@ -183,7 +232,7 @@ static bool do_work(Core *core, Work work, Err *err)
     case WORK_FIRE:
         return fire_due(core->catalog, core->cache, &fired, err);
     case WORK_RESYNC:
-        return !core->queue_checked || dispatch_resync(core->catalog, core->queue, err);
+        return resync(core, err);
     case WORK_REPAIR:
         return !core->queue_checked || dispatch_repair(core->catalog, core->queue, err);
     case WORK_REAP:

@@ -34,17 +34,20 @@ static bool push_all(Queue *queue, uint32_t pool, const Uuid *generation, const 
 }
 
 /* Redis does not know the pool's generation: a new one begins, and every queued job is pushed. The
- * row learns it, so that what its holder pushes next is not taken for lost again. */
+ * row learns it, so that what its holder pushes next is not taken for lost again. What is to be
+ * pushed is known before Redis is told: a catalogue that goes away then leaves the old generation
+ * there, to be found again at the next look. */
 static bool resync_pool(Catalog *catalog, Queue *queue, PoolRow *pool, Err *err)
 {
     TicketList list = {0};
     uint64_t pushed = 0;
     bool lost = false;
     if (!catalog_redis_generation(catalog, pool->number, true, &pool->generation, err) ||
-        !queue_generation_begin(queue, pool->number, &pool->generation, err) ||
         !catalog_requeue_all(catalog, pool->number, &list, err))
         return false;
-    bool done = push_all(queue, pool->number, &pool->generation, &list, &pushed, &lost, err);
+    CRASHPOINT("scheduler.dispatch.renewed");
+    bool done = queue_generation_begin(queue, pool->number, &pool->generation, err) &&
+                push_all(queue, pool->number, &pool->generation, &list, &pushed, &lost, err);
     if (done)
         log_warn("queue.resync", "pool=%s tickets=%zu pushed=%" PRIu64, pool->name, list.count,
                  pushed);
@@ -111,7 +114,35 @@ static bool check_generation(Catalog *catalog, Queue *queue, PoolRow *pool, uint
         return false;
     if (present && uuid_equal(&held, &pool->generation))
         return true;
+    /* Another leader may have begun it since the pools were read: two must not take turns. */
+    if (!catalog_redis_generation(catalog, pool->number, false, &pool->generation, err))
+        return false;
+    if (present && uuid_equal(&held, &pool->generation))
+        return true;
     return resync_pool(catalog, queue, pool, err);
+}
+
+static bool again_pool(Catalog *catalog, Queue *queue, PoolRow *pool, uint64_t *pushed, Err *err)
+{
+    TicketList list = {0};
+    bool lost = false;
+    if (!check_generation(catalog, queue, pool, pushed, err) ||
+        !catalog_requeue_all(catalog, pool->number, &list, err))
+        return false;
+    bool done = push_all(queue, pool->number, &pool->generation, &list, pushed, &lost, err);
+    catalog_tickets_free(&list);
+    return done && (!lost || resync_pool(catalog, queue, pool, err));
+}
+
+bool dispatch_again(Catalog *catalog, Queue *queue, Err *err)
+{
+    PoolList pools = {0};
+    uint64_t pushed = 0;
+    if (!catalog_pools(catalog, &pools, err))
+        return false;
+    bool done = each_pool(catalog, queue, &pools, again_pool, &pushed, err);
+    catalog_pools_free(&pools);
+    return done;
 }
 
 bool dispatch_resync(Catalog *catalog, Queue *queue, Err *err)

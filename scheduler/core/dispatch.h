@@ -14,6 +14,10 @@ MUST_CHECK bool dispatch_due(Catalog *catalog, Queue *queue, uint64_t *pushed, E
  * that are out for too long, tickets of dead workers, and entries of jobs that are over. */
 MUST_CHECK bool dispatch_repair(Catalog *catalog, Queue *queue, Err *err);
 
+/* Every queued job of every pool is pushed, whether or not its ticket is there: a new leader does
+ * not know what the one before it committed and did not push. */
+MUST_CHECK bool dispatch_again(Catalog *catalog, Queue *queue, Err *err);
+
 /* Only the first of these: a generation that is gone. Cheap, once a second. */
 MUST_CHECK bool dispatch_resync(Catalog *catalog, Queue *queue, Err *err);
 

@@ -73,25 +73,57 @@ typedef struct Batch {
     char words[BATCH][DUE_WORDS]; /* that the rows borrow */
     size_t count;
     uint64_t fired;
+    Err first; /* failure of one schedule; the others went on */
 } Batch;
 
-static bool flush(Catalog *catalog, Batch *batch, Err *err)
+static bool fire_rows(Catalog *catalog, Batch *batch, const SlotRow *rows, size_t count, Err *err)
 {
     SlotAnswer answers[BATCH];
-    if (batch->count == 0)
-        return true;
     CRASHPOINT("scheduler.fire.before");
-    if (!catalog_slots_fire(catalog, batch->rows, batch->count, answers, err))
+    if (!catalog_slots_fire(catalog, rows, count, answers, err))
         return false;
     CRASHPOINT("scheduler.fire.after");
-    for (size_t i = 0; i < batch->count; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (answers[i].job == 0)
             continue;
         batch->fired++;
         log_info("slot.fired", "job=%" PRIu64 " source=%u schedule=%.*s state=%s", answers[i].job,
-                 batch->rows[i].source, TEXT_ARG(batch->rows[i].schedule), answers[i].state);
+                 rows[i].source, TEXT_ARG(rows[i].schedule), answers[i].state);
     }
+    return true;
+}
+
+static bool same_schedule(const SlotRow *a, const SlotRow *b)
+{
+    return a->source == b->source && text_equal(a->schedule, b->schedule);
+}
+
+/* A statement is fired whole or not at all, so that one schedule the catalogue refuses would keep
+ * the slots of all others: then each goes alone. */
+static bool flush(Catalog *catalog, Batch *batch, Err *err)
+{
+    size_t count = batch->count;
     batch->count = 0;
+    if (count == 0 || fire_rows(catalog, batch, batch->rows, count, err))
+        return true;
+    if (!catalog_ok(catalog))
+        return false;
+    for (size_t at = 0, next; at < count; at = next) {
+        Err why = {0};
+        for (next = at + 1; next < count && same_schedule(&batch->rows[at], &batch->rows[next]);)
+            next++;
+        if (fire_rows(catalog, batch, batch->rows + at, next - at, &why))
+            continue;
+        if (!catalog_ok(catalog)) {
+            *err = why;
+            return false;
+        }
+        err_note(&why, "source %u schedule %.*s", batch->rows[at].source,
+                 TEXT_ARG(batch->rows[at].schedule));
+        if (batch->first.code == ERR_NONE)
+            batch->first = why;
+    }
+    *err = (Err){0};
     return true;
 }
 
@@ -141,6 +173,10 @@ bool fire_due(Catalog *catalog, FireCache *cache, uint64_t *fired, Err *err)
             done = fire_one(catalog, batch, &list.rows[i], &cache->rules[i], list.now_ns, err);
     done = done && flush(catalog, batch, err);
     *fired = batch->fired;
+    if (done && batch->first.code != ERR_NONE) {
+        *err = batch->first;
+        done = false;
+    }
     mem_free(batch);
     catalog_schedule_free(&list);
     return done;

@@ -158,8 +158,7 @@ void model_pick(Model *m, uint32_t pool, uint32_t most, TicketList *out)
         return;
     Candidate *list = candidates(m, pool, &count);
     out->rows = mem_array(TicketRow, count);
-    size_t limit = (size_t)most * 4 + 100;
-    for (size_t i = 0; i < count && i < limit && i < 5000 && out->count < most; i++) {
+    for (size_t i = 0; i < count && out->count < most; i++) {
         if (!admitted(m, list[i].job, out))
             continue;
         ModelJob *job = model_job(m, list[i].job);

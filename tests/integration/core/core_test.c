@@ -336,12 +336,12 @@ static void strange_values_under_our_names_are_written_over(void **state)
     start_core(plant, true);
     until_listed(plant, 0);
     for (size_t i = 0; i < sizeof strange / sizeof strange[0]; i++) {
+        fleet_do(plant->fleet, "UPDATE job SET state = 'cancelled', finished_at = "
+                               "clock_timestamp() WHERE state IN ('pending', 'queued')");
         freeReplyObject(ask_redis(plant, "DEL hf:{p%u}:generation", plant->pool));
         freeReplyObject(ask_redis(plant, "DEL hf:{p%u}:inq", plant->pool));
         freeReplyObject(ask_redis(plant, "DEL hf:{p%u}:ready", plant->pool));
         freeReplyObject(ask_redis(plant, strange[i], plant->pool));
-        fleet_do(plant->fleet, "UPDATE job SET state = 'cancelled', finished_at = "
-                               "clock_timestamp() WHERE state IN ('pending', 'queued')");
         make_jobs(plant, SOURCES);
         until_listed(plant, SOURCES);
         assert_tickets_once(plant);
@@ -409,6 +409,38 @@ static void a_catalogue_that_was_away_costs_no_slot(void **state)
     until(plant, "SELECT count(*) FROM job WHERE state = 'queued'", SOURCES);
     core_state(core, &seen);
     assert_true(seen.catalogue_up);
+}
+
+/* A schedule that the catalogue refuses keeps the slots of no other. */
+static void one_schedule_that_fails_keeps_no_other_waiting(void **state)
+{
+    Plant *plant = *state;
+    int64_t first = 0;
+    fleet_do(plant->fleet,
+             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE "
+             "EXCEPTION 'refused'; END $$; CREATE TRIGGER refuse BEFORE INSERT ON job FOR EACH ROW "
+             "WHEN (NEW.source = (3)) EXECUTE FUNCTION refuse()");
+    int64_t refused = count(plant, "SELECT count(*) FROM schedule WHERE source = 3");
+    assert_int_equal(refused, 1);
+    owe_slots(plant, &first);
+    start_core(plant, true);
+    until(plant, "SELECT count(*) FROM job WHERE state = 'queued'", SOURCES - 1);
+}
+
+/* Jobs that cannot go are no reason for those behind them to wait. */
+static void jobs_that_nobody_can_do_hold_up_no_other(void **state)
+{
+    Plant *plant = *state;
+    make_jobs(plant, SOURCES);
+    fleet_do(plant->fleet,
+             "INSERT INTO job SELECT (jsonb_populate_record(j, jsonb_build_object('id', 1000000 + "
+             "n, 'run_at', clock_timestamp() - interval '1 hour'))).* FROM job j, "
+             "generate_series(1, 500) n WHERE j.id = (SELECT min(id) FROM job)");
+    start_core(plant, true);
+    until_listed(plant, 5);
+    assert_tickets_once(plant);
+    assert_int_equal(count(plant, "SELECT count(DISTINCT source) FROM job WHERE state = 'queued'"),
+                     5);
 }
 
 /* --- leaders --------------------------------------------------------------------------------- */
@@ -488,6 +520,8 @@ int main(int argc, char **argv)
         CASE(lost_acknowledgements_do_not_pile_up),
         CASE(slots_are_fired_while_redis_is_away),
         CASE(a_catalogue_that_was_away_costs_no_slot),
+        CASE(one_schedule_that_fails_keeps_no_other_waiting),
+        CASE(jobs_that_nobody_can_do_hold_up_no_other),
         CASE(one_of_three_leads_and_another_takes_over_with_a_higher_term),
         CASE(a_lost_attempt_becomes_a_ticket_again),
     };

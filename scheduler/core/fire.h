@@ -10,8 +10,8 @@ typedef struct FireCache FireCache;
 FireCache *fire_cache_new(void);
 void fire_cache_free(FireCache *cache);
 
-/* Looks at every schedule and fires what is due; *fired counts new jobs. A schedule that fails keeps
- * no other from firing; the first failure is the answer. */
+/* Looks at every schedule and fires what is due; *fired counts new jobs. A schedule that fails
+ * keeps no other from firing; the first failure is the answer. */
 MUST_CHECK bool fire_due(Catalog *catalog, FireCache *cache, uint64_t *fired, Err *err);
 
 #endif

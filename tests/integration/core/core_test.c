@@ -432,10 +432,12 @@ static void jobs_that_nobody_can_do_hold_up_no_other(void **state)
 {
     Plant *plant = *state;
     make_jobs(plant, SOURCES);
-    fleet_do(plant->fleet,
-             "INSERT INTO job SELECT (jsonb_populate_record(j, jsonb_build_object('id', 1000000 + "
-             "n, 'run_at', clock_timestamp() - interval '1 hour'))).* FROM job j, "
-             "generate_series(1, 500) n WHERE j.id = (SELECT min(id) FROM job)");
+    fleet_do(plant->fleet, "UPDATE pool SET window_size = 5 WHERE name = 'fra'");
+    /* 500 older ones of the first source, of which one can run. */
+    fleet_do(plant->fleet, "INSERT INTO job OVERRIDING SYSTEM VALUE SELECT "
+                           "(jsonb_populate_record(j, jsonb_build_object('id', 1000000 + "
+                           "n, 'run_at', clock_timestamp() - interval '1 hour'))).* FROM job j, "
+                           "generate_series(1, 500) n WHERE j.id = (SELECT min(id) FROM job)");
     start_core(plant, true);
     until_listed(plant, 5);
     assert_tickets_once(plant);

@@ -59,9 +59,11 @@ static void include(Reading *r, size_t file, const YamlNode *item)
         r->by[i] = item;
         read_file(r, i);
     }
+    /* An error for a pattern, too: whoever sends one file alone would retire all that the others
+     * define. */
     bool wild = strpbrk(buf_cstr(&pattern), "*?[") != NULL;
     if (found == 0)
-        yaml_problem(r->problems, NULL, item, wild, wild ? "include-empty" : "include-missing",
+        yaml_problem(r->problems, NULL, item, false, wild ? "include-empty" : "include-missing",
                      NULL, "%s names no file that is there", buf_cstr(&pattern));
 }
 

@@ -422,6 +422,7 @@ static void one_schedule_that_fails_keeps_no_other_waiting(void **state)
              "WHEN (NEW.source = (3)) EXECUTE FUNCTION refuse()");
     int64_t refused = count(plant, "SELECT count(*) FROM schedule WHERE source = 3");
     assert_int_equal(refused, 1);
+    by_the_minute(plant);
     owe_slots(plant, &first);
     start_core(plant, true);
     until(plant, "SELECT count(*) FROM job WHERE state = 'queued'", SOURCES - 1);

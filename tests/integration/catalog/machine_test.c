@@ -301,9 +301,11 @@ static void a_lease_is_lost_only_after_two_looks_at_the_same_expiry(void **state
     (void)state;
     Fence fence = fleet_claim(&one, fleet_ticket(fleet, "s1"));
     fleet_do(fleet, "UPDATE lease SET expires_at = clock_timestamp() - interval '1 second'");
+    fleet_do(fleet, "UPDATE setting SET value = 60 WHERE name = 'looks_s'");
     assert_int_equal(reap(&report), 0);
     assert_int_equal(report.suspects, 1);
     assert_int_equal(reap(NULL), 0); /* too soon for the second look */
+    fleet_do(fleet, "UPDATE setting SET value = 0.2 WHERE name = 'looks_s'");
     OK(catalog_worker_beat(one.c, &one.instance, &(BeatRow){.fence = fence}, 1, &answer, &summary,
                            &err));
     assert_true(answer.held); /* it is back before the second look */
@@ -416,6 +418,7 @@ static void a_ticket_that_was_lost_is_pushed_again_and_then_replaced(void **stat
     TicketList list;
     bool done[2];
     (void)state;
+    fleet_do(fleet, "UPDATE setting SET value = 60 WHERE name = 'requeue_s'");
     TicketRow ticket = fleet_ticket(fleet, "s1");
     OK(catalog_requeue(fleet->scheduler, fra(), &list, &err));
     assert_int_equal(list.count, 0);
@@ -423,6 +426,7 @@ static void a_ticket_that_was_lost_is_pushed_again_and_then_replaced(void **stat
     OK(catalog_requeue_all(fleet->scheduler, fra(), &list, &err));
     assert_int_equal(list.count, 1);
     catalog_tickets_free(&list);
+    fleet_do(fleet, "UPDATE setting SET value = 0.2 WHERE name = 'requeue_s'");
     pause_ms(250);
     OK(catalog_requeue(fleet->scheduler, fra(), &list, &err));
     assert_int_equal(list.count, 1);

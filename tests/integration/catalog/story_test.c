@@ -49,14 +49,14 @@ static void last_words(const Fence *fence)
     Fence forged = {fence->job, fence->attempt, rand_uuid()};
     ok(catalog_job_log(one.c, &forged, &line, 1, &fenced, &err), &err);
     assert_true(fenced);
-    FleetWorker other = fleet_worker(fleet, "nosy", false);
+    FleetWorker other = fleet_worker(fleet, "w8", false);
     ok(catalog_job_log(other.c, fence, &line, 1, &fenced, &err), &err);
     assert_true(fenced);
     fleet_worker_close(&other);
     fleet_do(
         fleet,
-        "DELETE FROM worker_instance WHERE worker = (SELECT no FROM worker WHERE name = 'nosy'); "
-        "DELETE FROM worker WHERE name = 'nosy'");
+        "DELETE FROM worker_instance WHERE worker = (SELECT no FROM worker WHERE name = 'w8'); "
+        "DELETE FROM worker WHERE name = 'w8'");
     fleet_do(fleet, "UPDATE job_attempt SET ended_at = ended_at - interval '2 minutes'");
     ok(catalog_job_log(one.c, fence, &line, 1, &fenced, &err), &err);
     assert_true(fenced);

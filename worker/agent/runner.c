@@ -54,8 +54,13 @@ static bool limit(int what, uint64_t most)
 static bool limit_all(const RunnerLimits *limits)
 {
     struct rlimit no_core = {0, 0};
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    const uint64_t memory = 0; /* the shadow of a sanitizer is terabytes of private memory */
+#else
+    const uint64_t memory = limits->memory;
+#endif
     return setrlimit(RLIMIT_CORE, &no_core) == 0 && limit(RLIMIT_NOFILE, limits->files) &&
-           limit(RLIMIT_DATA, limits->memory) && limit(RLIMIT_FSIZE, limits->file_bytes) &&
+           limit(RLIMIT_DATA, memory) && limit(RLIMIT_FSIZE, limits->file_bytes) &&
            limit(RLIMIT_NPROC, limits->processes);
 }
 

@@ -17,8 +17,8 @@
 static const int64_t TIMEOUT_MS = 5000;
 /* Of one orphan call: keeps a script short; what is left is found by the next pass. */
 static const char ORPHANS_A_CALL[] = "100";
-/* Longer than a command of a dead worker can be on its way: its client's tcp_user_timeout is far
- * less. */
+/* A guess at how long a command of a dead worker is on its way; TCP may bring one later still. The
+ * ticket it takes then waits until it counts as lost, after requeue_force_s. */
 static const int64_t FORGET_MS = 60000;
 
 struct Queue {

@@ -55,6 +55,17 @@ static bool resync_pool(Catalog *catalog, Queue *queue, PoolRow *pool, Err *err)
     return done;
 }
 
+/* Pushes and frees the list; a new generation begins where Redis turns out to have lost its data.
+ */
+static bool push_or_resync(Catalog *catalog, Queue *queue, PoolRow *pool, TicketList *list,
+                           uint64_t *pushed, Err *err)
+{
+    bool lost = false;
+    bool done = push_all(queue, pool->number, &pool->generation, list, pushed, &lost, err);
+    catalog_tickets_free(list);
+    return done && (!lost || resync_pool(catalog, queue, pool, err));
+}
+
 /* What is done for one pool; *pushed counts tickets. */
 typedef bool PoolWork(Catalog *catalog, Queue *queue, PoolRow *pool, uint64_t *pushed, Err *err);
 
@@ -77,20 +88,30 @@ static bool each_pool(Catalog *catalog, Queue *queue, const PoolList *pools, Poo
     return err->code == ERR_NONE;
 }
 
+/* One pass over the pools as they are now. */
+static bool every_pool(Catalog *catalog, Queue *queue, PoolWork *work, Err *err)
+{
+    PoolList pools = {0};
+    uint64_t pushed = 0;
+    if (!catalog_pools(catalog, &pools, err))
+        return false;
+    bool done = each_pool(catalog, queue, &pools, work, &pushed, err);
+    catalog_pools_free(&pools);
+    return done;
+}
+
 static bool dispatch_pool(Catalog *catalog, Queue *queue, PoolRow *pool, uint64_t *pushed, Err *err)
 {
     TicketList list = {0};
-    bool lost = false;
     if (pool->paused || pool->due == 0 || pool->queued >= pool->window)
         return true;
     CRASHPOINT("scheduler.dispatch.before");
     if (!catalog_dispatch_pick(catalog, pool->number, pool->window - pool->queued, &list, err))
         return false;
     CRASHPOINT("scheduler.dispatch.picked");
-    bool done = push_all(queue, pool->number, &pool->generation, &list, pushed, &lost, err);
+    bool done = push_or_resync(catalog, queue, pool, &list, pushed, err);
     CRASHPOINT("scheduler.dispatch.pushed");
-    catalog_tickets_free(&list);
-    return done && (!lost || resync_pool(catalog, queue, pool, err));
+    return done;
 }
 
 bool dispatch_due(Catalog *catalog, Queue *queue, uint64_t *pushed, Err *err)
@@ -125,35 +146,19 @@ static bool check_generation(Catalog *catalog, Queue *queue, PoolRow *pool, uint
 static bool again_pool(Catalog *catalog, Queue *queue, PoolRow *pool, uint64_t *pushed, Err *err)
 {
     TicketList list = {0};
-    bool lost = false;
-    if (!check_generation(catalog, queue, pool, pushed, err) ||
-        !catalog_requeue_all(catalog, pool->number, &list, err))
-        return false;
-    bool done = push_all(queue, pool->number, &pool->generation, &list, pushed, &lost, err);
-    catalog_tickets_free(&list);
-    return done && (!lost || resync_pool(catalog, queue, pool, err));
+    return check_generation(catalog, queue, pool, pushed, err) &&
+           catalog_requeue_all(catalog, pool->number, &list, err) &&
+           push_or_resync(catalog, queue, pool, &list, pushed, err);
 }
 
 bool dispatch_again(Catalog *catalog, Queue *queue, Err *err)
 {
-    PoolList pools = {0};
-    uint64_t pushed = 0;
-    if (!catalog_pools(catalog, &pools, err))
-        return false;
-    bool done = each_pool(catalog, queue, &pools, again_pool, &pushed, err);
-    catalog_pools_free(&pools);
-    return done;
+    return every_pool(catalog, queue, again_pool, err);
 }
 
 bool dispatch_resync(Catalog *catalog, Queue *queue, Err *err)
 {
-    PoolList pools = {0};
-    uint64_t pushed = 0;
-    if (!catalog_pools(catalog, &pools, err))
-        return false;
-    bool done = each_pool(catalog, queue, &pools, check_generation, &pushed, err);
-    catalog_pools_free(&pools);
-    return done;
+    return every_pool(catalog, queue, check_generation, err);
 }
 
 /* Entries that Redis remembers as pushed. A pool has its window of them at most, and those whose
@@ -205,28 +210,18 @@ static bool repair_pool(Catalog *catalog, Queue *queue, PoolRow *pool, uint64_t 
 {
     TicketList list = {0};
     QueueOrphans orphans = {0};
-    bool lost = false;
     if (!check_generation(catalog, queue, pool, pushed, err) ||
         !queue_orphans_return(queue, pool->number, &orphans, err))
         return false;
     if (orphans.tickets_returned != 0)
         log_warn("queue.orphans", "pool=%s workers_gone=%zu tickets=%zu", pool->name,
                  orphans.workers_gone, orphans.tickets_returned);
-    if (!catalog_requeue(catalog, pool->number, &list, err))
-        return false;
-    bool done = push_all(queue, pool->number, &pool->generation, &list, pushed, &lost, err);
-    catalog_tickets_free(&list);
-    done = done && (!lost || resync_pool(catalog, queue, pool, err));
-    return done && forget_stale(catalog, queue, pool->number, err);
+    return catalog_requeue(catalog, pool->number, &list, err) &&
+           push_or_resync(catalog, queue, pool, &list, pushed, err) &&
+           forget_stale(catalog, queue, pool->number, err);
 }
 
 bool dispatch_repair(Catalog *catalog, Queue *queue, Err *err)
 {
-    PoolList pools = {0};
-    uint64_t pushed = 0;
-    if (!catalog_pools(catalog, &pools, err))
-        return false;
-    bool done = each_pool(catalog, queue, &pools, repair_pool, &pushed, err);
-    catalog_pools_free(&pools);
-    return done;
+    return every_pool(catalog, queue, repair_pool, err);
 }

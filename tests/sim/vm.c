@@ -10,7 +10,7 @@
 #include <ucontext.h>
 
 /* fire.c keeps a batch of a thousand answers on its stack, queue.c a push of 256 tickets. */
-enum { STACK_BYTES = 256 << 10, PAGE = 4096, PROCESSES_MOST = 256, TASKS_MOST = 8 };
+enum { STACK_BYTES = 256 << 10, PAGE = 4096, TASKS_MOST = 8 };
 
 typedef struct Task {
     Process *process;
@@ -31,6 +31,7 @@ struct Process {
     int64_t born_ns, wall_skew_ns, stopped_ns, pause_ns;
     bool dead, stopped;
     void *owner;
+    Process *older;
     Task *tasks[TASKS_MOST];
     size_t task_count;
 };
@@ -50,8 +51,7 @@ static struct {
     uint64_t order, steps;
     Event *heap;
     size_t count, room;
-    Process *processes[PROCESSES_MOST];
-    size_t process_count;
+    Process *processes; /* every one of this history, the youngest first */
     Task *current;
     jmp_buf loop;
     ucontext_t loop_context;
@@ -232,13 +232,12 @@ static void begin(void)
 
 Process *vm_process(const char *name, int64_t wall_skew_ns)
 {
-    if (vm.process_count == PROCESSES_MOST)
-        abort();
     Process *process = mem_new(Process);
     snprintf(process->name, sizeof process->name, "%s", name);
     process->born_ns = vm.now;
     process->wall_skew_ns = wall_skew_ns;
-    vm.processes[vm.process_count++] = process;
+    process->older = vm.processes;
+    vm.processes = process;
     return process;
 }
 
@@ -479,15 +478,16 @@ void vm_halt(void)
 
 void vm_begin(uint64_t seed)
 {
-    for (size_t i = 0; i < vm.process_count; i++) {
-        Process *process = vm.processes[i];
+    while (vm.processes != NULL) {
+        Process *process = vm.processes;
+        vm.processes = process->older;
         for (size_t k = 0; k < process->task_count; k++) {
             stack_free(process->tasks[k]);
             mem_free(process->tasks[k]);
         }
         mem_free(process);
     }
-    vm.process_count = vm.count = 0;
+    vm.count = 0;
     vm.now = 0;
     vm.order = vm.steps = 0;
     vm.each_step = NULL;

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables that are wire or disk grow at their end and nowhere else: each row of the committed
 baseline must still stand in its table, unchanged but for the words that explain it, in its order.
-`tables.py --update` writes the baseline; a release does that, nothing else."""
+`tables.py --update` writes the baseline; a release does that, nothing else. Each migration stands in
+the table of migrations, at the place that its number says."""
 import re
 import sys
 
@@ -47,8 +48,20 @@ def rows(table):
     return found
 
 
+def migrations():
+    """(problems, how many): the table of migrations against their folder."""
+    named = re.findall(r"^MIGRATION\((\w+)\)", tree.text("common/catalog/migrations.def"), re.M)
+    there = [path.stem for path in tree.files(".sql", below=("common/catalog/migrations/",))
+             if not path.stem.startswith("0000_")]  # the roles, made before the first by who may
+    problems = [f"common/catalog/migrations/{name}.sql: stands on one side only, folder or migrations.def"
+                for name in sorted(set(named) ^ set(there))]
+    problems += [f"common/catalog/migrations.def: {name} is row {at}" for at, name in enumerate(named, 1)
+                 if int(name[:4]) != at]
+    return problems, len(named)
+
+
 def main():
-    problems, checked = [], 0
+    problems, checked = migrations()
     for table in TABLES:
         if not (tree.ROOT / f"protocol/{table}.def").exists():
             continue

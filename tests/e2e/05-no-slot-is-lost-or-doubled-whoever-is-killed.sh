@@ -35,6 +35,18 @@ pgbin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
 export PGPASSFILE=$dir/secrets/pgpass
 sql() { PGOPTIONS='-c search_path=holdfast' "$pgbin/psql" -XqAt -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$HOLDFAST_LOCAL_PG_PORT" -U holdfast_admin -d holdfast -c "$1"; }
 flush() { REDISCLI_AUTH=$(cat "$dir/secrets/redis") redis-cli -p "$HOLDFAST_LOCAL_REDIS_PORT" flushall >/dev/null; }
+# Comes back while this worker has a job that it began a moment ago.
+at_work() {
+    local try
+    for ((try = 0; try < 600; try++)); do
+        [ -z "$(sql "select 1 from job_attempt a join worker w on w.no = a.worker where w.name = '$1'
+            and a.ended_at is null and a.started_at > clock_timestamp() - interval '0.5 seconds'")" ] || return 0
+        [ $((try % 50)) != 49 ] || holdfast run --all >/dev/null
+        sleep 0.05
+    done
+    echo "$1 takes no job"
+    exit 1
+}
 # The sources were known for twenty minutes, and nobody was there: that much is owed at once.
 sql "update schedule set last_slot = date_trunc('minute', clock_timestamp()) - interval '20 minutes'"
 
@@ -43,6 +55,7 @@ for ((round = 0; round < rounds; round++)); do
         for tree in "$dir"/tree?; do head -c 1000000 /dev/urandom >"$tree/new"; done
         holdfast run --all >/dev/null # each takes some seconds, at this rate
         for ((i = 0; i < 3; i++)); do flush; sleep 0.4; done
+        case $victim in worker-*) at_work "local-${victim#worker-}" ;; esac
         kill -9 "$(head -1 "$dir/run/$victim.pid")"
         echo "killed $victim; $(find "$dir/store/local/packs" -type f | wc -l) packs"
         deploy/local up --dir "$dir" --workers 2 >/dev/null

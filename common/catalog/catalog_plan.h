@@ -26,7 +26,9 @@ typedef struct ScheduleList {
     ScheduleRow *rows;
     size_t count;
     int64_t now_ns; /* the catalogue's clock */
-    uint64_t policy_version;
+    /* Another one when another policy is in force. A version's number would not do: after a failover
+     * that lost the newest policy the next one gets its number again. */
+    uint64_t policy_mark;
 } ScheduleList;
 
 MUST_CHECK bool catalog_schedule_load(Catalog *c, ScheduleList *out, Err *err);

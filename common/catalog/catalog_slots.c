@@ -25,7 +25,7 @@ bool catalog_schedule_load(Catalog *c, ScheduleList *out, Err *err)
         row->start_deadline_s = rows_i64(&rows, i, 8);
         row->last_slot_ns = rows_time(&rows, i, 9);
         out->now_ns = rows_time(&rows, i, 10);
-        out->policy_version = rows_u64(&rows, i, 11);
+        out->policy_mark = rows_u64(&rows, i, 11);
     }
     return true;
 }

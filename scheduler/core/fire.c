@@ -20,7 +20,7 @@ typedef struct FireRule {
 } FireRule;
 
 struct FireCache {
-    uint64_t policy_version;
+    uint64_t policy_mark;
     FireRule *rules; /* one a row of the list, in its order */
     size_t count;
 };
@@ -50,11 +50,11 @@ void fire_cache_free(FireCache *cache)
 /* A rule that stopped being valid (a zone left the system) is logged and its slots wait. */
 static void learn(FireCache *cache, const ScheduleList *list)
 {
-    if (cache->rules != NULL && cache->policy_version == list->policy_version &&
+    if (cache->rules != NULL && cache->policy_mark == list->policy_mark &&
         cache->count == list->count)
         return;
     forget(cache);
-    cache->policy_version = list->policy_version;
+    cache->policy_mark = list->policy_mark;
     cache->count = list->count;
     cache->rules = mem_array(FireRule, list->count);
     for (size_t i = 0; i < list->count; i++) {

@@ -16,7 +16,7 @@ bool catalog_schedule_load(Catalog *c, ScheduleList *out, Err *err)
     const Model *m = catalogue_model();
     out->rows = mem_array(ScheduleRow, m->schedules.count);
     out->now_ns = m->now * 1000;
-    out->policy_version = m->policy_version;
+    out->policy_mark = m->policy_mark;
     for (size_t i = 0; i < m->schedules.count; i++) {
         const ModelSchedule *one = &m->schedules.rows[i];
         const ModelSource *source = &m->sources.rows[one->source - 1];

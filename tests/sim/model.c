@@ -450,5 +450,5 @@ void model_policy_apply(Model *m, const ModelSpec *specs, size_t count)
         if (!named && m->sources.rows[number - 1].retired_at == 0)
             retire(m, number);
     }
-    m->policy_version++;
+    m->policy_mark = (uint64_t)m->now; /* stands for number, digest and instant */
 }

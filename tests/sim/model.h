@@ -163,7 +163,7 @@ typedef struct Model {
     ModelSettings setting;
     ModelPool pools[MODEL_POOLS]; /* by number; 0 is no pool */
     uint32_t pool_count;
-    uint64_t policy_version;
+    uint64_t policy_mark;
     bool repository_bound;
     Uuid repository;
     Uuid leader;

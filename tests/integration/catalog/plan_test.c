@@ -51,12 +51,39 @@ static void a_new_schedule_begins_now_and_has_nothing_to_catch_up(void **state)
     (void)state;
     OK(catalog_schedule_load(fleet->scheduler, &list, &err));
     assert_true(row.last_slot_ns > list.now_ns - minute_ns);
-    assert_int_equal(list.policy_version, 1);
     catalog_schedule_free(&list);
     assert_string_equal(row.at, "0 1 * * *");
     assert_string_equal(row.kind, "backup");
     assert_true(row.catch_up && !row.paused);
     assert_int_equal(row.start_deadline_s, 3600);
+}
+
+static uint64_t policy_mark(void)
+{
+    ScheduleList list;
+    OK(catalog_schedule_load(fleet->scheduler, &list, &err));
+    uint64_t mark = list.policy_mark;
+    catalog_schedule_free(&list);
+    return mark;
+}
+
+/* A standby that never heard of the newest policy is promoted, and another policy is applied: it
+ * has the number of the one that was lost, and a scheduler that kept rules by number would fire the
+ * old. */
+static void a_policy_that_takes_the_number_of_a_lost_one_is_another(void **state)
+{
+    uint64_t first = policy_mark();
+    (void)state;
+    assert_true(first == policy_mark());
+    fleet_policy(fleet, 4, ",\"priority\":10");
+    uint64_t lost = policy_mark();
+    fleet_do(fleet, "DELETE FROM policy_version WHERE no = (SELECT max(no) FROM policy_version)");
+    fleet_do(fleet, "SELECT setval(pg_get_serial_sequence('policy_version', 'no'), max(no)) "
+                    "FROM policy_version");
+    assert_true(first == policy_mark());
+    fleet_policy(fleet, 4, ",\"priority\":20");
+    assert_true(policy_mark() != lost && policy_mark() != first);
+    assert_int_equal(fleet_count(fleet, "SELECT max(no) FROM policy_version"), 2);
 }
 
 static void a_slot_is_fired_once_whoever_asks_and_however_often(void **state)
@@ -434,6 +461,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_schedule_begins_now_and_has_nothing_to_catch_up),
+        cmocka_unit_test(a_policy_that_takes_the_number_of_a_lost_one_is_another),
         cmocka_unit_test(a_slot_is_fired_once_whoever_asks_and_however_often),
         cmocka_unit_test(six_schedulers_at_once_make_one_job_a_slot),
         cmocka_unit_test(missed_slots_are_rows_and_only_the_latest_runs),

@@ -110,13 +110,16 @@ bool catalog_pack_stage(Catalog *c, const Fence *fence, const PackRow *row, Err 
     return statement_run(c, &asset_sql_pack_stage_sql, &args, NULL, err);
 }
 
+/* without: an object to pass over; NULL where the statement has no such argument. */
 static bool places(Catalog *c, const Asset *sql, const Fence *fence, const ChunkId *list,
-                   size_t count, ChunkPlace *out, Err *err)
+                   size_t count, const Uuid *without, ChunkPlace *out, Err *err)
 {
     scoped(args_free) Args args = {0};
     scoped(rows_free) Rows rows = {0};
     statement_fence(&args, fence);
     ids(&args, list, count);
+    if (without != NULL)
+        args_uuid(&args, without);
     if (!statement_run(c, sql, &args, &rows, err))
         return false;
     memset(out, 0, count * sizeof *out);
@@ -145,13 +148,19 @@ static bool places(Catalog *c, const Asset *sql, const Fence *fence, const Chunk
 bool catalog_chunk_lookup(Catalog *c, const Fence *fence, const ChunkId *list, size_t count,
                           ChunkPlace *out, Err *err)
 {
-    return places(c, &asset_sql_chunk_lookup_sql, fence, list, count, out, err);
+    return places(c, &asset_sql_chunk_lookup_sql, fence, list, count, NULL, out, err);
 }
 
 bool catalog_chunk_find(Catalog *c, const Fence *fence, const ChunkId *list, size_t count,
                         ChunkPlace *out, Err *err)
 {
-    return places(c, &asset_sql_chunk_find_sql, fence, list, count, out, err);
+    return places(c, &asset_sql_chunk_find_sql, fence, list, count, NULL, out, err);
+}
+
+bool catalog_chunk_find_other(Catalog *c, const Fence *fence, const ChunkId *id, const Uuid *missed,
+                              ChunkPlace *out, Err *err)
+{
+    return places(c, &asset_sql_chunk_find_other_sql, fence, id, 1, missed, out, err);
 }
 
 /* Columns 0 to 5 of both pack lists. */

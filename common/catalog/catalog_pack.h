@@ -59,6 +59,10 @@ MUST_CHECK bool catalog_pack_adopt(Catalog *c, const Fence *fence, PackVisit *vi
 MUST_CHECK bool catalog_chunk_find(Catalog *c, const Fence *fence, const ChunkId *ids, size_t count,
                                    ChunkPlace *out, Err *err);
 
+/* The same of one id, from another object than `missed`, which is not where it should be. */
+MUST_CHECK bool catalog_chunk_find_other(Catalog *c, const Fence *fence, const ChunkId *id,
+                                         const Uuid *missed, ChunkPlace *out, Err *err);
+
 /* The packs of a backup in pack_no order, without chunks: for verify `stored`. */
 MUST_CHECK bool catalog_pack_of_backup(Catalog *c, const Fence *fence, const Uuid *backup,
                                        PackVisit *visit, void *ctx, Err *err);

@@ -164,4 +164,9 @@ MUST_CHECK bool catalog_decision_add(Catalog *c, const DecisionRow *row, Err *er
  * Called by the leader every minute. */
 MUST_CHECK bool catalog_housekeep(Catalog *c, Err *err);
 
+/* Gives packs that no backup will ever use (staged by a job that is over; for a failed one, a day
+ * ago) to the collector: nothing finds, adopts or commits them any more. With the same rhythm.
+ * swept: how many. */
+MUST_CHECK bool catalog_sweep(Catalog *c, uint64_t *swept, Err *err);
+
 #endif

@@ -71,3 +71,12 @@ bool catalog_housekeep(Catalog *c, Err *err)
 {
     return statement_run(c, &asset_sql_housekeep_sql, NULL, NULL, err);
 }
+
+bool catalog_sweep(Catalog *c, uint64_t *swept, Err *err)
+{
+    scoped(rows_free) Rows rows = {0};
+    if (!statement_row(c, &asset_sql_sweep_staged_sql, NULL, &rows, err))
+        return false;
+    *swept = rows_u64(&rows, 0, 0);
+    return true;
+}

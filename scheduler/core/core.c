@@ -222,6 +222,16 @@ static bool reap(Core *core, Err *err)
     return true;
 }
 
+static bool sweep(Core *core, Err *err)
+{
+    uint64_t swept;
+    if (!catalog_sweep(core->catalog, &swept, err))
+        return false;
+    if (swept > 0)
+        log_info("packs.swept", "packs=%" PRIu64 " their jobs are over", swept);
+    return true;
+}
+
 static bool do_work(Core *core, Work work, Err *err)
 {
     uint64_t fired = 0;
@@ -240,7 +250,7 @@ static bool do_work(Core *core, Work work, Err *err)
     case WORK_CHAIN:
         return catalog_audit_chain(core->catalog, &linked, err);
     case WORK_HOUSEKEEP:
-        return catalog_housekeep(core->catalog, err);
+        return catalog_housekeep(core->catalog, err) && sweep(core, err);
     default:
         return true;
     }

@@ -234,6 +234,14 @@ bool catalog_audit_chain(Catalog *c, uint32_t *linked, Err *err)
     return catalogue_ask(c, "audit_chain", err) && catalogue_answer(c, true, err);
 }
 
+bool catalog_sweep(Catalog *c, uint64_t *swept, Err *err)
+{
+    if (!catalogue_ask(c, "sweep", err))
+        return false;
+    *swept = model_sweep(catalogue_model());
+    return catalogue_answer(c, true, err);
+}
+
 bool catalog_housekeep(Catalog *c, Err *err)
 {
     if (!catalogue_ask(c, "housekeep", err))

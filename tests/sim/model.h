@@ -127,6 +127,7 @@ typedef struct ModelPack {
     uint32_t domain; /* source */
     bool live;       /* else staged */
     bool stored;     /* bytes and sha256 are known */
+    bool swept;      /* the collector's */
     Sha256 sha256;
 } ModelPack;
 
@@ -259,6 +260,7 @@ void model_reap_hold(Model *m);
 uint64_t model_leader_take(Model *m, const Uuid *holder);
 void model_leader_resign(Model *m, const Uuid *holder);
 void model_housekeep(Model *m);
+uint64_t model_sweep(Model *m);
 
 /* --- shared by the model_*.c ------------------------------------------------------------------ */
 #define model_add(table, ...)                                                                      \

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 — 0009_packs.sql and 0010_backup.sql */
+/* SPDX-License-Identifier: Apache-2.0 — 0009_packs.sql, 0010_backup.sql and 0026_stray_packs.sql */
 #include "tests/sim/model.h"
 
 #include <stdio.h>
@@ -35,7 +35,8 @@ bool model_pack_begin(Model *m, uint32_t worker, const Fence *fence, const Uuid 
         if (!uuid_equal(&one->object, object))
             continue;
         *pack = i + 1;
-        bool ours = one->job == fence->job && one->attempt == fence->attempt && !one->live;
+        bool ours =
+            one->job == fence->job && one->attempt == fence->attempt && !one->live && !one->swept;
         (void)model_add(&m->packs, (ModelPack){0}); /* the refused row took a number */
         return ours || err_set(err, ERR_CONFLICT, "pack.object_taken", "the object is taken");
     }
@@ -54,7 +55,7 @@ bool model_pack_stage(Model *m, uint32_t worker, const Fence *fence, uint64_t nu
         return false;
     ModelPack *pack = number == 0 || number > m->packs.count ? NULL : &m->packs.rows[number - 1];
     if (pack == NULL || !uuid_equal(&pack->object, object) || pack->job != fence->job ||
-        pack->attempt != fence->attempt || pack->live)
+        pack->attempt != fence->attempt || pack->live || pack->swept)
         return err_set(err, ERR_CONFLICT, "pack.not_ours", "not this attempt's to stage");
     if (pack->stored && memcmp(&pack->sha256, sha256, sizeof *sha256) != 0)
         return err_set(err, ERR_CONFLICT, "pack.restaged", "staged with other bytes");
@@ -69,11 +70,26 @@ bool model_adopt(Model *m, uint32_t worker, const Fence *fence, Err *err)
         return false;
     for (size_t i = 0; i < m->packs.count; i++) {
         ModelPack *pack = &m->packs.rows[i];
-        if (pack->job == fence->job && !pack->live && pack->stored &&
+        if (pack->job == fence->job && !pack->live && !pack->swept && pack->stored &&
             pack->attempt < fence->attempt)
             pack->attempt = fence->attempt;
     }
     return true;
+}
+
+uint64_t model_sweep(Model *m)
+{
+    uint64_t swept = 0;
+    for (size_t i = 0; i < m->packs.count; i++) {
+        ModelPack *pack = &m->packs.rows[i];
+        if (pack->job == 0 || pack->live || pack->swept)
+            continue;
+        const ModelJob *job = &m->jobs.rows[pack->job - 1];
+        pack->swept = job->state == JOB_FAILED ? job->finished_at < m->now - INT64_C(86400000000)
+                                               : lifecycle_terminal(job->state);
+        swept += pack->swept;
+    }
+    return swept;
 }
 
 static const ModelBackup *backup_of(const Model *m, const Uuid *id)
@@ -100,7 +116,7 @@ static bool pack_usable(const Model *m, const Fence *fence, uint32_t source, uin
     if (number == 0 || number > m->packs.count)
         return false;
     const ModelPack *pack = &m->packs.rows[number - 1];
-    if (!pack->stored)
+    if (!pack->stored || pack->swept)
         return false;
     if (!pack->live)
         return pack->job == fence->job && pack->attempt == fence->attempt;

@@ -31,15 +31,28 @@ static bool find_chunks(RepoLocator *l, const ChunkId *ids, size_t count, ChunkP
     return patient_call(locator->catalog, call_find, &find, err);
 }
 
-/* The catalogue is asked each time, so there is nothing to forget. The same object again means that
- * no other one holds the chunk. */
+typedef struct Other {
+    const Fence *fence;
+    const ChunkId *id;
+    const Uuid *missed;
+    ChunkPlace *place;
+} Other;
+
+static bool call_other(Catalog *catalog, void *ctx, Err *err)
+{
+    Other *other = ctx;
+    return catalog_chunk_find_other(catalog, other->fence, other->id, other->missed, other->place,
+                                    err);
+}
+
+/* The catalogue is asked each time, so there is nothing to forget: only for another object that
+ * holds the chunk too. */
 static bool find_again(RepoLocator *l, const Uuid *object, const ChunkId *id, ChunkPlace *place,
                        Err *err)
 {
-    if (!find_chunks(l, id, 1, place, err))
-        return false;
-    place->found = place->found && !uuid_equal(&place->object, object);
-    return true;
+    LocatorCatalog *locator = (LocatorCatalog *)l;
+    Other other = {&locator->fence, id, object, place};
+    return patient_call(locator->catalog, call_other, &other, err);
 }
 
 static void close_locator(RepoLocator *l)

@@ -60,6 +60,7 @@ static void a_worker_executes_its_own_functions_and_none_of_the_schedulers(void 
         "SELECT holdfast.fence_job(1,1,gen_random_uuid(),false)",
         "SELECT holdfast.audit_chain(1)",
         "SELECT holdfast.housekeep()",
+        "SELECT holdfast.sweep_staged()",
         "SET ROLE holdfast_owner",
         "SET ROLE holdfast_scheduler",
         "SET SESSION AUTHORIZATION holdfast_owner",

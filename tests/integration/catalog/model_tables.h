@@ -72,6 +72,11 @@ static int by_scope(const void *a, const void *b)
     return order != 0 ? order : x->n - y->n;
 }
 
+static const char *pack_state(const ModelPack *pack)
+{
+    return pack->live ? "live" : pack->swept ? "deleting" : "staged";
+}
+
 static void write_store(Model *m, Buf *out)
 {
     qsort(m->slots.rows, m->slots.count, sizeof *m->slots.rows, by_scope);
@@ -81,7 +86,7 @@ static void write_store(Model *m, Buf *out)
     for (size_t i = 0; i < m->packs.count; i++)
         if (m->packs.rows[i].job != 0)
             buf_printf(out, "pack|%zu|%" PRIu64 "|%" PRIu64 "|%s|%d\n", i + 1, m->packs.rows[i].job,
-                       m->packs.rows[i].attempt, m->packs.rows[i].live ? "live" : "staged",
+                       m->packs.rows[i].attempt, pack_state(&m->packs.rows[i]),
                        m->packs.rows[i].stored);
     for (uint64_t job = 1; job <= m->jobs.count; job++)
         for (size_t i = 0; i < m->backups.count; i++) {

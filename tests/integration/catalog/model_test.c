@@ -270,6 +270,13 @@ static void keep_house(World *w)
     model_housekeep(&w->model);
 }
 
+static void sweep(World *w)
+{
+    uint64_t swept;
+    OK(catalog_sweep(w->scheduler, &swept, &err));
+    SAME(swept, model_sweep(&w->model));
+}
+
 static void hold(World *w)
 {
     OK(catalog_reap_hold(w->scheduler, &err));
@@ -329,6 +336,7 @@ static const struct {
     {"reap", reap, 8},
     {"lead", lead, 3},
     {"housekeep", keep_house, 1},
+    {"sweep", sweep, 2},
     {"hold", hold, 2},
     {"flip", flip, 3},
     {"policy", change_policy, 2},

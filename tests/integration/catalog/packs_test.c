@@ -434,6 +434,76 @@ static int start(void **state)
     return 0;
 }
 
+static uint64_t next_sequence(const char *source)
+{
+    char sql[160];
+    snprintf(
+        sql, sizeof sql,
+        "SELECT 1 + coalesce(max(b.sequence), 0) FROM backup b JOIN source s ON s.no = b.source "
+        "WHERE s.name = '%s'",
+        source);
+    return (uint64_t)fleet_count(fleet, sql);
+}
+
+/* What a killed attempt had only begun, and what was stored and not needed. */
+static void packs_that_no_backup_will_use_are_swept_when_their_job_is_over(void **state)
+{
+    uint64_t number, swept;
+    CommitAnswer answer;
+    char detail[256], sql[200];
+    Uuid object = rand_uuid(), pack = rand_uuid();
+    (void)state;
+    Fence fence = fleet_claim(&one, fleet_ticket(fleet, "s3"));
+    OK(catalog_pack_begin(one.c, &fence, &object, &pack, PACK_DATA, &number, &err));
+    fleet_stage(one.c, &fence, 91, 2);
+    PackRow used = fleet_stage(one.c, &fence, 92, 2);
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM pack WHERE state = 'staged' AND job = %llu",
+             (unsigned long long)fence.job);
+    OK(catalog_sweep(fleet->scheduler, &swept, &err));
+    assert_int_equal(fleet_count(fleet, sql), 3); /* it runs: they are its own */
+    BackupRow row = fleet_backup(&used.pack_no, 1, next_sequence("s3"));
+    OK(catalog_backup_commit(one.c, &fence, &row, &answer, detail, &err));
+    assert_int_equal(answer, COMMIT_OK);
+    assert_int_equal(fleet_count(fleet, sql), 2);
+    OK(catalog_sweep(fleet->scheduler, &swept, &err));
+    assert_int_equal(fleet_count(fleet, sql), 0);
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM pack WHERE state = 'live' AND job = %llu",
+             (unsigned long long)fence.job);
+    assert_int_equal(fleet_count(fleet, sql), 1);
+    /* A failed job may be retried by its operator, and goes on then. */
+    Fence failed = fleet_claim(&one, fleet_ticket(fleet, "s3"));
+    fleet_stage(one.c, &failed, 93, 2);
+    give_up(&one, &failed, false);
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM pack WHERE state = 'staged' AND job = %llu",
+             (unsigned long long)failed.job);
+    OK(catalog_sweep(fleet->scheduler, &swept, &err));
+    assert_int_equal(fleet_count(fleet, sql), 1);
+    fleet_do(fleet, "UPDATE job SET finished_at = finished_at - interval '25 hours' WHERE state = "
+                    "'failed'");
+    OK(catalog_sweep(fleet->scheduler, &swept, &err));
+    assert_int_equal(fleet_count(fleet, sql), 0);
+}
+
+static void a_reader_that_misses_an_object_is_sent_to_another_one(void **state)
+{
+    ChunkPlace place, other;
+    ChunkId id = fleet_chunk(95, 0);
+    (void)state;
+    Uuid backup = fleet_back_up(fleet, &one, "s4", next_sequence("s4"), 95);
+    fleet_back_up(fleet, &one, "s3", next_sequence("s3"),
+                  95); /* another domain: stored once more */
+    Fence reader = verify_claim(&backup, "content");
+    OK(catalog_chunk_find(one.c, &reader, &id, 1, &place, &err));
+    assert_true(place.found);
+    OK(catalog_chunk_find_other(one.c, &reader, &id, &place.object, &other, &err));
+    assert_true(other.found);
+    assert_false(uuid_equal(&place.object, &other.object));
+    OK(catalog_pack_damaged(one.c, &reader, other.pack_no, TEXT("gone"), &err));
+    OK(catalog_chunk_find_other(one.c, &reader, &id, &place.object, &other, &err));
+    assert_false(other.found);
+    give_up(&one, &reader, false);
+}
+
 static int stop(void **state)
 {
     (void)state;
@@ -460,6 +530,8 @@ int main(void)
         cmocka_unit_test(a_reader_opens_the_backup_of_its_order_and_no_other),
         cmocka_unit_test(a_lookup_costs_one_probe_an_id_on_tables_that_nobody_analysed),
         cmocka_unit_test(sources_that_dedup_over_the_repository_share_before_a_reader_looked),
+        cmocka_unit_test(packs_that_no_backup_will_use_are_swept_when_their_job_is_over),
+        cmocka_unit_test(a_reader_that_misses_an_object_is_sent_to_another_one),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -234,6 +234,30 @@ static void damage_in_the_store_is_named_and_the_rest_is_restored(void **state)
     file_tree_assert_equal(stage->tree);
 }
 
+/* A backup asks the catalogue, not the store, whether yesterday's chunks are there: what vanished
+ * from the store by hand is named by the next verify, and from then on is stored anew. */
+static void a_pack_that_vanished_is_named_by_verify_and_stored_anew(void **state)
+{
+    Stage *stage = *state;
+    char params[400], id[UUID_TEXT];
+    stage_back_up(stage);
+    file_tree_shell("rm -f $(ls -S $(find %s/packs -type f) | head -1)",
+                    stage->repository->store_path);
+    stage_back_up(stage);
+    stage_backup(stage, id);
+    snprintf(params, sizeof params, "{\"backup\":\"%s\",\"level\":\"stored\"}", id);
+    must_fail(stage, "verify", params, "verify.damaged");
+    stage_back_up(stage);
+    assert_int_equal(
+        fleet_count(stage->fleet,
+                    "SELECT count(*) FROM backup b JOIN pack p ON p.no = ANY (b.packs) "
+                    "WHERE p.damaged_at IS NOT NULL AND b.id = (SELECT id FROM backup "
+                    "ORDER BY id DESC LIMIT 1)"),
+        0);
+    stage_restore(stage, "");
+    file_tree_assert_equal(stage->tree);
+}
+
 static void a_restore_in_place_wants_the_name_typed(void **state)
 {
     Stage *stage = *state;
@@ -261,6 +285,7 @@ int main(void)
         TEST(a_drain_releases_it_for_another_worker),
         TEST(a_parent_that_dies_takes_the_job_with_it),
         TEST(damage_in_the_store_is_named_and_the_rest_is_restored),
+        TEST(a_pack_that_vanished_is_named_by_verify_and_stored_anew),
         TEST(a_restore_in_place_wants_the_name_typed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

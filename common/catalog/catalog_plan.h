@@ -26,8 +26,8 @@ typedef struct ScheduleList {
     ScheduleRow *rows;
     size_t count;
     int64_t now_ns; /* the catalogue's clock */
-    /* Another one when another policy is in force. A version's number would not do: after a failover
-     * that lost the newest policy the next one gets its number again. */
+    /* Another one when another policy is in force. A version's number would not do: after a
+     * failover that lost the newest policy the next one gets its number again. */
     uint64_t policy_mark;
 } ScheduleList;
 

@@ -43,6 +43,11 @@ void virtual_clock_begin(const Fleet *fleet, const char *roles)
         postgres_do(fleet->pg, "postgres", "postgres", sql);
         at += len + (at[len] == ',');
     }
+    /* What a role is set to holds for connections that begin now; a pooler keeps old ones. */
+    if (fleet->pooler != NULL)
+        postgres_do(fleet->pg, "postgres", "postgres",
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> "
+                    "pg_backend_pid() AND usename LIKE 'holdfast%'");
 }
 
 void virtual_clock_set(Catalog *scheduler, int64_t now_ms)

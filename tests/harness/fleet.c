@@ -40,6 +40,11 @@ Catalog *fleet_connect(const Fleet *fleet, const char *role)
 
 Fleet *fleet_start(void)
 {
+    return fleet_start_with(NULL);
+}
+
+Fleet *fleet_start_with(const char *const *options)
+{
     static const struct {
         const char *name;
         double value;
@@ -53,7 +58,7 @@ Fleet *fleet_start(void)
     Fleet *fleet = mem_new(Fleet);
     MigrateReport report;
     Err err = {0};
-    fleet->pg = postgres_start(NULL);
+    fleet->pg = postgres_start(options);
     must(catalog_migrate_open(&fleet->admin, &(CatalogParams){.conninfo = postgres_url(fleet->pg)},
                               &err),
          &err, "connect");

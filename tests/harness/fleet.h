@@ -27,6 +27,7 @@ typedef struct FleetWorker {
 
 /* Migrates; no policy, no workers yet. */
 Fleet *fleet_start(void);
+Fleet *fleet_start_with(const char *const *options); /* of postgres_start */
 void fleet_stop(Fleet *fleet);
 
 /* How a role reaches the catalogue: directly, or through the pooler. */

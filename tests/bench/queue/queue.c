@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * queue.c — what the machine of jobs costs, over a PostgreSQL that syncs every commit.
+ *     bench_queue slots [SOURCES]      one minute of a fleet comes due: slots made a second
+ *     bench_queue jobs [JOBS [SLOTS]]  slot, ticket, claim, commit of no-op backups: jobs a second
+ *     bench_queue latency [JOBS]       asked for to claimed, one at a time, twenty a second
+ * Scheduler core and agent are the production ones; only the child process is left out
+ * (noop_runner.h). Each part prints the same plain work done by PostgreSQL alone in the same run,
+ * as the peer: multi-row inserts for slots, three commits a job by eight clients for jobs. */
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/catalog/catalog_enroll.h"
+#include "common/catalog/catalog_policy.h"
+#include "scheduler/core/core.h"
+#include "scheduler/core/fire.h"
+#include "tests/bench/queue/noop_runner.h"
+#include "tests/harness/file_tree.h"
+#include "tests/harness/fleet.h"
+#include "tests/harness/redis.h"
+#include "worker/agent/agent.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ROUNDS = 5 };
+
+static void must(bool good, const Err *err)
+{
+    if (good)
+        return;
+    fprintf(stderr, "bench: %s: %s\n", err->cause, err->text);
+    exit(1);
+}
+
+static double since(int64_t began_ns)
+{
+    return (double)(clock_mono_ns() - began_ns) / 1e9;
+}
+
+static void row(const char *what, double ours, double peer, const char *unit, double goal,
+                bool more)
+{
+    bool met = more ? ours >= goal : ours <= goal;
+    printf("%s\t-\t%.1f\t%.1f\t%s\t%.2f\t%.1f\t%s\n", what, ours, peer, unit,
+           peer > 0 ? ours / peer : 0, goal, met ? "yes" : "no");
+    fflush(stdout);
+}
+
+static Fleet *durable_fleet(unsigned sources)
+{
+    static const char *const options[] = {"-c", "fsync=on",           "-c", "shared_buffers=512MB",
+                                          "-c", "max_wal_size=4GB",   "-c", "max_connections=80",
+                                          "-c", "wal_compression=on", NULL};
+    Fleet *fleet = fleet_start_with(options);
+    int64_t began = clock_mono_ns();
+    fleet_policy(fleet, sources, "");
+    printf("# policy of %u sources applied in %.2f s\n", sources, since(began));
+    fleet_do(fleet, "UPDATE schedule SET at = '* * * * *', overlap_skip = false");
+    fleet_do(fleet, "VACUUM ANALYZE");
+    return fleet;
+}
+
+/* --- slots ----------------------------------------------------------------------------------- */
+
+static double plain_inserts(Fleet *fleet, unsigned rows)
+{
+    char sql[300];
+    fleet_do(
+        fleet,
+        "CREATE TABLE IF NOT EXISTS public.plain(id bigint GENERATED ALWAYS AS IDENTITY PRIMARY "
+        "KEY, source int, slot timestamptz, body text, UNIQUE (source, slot)); TRUNCATE "
+        "public.plain");
+    int64_t began = clock_mono_ns();
+    snprintf(sql, sizeof sql,
+             "INSERT INTO public.plain(source, slot, body) SELECT g, now(), repeat('x', 200) FROM "
+             "generate_series(1, %u) g",
+             rows);
+    fleet_do(fleet, sql);
+    return rows / since(began);
+}
+
+static void slots(unsigned sources)
+{
+    Fleet *fleet = durable_fleet(sources);
+    FireCache *cache = fire_cache_new();
+    double best = 0, peer = 0;
+    struct rusage usage;
+    Err err = {0};
+    for (int round = 0; round < ROUNDS; round++) {
+        uint64_t fired = 0;
+        fleet_do(fleet, "TRUNCATE job CASCADE");
+        fleet_do(fleet, "UPDATE schedule SET last_slot = date_trunc('minute', clock_timestamp()) - "
+                        "interval '1 minute'");
+        int64_t began = clock_mono_ns();
+        must(fire_due(fleet->scheduler, cache, &fired, &err), &err);
+        double rate = (double)fired / since(began);
+        double plain = plain_inserts(fleet, sources);
+        printf("# round %d: %" PRIu64 " slots, %.0f/s, plain rows %.0f/s\n", round, fired, rate,
+               plain);
+        best = rate > best ? rate : best;
+        peer = plain > peer ? plain : peer;
+    }
+    getrusage(RUSAGE_SELF, &usage);
+    printf("# peak %ld MiB at %u sources\n", usage.ru_maxrss / 1024, sources);
+    row("queue.slots", best, peer, "slots/s", 150000, true);
+    fire_cache_free(cache);
+    fleet_stop(fleet);
+}
+
+/* --- a plant: core in this process, agent in another ------------------------------------------ */
+
+typedef struct Plant {
+    Fleet *fleet;
+    RedisServer *redis;
+    Core *core;
+    pid_t agent;
+    char scheduler[256], worker[256], cache[64];
+} Plant;
+
+static void be_agent(const Plant *plant, uint32_t slots)
+{
+    static char name[] = "bench", *child[] = {name, NULL};
+    Allow *allow = NULL;
+    Err err = {0};
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    must(allow_parse(NULL, &allow, &err), &err);
+    JobSettings settings = {.name = "w1",
+                            .host = "w1",
+                            .catalogue = plant->worker,
+                            .credentials = "/nonexistent",
+                            .cache = plant->cache,
+                            .keys = "/nonexistent",
+                            .allow = allow};
+    AgentParams params = {.settings = &settings,
+                          .catalog = {.conninfo = plant->worker},
+                          .queue = {.url = text_of(redis_server_url(plant->redis))},
+                          .slots = slots,
+                          .child_argv = child,
+                          .config = "",
+                          .drain_ms = 1000,
+                          .kill_grace_ms = 1000};
+    noop_runner_begin(plant->worker, 8);
+    must(agent_run(&params, &err), &err);
+    _exit(0);
+}
+
+static void plant_start(Plant *plant, unsigned sources, uint32_t slots)
+{
+    RedisServerParams redis = {.append_only = true};
+    Text pool = TEXT("fra");
+    Err err = {0};
+    plant->fleet = durable_fleet(sources);
+    plant->redis = redis_server_start(&redis);
+    must(
+        catalog_enroll(plant->fleet->admin,
+                       &(EnrollParams){
+                           .name = TEXT("w1"), .host = TEXT("w1"), .pools = &pool, .pool_count = 1},
+                       &err),
+        &err);
+    fleet_do(plant->fleet, "UPDATE setting SET value = 60 WHERE name IN ('lease_s', 'liveness_s')");
+    fleet_conninfo(plant->fleet, "holdfast_scheduler", plant->scheduler);
+    fleet_conninfo(plant->fleet, "w1", plant->worker);
+    snprintf(plant->cache, sizeof plant->cache, "/tmp/hf-bench.XXXXXX");
+    if (mkdtemp(plant->cache) == NULL)
+        exit(1);
+    plant->agent = fork();
+    if (plant->agent == 0)
+        be_agent(plant, slots);
+    CoreParams params = {.catalog = {.conninfo = plant->scheduler},
+                         .queue = {.url = text_of(redis_server_url(plant->redis))},
+                         .host = "bench"};
+    must(core_start(&plant->core, &params, &err), &err);
+}
+
+static void plant_stop(Plant *plant)
+{
+    core_stop(plant->core);
+    kill(plant->agent, SIGKILL);
+    waitpid(plant->agent, NULL, 0);
+    redis_server_stop(plant->redis);
+    file_tree_shell("rm -rf %s", plant->cache);
+    fleet_stop(plant->fleet);
+}
+
+static void nap(long ms)
+{
+    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    nanosleep(&time, NULL);
+}
+
+/* A minute without anything new is the end, with what the catalogue says of it. */
+static void wait_for(const Plant *plant, const char *sql, int64_t count)
+{
+    int64_t last = -1, moved_ns = clock_mono_ns();
+    for (int64_t found = 0; found < count; nap(50)) {
+        found = fleet_count(plant->fleet, sql);
+        if (found != last)
+            moved_ns = clock_mono_ns();
+        last = found;
+        if (since(moved_ns) > 60) {
+            char why[512];
+            fleet_ask(plant->fleet,
+                      "SELECT string_agg(format('%s %s', state, n), ', ') || coalesce((SELECT "
+                      "format('; %s: %s', d.code, d.text) "
+                      "FROM decision d ORDER BY last_at DESC LIMIT 1), '') FROM (SELECT state, "
+                      "count(*) n FROM job GROUP BY 1) x",
+                      why);
+            fprintf(stderr, "bench: stays at %" PRId64 " of %" PRId64 ": %s\n", found, count, why);
+            exit(1);
+        }
+    }
+}
+
+/* --- jobs ------------------------------------------------------------------------------------- */
+
+/* Three commits a job, by eight clients of pgbench: what PostgreSQL can do at all here. */
+static double plain_commits(const Plant *plant)
+{
+    char command[900], conninfo[256], out[64] = "0";
+    postgres_as(plant->fleet->pg, "postgres", "postgres", conninfo);
+    fleet_do(plant->fleet,
+             "CREATE TABLE IF NOT EXISTS public.three(id bigint PRIMARY KEY, state int); "
+             "CREATE SEQUENCE IF NOT EXISTS public.three_id");
+    snprintf(command, sizeof command,
+             "printf '%%s\\n' \"SELECT nextval('public.three_id') AS id \\gset\" \"INSERT INTO "
+             "public.three VALUES (:id, 1);\" "
+             "\"UPDATE public.three SET state = 2 WHERE id = :id;\" \"UPDATE public.three SET "
+             "state = 3 WHERE id = :id;\" | "
+             "%s/pgbench -n -M prepared -c 8 -j 2 -T 5 -f - -d '%s' 2>/dev/null | sed -n 's/^tps = "
+             "\\([0-9.]*\\).*/\\1/p'",
+             "$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)", conninfo);
+    FILE *from = popen(command, "r");
+    if (from == NULL || fgets(out, sizeof out, from) == NULL)
+        out[0] = '\0';
+    if (from != NULL)
+        pclose(from);
+    return strtod(out, NULL);
+}
+
+/* The slots come by themselves, every half minute; a round is one of them, from its first job's row
+ * to its last commit. */
+static void jobs(unsigned count, uint32_t slots)
+{
+    Plant plant = {0};
+    char out[512];
+    double best = 0;
+    plant_start(&plant, count, slots);
+    wait_for(&plant, "SELECT count(*) FROM worker_instance WHERE bye_at IS NULL", 1);
+    double peer = plain_commits(&plant);
+    fleet_do(plant.fleet, "UPDATE schedule SET at = 'every 30s', last_slot = date_trunc('minute', "
+                          "clock_timestamp()) + interval '30 seconds' * (1 + floor(extract(second "
+                          "FROM clock_timestamp()) / 30))");
+    fleet_do(plant.fleet, "UPDATE policy_version SET digest = digest || 'x'");
+    wait_for(&plant, "SELECT count(*) FROM backup", (int64_t)count * ROUNDS);
+    fleet_ask(
+        plant.fleet,
+        "SELECT max(n / extract(epoch FROM took)) FROM (SELECT j.slot, count(*) AS n, "
+        "max(a.ended_at) - min(j.created_at) AS took FROM job j JOIN job_attempt a ON a.job = j.id "
+        "GROUP BY j.slot ORDER BY j.slot LIMIT 5) x",
+        out);
+    best = strtod(out, NULL);
+    row("queue.jobs", best, peer, "jobs/s", 5000, true);
+    plant_stop(&plant);
+}
+
+/* --- latency ---------------------------------------------------------------------------------- */
+
+static void latency(unsigned count)
+{
+    Plant plant = {0};
+    char out[512];
+    double p50 = 0, p99 = 0;
+    Err err = {0};
+    plant_start(&plant, 200, 4);
+    fleet_do(plant.fleet, "UPDATE schedule SET at = '0 0 1 1 *'");
+    wait_for(&plant, "SELECT count(*) FROM worker_instance WHERE bye_at IS NULL", 1);
+    nap(1000);
+    for (unsigned i = 0; i < count; i++) {
+        char source[16];
+        JobCreated created;
+        snprintf(source, sizeof source, "s%u", 1 + i % 200);
+        must(catalog_job_create(plant.fleet->scheduler,
+                                &(JobRequest){.kind = TEXT("backup"),
+                                              .trigger = TEXT("manual"),
+                                              .source = text_of(source),
+                                              .actor = TEXT("bench")},
+                                &created, &err),
+             &err);
+        core_wake(plant.core);
+        nap(50);
+    }
+    wait_for(&plant, "SELECT count(*) FROM backup", count);
+    fleet_ask(plant.fleet,
+              "SELECT format('%s %s', percentile_cont(0.5) WITHIN GROUP (ORDER BY ms), "
+              "percentile_cont(0.99) "
+              "WITHIN GROUP (ORDER BY ms)) FROM (SELECT extract(epoch FROM a.started_at - "
+              "j.created_at) * 1000 AS ms "
+              "FROM job j JOIN job_attempt a ON a.job = j.id) x",
+              out);
+    if (sscanf(out, "%lf %lf", &p50, &p99) != 2)
+        exit(1);
+    row("queue.latency.p50", p50, 0, "ms", 1.5, false);
+    row("queue.latency.p99", p99, 0, "ms", 5, false);
+    plant_stop(&plant);
+}
+
+int main(int argc, char **argv)
+{
+    const char *part = argc > 1 ? argv[1] : "";
+    unsigned count = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
+    log_open(getenv("HOLDFAST_TEST_VERBOSE") == NULL ? LOG_ERROR : LOG_DEBUG, LOG_LOGFMT, 2);
+    if (strcmp(part, "slots") == 0)
+        slots(count != 0 ? count : 100000);
+    else if (strcmp(part, "jobs") == 0)
+        jobs(count != 0 ? count : 10000, argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 32);
+    else if (strcmp(part, "latency") == 0)
+        latency(count != 0 ? count : 400);
+    else {
+        fprintf(stderr, "usage: bench_queue slots|jobs|latency [COUNT [SLOTS]]\n");
+        return 2;
+    }
+    return 0;
+}

@@ -87,6 +87,18 @@ static void describe_routes(void)
 #undef ROUTE
 }
 
+static void describe_exchange(void)
+{
+    puts("| route | what | name | type | meaning |\n|---|---|---|---|---|");
+#define GIVES(route, status, shape, resource)                                                      \
+    printf("| %s | gives %d | %s | %s | |\n", #route, status, #resource, lower(#shape));
+#define TAKES(route, place, name, type, meaning)                                                   \
+    printf("| %s | takes, %s | `%s` | %s | %s |\n", #route, lower(#place), #name, #type, meaning);
+#include "protocol/exchange.def"
+#undef GIVES
+#undef TAKES
+}
+
 static void describe_api(void)
 {
     puts("| resource | field | type | meaning |\n|---|---|---|---|");
@@ -100,8 +112,10 @@ static const struct {
     const char *name;
     void (*print)(void);
 } sections[] = {
-    {"errors", describe_errors}, {"lifecycle", describe_lifecycle}, {"messages", describe_messages},
-    {"disk", describe_disk},     {"routes", describe_routes},       {"api", describe_api},
+    {"errors", describe_errors},     {"lifecycle", describe_lifecycle},
+    {"messages", describe_messages}, {"disk", describe_disk},
+    {"routes", describe_routes},     {"api", describe_api},
+    {"exchange", describe_exchange},
 };
 
 int main(int argc, char **argv)
@@ -111,6 +125,7 @@ int main(int argc, char **argv)
             sections[i].print();
             return fflush(stdout) == 0 ? 0 : 1;
         }
-    fprintf(stderr, "usage: protocol-describe errors|lifecycle|messages|disk|routes|api\n");
+    fprintf(stderr,
+            "usage: protocol-describe errors|lifecycle|messages|disk|routes|exchange|api\n");
     return 2;
 }

@@ -4,9 +4,11 @@
 #include "common/base/loop.h"
 #include "common/catalog/catalog_policy.h"
 #include "scheduler/api/api.h"
+#include "scheduler/api/feed.h"
 #include "scheduler/core/core.h"
 #include "scheduler/http/server.h"
 #include "scheduler/policy_file.h"
+#include "scheduler/reload.h"
 #include "scheduler/setup.h"
 
 #include <errno.h>
@@ -20,6 +22,7 @@ typedef struct Daemon {
     Setup *setup;
     Loop *loop;
     Core *core;
+    Reload *reload;
 } Daemon;
 
 /* The timers option as rows of the catalogue's settings. */
@@ -84,32 +87,42 @@ static bool ask_redis(const Setup *setup, Err *err)
 static void on_signal(void *ctx, int number)
 {
     Daemon *self = ctx;
-    if (number != SIGHUP) {
-        log_info("scheduler.stopping", "signal=%d", number);
-        loop_stop(self->loop);
+    if (number == SIGHUP) {
+        reload_ask(self->reload);
         return;
     }
-    Err err = {0};
-    Catalog *catalog = NULL;
-    CatalogParams params = setup_catalog(self->setup);
-    if (!catalog_open(&catalog, &params, &err) ||
-        !policy_file_apply(catalog, self->setup->options.policy, true, &err))
-        log_err("policy.failed", &err);
-    catalog_close(catalog);
-    core_wake(self->core);
+    log_info("scheduler.stopping", "signal=%d", number);
+    loop_stop(self->loop);
+}
+
+/* A token that crosses a network in the clear is anybody's. */
+static void warn_of_plain(const SchedulerOptions *options)
+{
+    static const char *const own[] = {"127.", "[::1]", "localhost:"};
+    char quoted[LOG_QUOTED];
+    bool fine = options->tls_cert[0] != 0;
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        fine = fine || strncmp(options->listen, own[i], strlen(own[i])) == 0;
+    if (!fine)
+        log_warn("http.plain", "listen=%s text=\"tokens cross the network unsealed: set tls_cert\"",
+                 log_quote(text_of(options->listen), quoted));
 }
 
 static int serve(Daemon *self, const char *host, Err *err)
 {
     const SchedulerOptions *options = &self->setup->options;
     Server *server = NULL;
+    Feed *feed = NULL;
     CoreParams core = {.catalog = setup_catalog(self->setup),
                        .queue = setup_queue(self->setup),
                        .host = host,
                        .force_leader = options->force_leader};
-    bool done = core_start(&self->core, &core, err);
-    ApiParams api = {.catalog = setup_catalog(self->setup), .core = self->core};
+    bool done = core_start(&self->core, &core, err) && feed_start(&feed, &core.catalog, err);
+    ApiParams api = {.catalog = core.catalog, .core = self->core, .feed = feed};
     ServerParams http = {.listen = options->listen,
+                         .tls_cert = setup_or_null(options->tls_cert),
+                         .tls_key = setup_or_null(options->tls_key),
+                         .tls_client_ca = setup_or_null(options->tls_client_ca),
                          .threads = options->threads,
                          .ctx = &api,
                          .thread_open = api_thread_open,
@@ -118,13 +131,19 @@ static int serve(Daemon *self, const char *host, Err *err)
                          .stream_prefix = "/api/v1/streams/"};
     done = done && server_start(&server, self->loop, &http, err);
     if (done) {
+        feed_open(feed, server);
+        self->reload = reload_new(self->loop, self->setup, self->core, server);
+        warn_of_plain(options);
         loop_signal(self->loop, SIGTERM, on_signal, self);
         loop_signal(self->loop, SIGINT, on_signal, self);
         loop_signal(self->loop, SIGHUP, on_signal, self);
         log_info("scheduler.started", "version=" HOLDFAST_VERSION " port=%d", server_port(server));
         loop_run(self->loop);
     }
+    reload_free(self->reload);
+    feed_stop(feed);
     server_stop(server);
+    feed_free(feed);
     core_stop(self->core);
     return done ? 0 : err_exit_code(err->code);
 }
@@ -145,6 +164,14 @@ static int run(Setup *setup, Err *err)
     return code;
 }
 
+static int print_openapi(void)
+{
+    scoped(buf_free) Buf text = {0};
+    api_openapi_print(&text, true);
+    puts(buf_cstr(&text));
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     Err err = {0};
@@ -161,6 +188,8 @@ int main(int argc, char **argv)
             code = setup_migrate(&setup, &err);
         else if (strcmp(words[0], "enroll") == 0)
             code = setup_enroll(&setup, count - 1, words + 1, &err);
+        else if (strcmp(words[0], "openapi") == 0)
+            code = print_openapi();
         else if (strcmp(words[0], "policy") == 0)
             code = policy_file_verb(count - 1, words + 1, &err);
         else

@@ -17,7 +17,7 @@ static const OptionsRow rows[] = {
 
 static const OptionsSpec spec = {
     .program = "holdfast-scheduler",
-    .usage = "[OPTION]... [run | migrate | enroll NAME | policy VERB]",
+    .usage = "[OPTION]... [run | migrate | enroll NAME | policy VERB | openapi]",
     .about = "Turns policies and time into jobs, dispatches them, serves the API.\n"
              "  run      (the default) until SIGTERM\n"
              "  migrate  makes or upgrades the catalogue's schema, as the administrator\n"
@@ -25,7 +25,8 @@ static const OptionsSpec spec = {
              "           enroll NAME [--host H] [--pools a,b] [--sources s,t] [--reader]\n"
              "           [--password-file F]\n"
              "  policy check FILE  finds every error in a fleet file, asking no server\n"
-             "  policy schema      prints its JSON Schema, for editors",
+             "  policy schema      prints its JSON Schema, for editors\n"
+             "  openapi  prints what the REST API takes and gives, as OpenAPI 3.1",
     .config = "/etc/holdfast/scheduler.yaml",
     .rows = rows,
     .row_count = sizeof rows / sizeof *rows,
@@ -82,7 +83,7 @@ CatalogParams setup_admin(const Setup *setup)
                            .application = "holdfast-scheduler migrate"};
 }
 
-static const char *or_null(const char *text)
+const char *setup_or_null(const char *text)
 {
     return text[0] == 0 ? NULL : text;
 }
@@ -97,9 +98,9 @@ QueueParams setup_queue(const Setup *setup)
     return (QueueParams){.url = text_of(setup->options.redis),
                          .password = secret_or_none(setup->redis_password),
                          .sentinel_password = secret_or_none(setup->sentinel_password),
-                         .ca_file = or_null(setup->options.redis_ca),
-                         .cert_file = or_null(setup->options.redis_cert),
-                         .key_file = or_null(setup->options.redis_key)};
+                         .ca_file = setup_or_null(setup->options.redis_ca),
+                         .cert_file = setup_or_null(setup->options.redis_cert),
+                         .key_file = setup_or_null(setup->options.redis_key)};
 }
 
 int setup_migrate(Setup *setup, Err *err)

@@ -29,6 +29,7 @@ void setup_free(Setup *setup);
 CatalogParams setup_catalog(const Setup *setup); /* as holdfast_scheduler */
 CatalogParams setup_admin(const Setup *setup);   /* as the administrator */
 QueueParams setup_queue(const Setup *setup);
+const char *setup_or_null(const char *text); /* of an option that may be empty */
 
 /* The verbs beside running: each returns an exit code. args are the words after the verb. */
 int setup_migrate(Setup *setup, Err *err);

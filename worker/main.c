@@ -102,6 +102,9 @@ static bool read_options(Setup *setup, int argc, char **argv, bool first, Err *e
         .cache = options->cache,
         .keys = options->keys,
         .api = or_null(options->api),
+        .api_ca = or_null(options->api_ca),
+        .api_cert = or_null(options->api_cert),
+        .api_key = or_null(options->api_key),
         .memory_bytes = options->memory,
         .allow = setup->allow,
     };

@@ -12,6 +12,8 @@ static const size_t BODY_LIMIT = 64u << 20;
 
 struct Http {
     CURL *curl;
+    CURLM *multi; /* what http_begin began; NULL: nothing */
+    struct Begun *begun;
 };
 
 /* One exchange, as curl's callbacks see it. */
@@ -21,7 +23,16 @@ typedef struct Exchange {
     HttpResponse *response;
     Err *err;
     bool refused; /* a callback failed: *err says why */
+    struct curl_slist *headers;
+    char reason[CURL_ERROR_SIZE];
 } Exchange;
+
+/* An exchange that lives between two calls. */
+typedef struct Begun {
+    Exchange exchange;
+    HttpRequest request;
+    HttpResponse response;
+} Begun;
 
 /* curl_global_init is not safe between threads in every build of curl. */
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
@@ -45,10 +56,24 @@ bool http_open(Http **out, Err *err)
     return true;
 }
 
+static void end_begun(Http *http)
+{
+    if (http->begun == NULL)
+        return;
+    curl_multi_remove_handle(http->multi, http->curl);
+    curl_multi_cleanup(http->multi);
+    curl_slist_free_all(http->begun->exchange.headers);
+    http_response_free(&http->begun->response);
+    mem_free(http->begun);
+    http->multi = NULL;
+    http->begun = NULL;
+}
+
 void http_close(Http *http)
 {
     if (http == NULL)
         return;
+    end_begun(http);
     curl_easy_cleanup(http->curl);
     mem_free(http);
 }
@@ -151,6 +176,11 @@ static void describe(CURL *curl, const HttpRequest *request, struct curl_slist *
                      (long)(request->idle_ms == 0 ? 60 : (request->idle_ms + 999) / 1000));
     if (request->ca_file != NULL)
         curl_easy_setopt(curl, CURLOPT_CAINFO, request->ca_file);
+    if (request->cert_file != NULL)
+        curl_easy_setopt(curl, CURLOPT_SSLCERT, request->cert_file);
+    if (request->key_file != NULL)
+        curl_easy_setopt(curl, CURLOPT_SSLKEY, request->key_file);
+    curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     bool has_body = request->body.len != 0 || strcmp(request->method, "GET") != 0;
     if (has_body) {
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS,
@@ -165,6 +195,9 @@ static bool failure(CURLcode code, const HttpRequest *request, const char *reaso
     if (code == CURLE_OPERATION_TIMEDOUT)
         return err_set(err, ERR_TIMEOUT, "http.timeout", "%s does not answer in time: %s",
                        request->url, words);
+    if (code == CURLE_SSL_CERTPROBLEM)
+        return err_set(err, ERR_USAGE, "http.own_certificate",
+                       "the own certificate or key cannot be used: %s", words);
     if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
         return err_set(err, ERR_DENIED, "http.certificate",
                        "%s shows a certificate that is not trusted: %s; name its CA", request->url,
@@ -173,26 +206,82 @@ static bool failure(CURLcode code, const HttpRequest *request, const char *reaso
                    request->url, words);
 }
 
+/* Everything that curl must know of an exchange, which stays where it is. */
+static void prepare(Exchange *exchange)
+{
+    CURL *curl = exchange->http->curl;
+    exchange->headers = headers_of(exchange->request);
+    curl_easy_reset(curl);
+    describe(curl, exchange->request, exchange->headers);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, exchange->reason);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, exchange);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, exchange);
+}
+
 bool http_send(Http *http, const HttpRequest *request, HttpResponse *response, Err *err)
 {
-    char reason[CURL_ERROR_SIZE] = "";
     Exchange exchange = {.http = http, .request = request, .response = response, .err = err};
-    struct curl_slist *headers = headers_of(request);
-    curl_easy_reset(http->curl);
-    describe(http->curl, request, headers);
-    curl_easy_setopt(http->curl, CURLOPT_ERRORBUFFER, reason);
-    curl_easy_setopt(http->curl, CURLOPT_WRITEFUNCTION, take_body);
-    curl_easy_setopt(http->curl, CURLOPT_WRITEDATA, &exchange);
-    curl_easy_setopt(http->curl, CURLOPT_HEADERFUNCTION, take_header);
-    curl_easy_setopt(http->curl, CURLOPT_HEADERDATA, &exchange);
+    prepare(&exchange);
     CURLcode code = curl_easy_perform(http->curl);
-    curl_slist_free_all(headers);
+    curl_slist_free_all(exchange.headers);
     response->status = (int)status_of(http);
     if (exchange.refused)
         return false;
     if (code != CURLE_OK)
-        return failure(code, request, reason, err);
+        return failure(code, request, exchange.reason, err);
     return true;
+}
+
+bool http_begin(Http *http, const HttpRequest *request, Err *err)
+{
+    Begun *begun = mem_new(Begun);
+    end_begun(http);
+    http->begun = begun;
+    http->multi = curl_multi_init();
+    begun->request = *request;
+    begun->exchange = (Exchange){
+        .http = http, .request = &begun->request, .response = &begun->response, .err = err};
+    prepare(&begun->exchange);
+    return curl_multi_add_handle(http->multi, http->curl) == CURLM_OK ||
+           err_set(err, ERR_BUG, "http.init", "libcurl begins nothing");
+}
+
+/* How a begun exchange went, now that curl is done with it. */
+static bool outcome(Http *http, CURLcode code, Err *err)
+{
+    const Exchange *exchange = &http->begun->exchange;
+    long status = status_of(http);
+    if (exchange->refused)
+        return false;
+    if (code != CURLE_OK)
+        return failure(code, exchange->request, exchange->reason, err);
+    return status < 400 || err_set(err, ERR_DENIED, "http.refused", "%s answered %ld",
+                                   exchange->request->url, status);
+}
+
+bool http_wait(Http *http, int64_t timeout_ms, bool *ended, Err *err)
+{
+    int running = 0;
+    int left;
+    *ended = true;
+    if (http->begun == NULL)
+        return true;
+    http->begun->exchange.err = err;
+    if (curl_multi_perform(http->multi, &running) != CURLM_OK ||
+        (running != 0 &&
+         (curl_multi_poll(http->multi, NULL, 0, (int)timeout_ms, NULL) != CURLM_OK ||
+          curl_multi_perform(http->multi, &running) != CURLM_OK)))
+        return err_set(err, ERR_BUG, "http.wait", "libcurl does not wait");
+    if (running != 0) {
+        *ended = false;
+        return true;
+    }
+    const CURLMsg *message = curl_multi_info_read(http->multi, &left);
+    bool good = message != NULL && outcome(http, message->data.result, err);
+    end_begun(http);
+    return good;
 }
 
 void http_escape(Buf *out, Text text)

@@ -26,12 +26,14 @@ typedef struct HttpRequest {
     Slice body;       /* sent whole */
     const HttpHeader *headers;
     size_t header_count;
-    const char *ca_file; /* NULL: the system's */
-    int64_t timeout_ms;  /* of the whole exchange; 0: none (for streams) */
-    int64_t connect_ms;  /* 0: 5 000 */
-    int64_t idle_ms;     /* no byte for this long ends it; 0: 60 000 */
-    HttpSink *sink;      /* NULL: the body is gathered in HttpResponse.body, 64 MiB at most */
-    void *sink_ctx;      /* a body with status 400 and above is always gathered instead */
+    const char *ca_file;   /* NULL: the system's */
+    const char *cert_file; /* PEM; the caller's own certificate, NULL: none is shown */
+    const char *key_file;  /* its private key; NULL: it stands in cert_file */
+    int64_t timeout_ms;    /* of the whole exchange; 0: none (for streams) */
+    int64_t connect_ms;    /* 0: 5 000 */
+    int64_t idle_ms;       /* no byte for this long ends it; 0: 60 000 */
+    HttpSink *sink;        /* NULL: the body is gathered in HttpResponse.body, 64 MiB at most */
+    void *sink_ctx;        /* a body with status 400 and above is always gathered instead */
 } HttpRequest;
 
 typedef struct HttpResponse {
@@ -44,6 +46,14 @@ typedef struct HttpResponse {
 
 MUST_CHECK bool http_open(Http **out, Err *err);
 MUST_CHECK bool http_send(Http *http, const HttpRequest *request, HttpResponse *response, Err *err);
+
+/* The same, of a body that comes as long as it likes to `sink`, for one who has other things to do
+ * between: http_begin starts it, http_wait waits timeout_ms at most for some of it and passes it
+ * on. *ended: it is over; *err, where it returns false, says how it went wrong. A status of 400 and
+ * above ends it, as http.refused. What the request points to lives until then. */
+MUST_CHECK bool http_begin(Http *http, const HttpRequest *request, Err *err);
+MUST_CHECK bool http_wait(Http *http, int64_t timeout_ms, bool *ended, Err *err);
+
 void http_response_free(HttpResponse *response);
 void http_close(Http *http); /* NULL is fine */
 

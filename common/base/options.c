@@ -318,6 +318,8 @@ static void answer(Reading *reading, const char *word)
         buf_printf(&out, "%s %s\n", reading->spec->program, HOLDFAST_VERSION);
     else if (strcmp(word, "--help=markdown") == 0)
         options_markdown(reading->spec, &out);
+    else if (strcmp(word, "--help=man") == 0)
+        options_man(reading->spec, &out);
     else
         options_help(reading->spec, &out);
     fputs(buf_cstr(&out), stdout);
@@ -335,7 +337,8 @@ static bool scan_words(Reading *reading, int argc, char **argv, Err *err)
             break;
         }
         bool asks = strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 ||
-                    strcmp(word, "--version") == 0 || strcmp(word, "--help=markdown") == 0;
+                    strcmp(word, "--version") == 0 || strcmp(word, "--help=markdown") == 0 ||
+                    strcmp(word, "--help=man") == 0;
         if (asks) {
             answer(reading, word);
             return true;

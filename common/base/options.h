@@ -83,5 +83,8 @@ void options_free(const OptionsSpec *spec, void *into, OptionsEnd *end);
 
 void options_help(const OptionsSpec *spec, Buf *out);     /* at most 80 columns */
 void options_markdown(const OptionsSpec *spec, Buf *out); /* the reference: --help=markdown */
+void options_man(const OptionsSpec *spec, Buf *out);      /* the manual page: --help=man */
+void options_man_text(Buf *out, const char *words);       /* words, as roff takes them */
+const char *options_value(OptionsType type);              /* what --help calls its value: "TEXT" */
 
 #endif

@@ -11,6 +11,11 @@ static const char *const values[] = {
     [OPTIONS_tree] = "YAML",
 };
 
+const char *options_value(OptionsType type)
+{
+    return values[type];
+}
+
 /* Adds words from column `column` on, broken before column 80 and indented. */
 static void add_wrapped(Buf *out, size_t column, size_t indent, const char *words)
 {

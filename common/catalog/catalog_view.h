@@ -27,8 +27,9 @@ typedef enum CatalogView {
     VIEW_AUDIT,        /* after, limit */
     VIEW_AUDIT_BREAKS, /* empty items: the chain is whole */
     VIEW_TOKENS,
-    VIEW_METRICS, /* gauges of the plant: one flat object */
-    VIEW_EVENTS,  /* after: outbox for SSE, ids ascending */
+    VIEW_METRICS,  /* gauges of the plant: one flat object */
+    VIEW_EVENTS,   /* after, cursor (ids "3,7" before it), limit: the outbox, ids ascending */
+    VIEW_PROGRESS, /* of every job that runs */
 } CatalogView;
 
 typedef struct ViewArgs {

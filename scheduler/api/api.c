@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/catalog/catalog_audit.h"
+#include "scheduler/api/api_exchange.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -158,6 +159,16 @@ static bool check_query(const ApiCall *call, Err *err)
                    "the query is not well-formed: %%XX of UTF-8 text without NUL");
 }
 
+/* ?fields=a,b of what was found. */
+static bool select_fields(ApiCall *call, const ApiRoute *route, Err *err)
+{
+    scoped(buf_free) Buf fields = {0};
+    const ApiGives *gives = api_exchange_gives(route->symbol);
+    if (!api_query(call, "fields", &fields) || gives == NULL || call->answer->type != NULL)
+        return true;
+    return api_exchange_select(gives, buf_text(&fields), &call->answer->body, err);
+}
+
 static bool answer(ApiCall *call, ApiThread *thread, Buf parts[API_PARTS], Err *err)
 {
     const ApiRoute *route;
@@ -168,7 +179,8 @@ static bool answer(ApiCall *call, ApiThread *thread, Buf parts[API_PARTS], Err *
         call->parts[i] = buf_text(&parts[i]);
     call->catalog = thread->catalog;
     return authenticate(call, route->role, err) && parse_body(call, route, err) &&
-           api_once(call, route, err);
+           api_exchange_check(route->symbol, call->http->query, err) &&
+           api_once(call, route, err) && select_fields(call, route, err);
 }
 
 void api_handle(void *ctx, void *own, const ServerCall *http, ServerAnswer *reply)
@@ -257,16 +269,27 @@ bool api_page(const ApiCall *call, ApiCursor kind, ViewArgs *args, Buf *cursor, 
     return true;
 }
 
-bool api_until(const ApiCall *call, ViewArgs *args, Err *err)
+static bool instant(const ApiCall *call, const char *name, int64_t *out_ns, Err *err)
 {
     scoped(buf_free) Buf text = {0};
-    int64_t until_s;
-    if (!api_query(call, "until", &text))
+    int64_t at_s;
+    if (!api_query(call, name, &text))
         return true;
-    if (!clock_parse(buf_cstr(&text), &until_s))
-        return err_set(err, ERR_USAGE, "request.until",
+    if (!clock_parse(buf_cstr(&text), &at_s))
+        return err_set(err, ERR_USAGE,
+                       strcmp(name, "until") == 0 ? "request.until" : "request.since",
                        "'%s' is not an instant; write 2026-11-20T18:00Z", buf_cstr(&text));
-    args->until_ns = until_s * 1000000000 + 999999999; /* the whole of that second */
+    *out_ns = at_s * 1000000000;
+    return true;
+}
+
+bool api_span(const ApiCall *call, ViewArgs *args, Err *err)
+{
+    if (!instant(call, "since", &args->since_ns, err) ||
+        !instant(call, "until", &args->until_ns, err))
+        return false;
+    if (args->until_ns != 0)
+        args->until_ns += 999999999; /* the whole of that second */
     return true;
 }
 

@@ -15,12 +15,16 @@
 typedef struct ApiParams {
     CatalogParams catalog;
     Core *core;
+    struct Feed *feed; /* NULL: /events answers 503 */
 } ApiParams;
 
 /* The functions that server_start wants; ctx is the ApiParams. */
 void *api_thread_open(void *ctx);
 void api_thread_close(void *ctx, void *own);
 void api_handle(void *ctx, void *own, const ServerCall *call, ServerAnswer *answer);
+
+/* The OpenAPI document; indented for eyes. */
+void api_openapi_print(Buf *out, bool indented);
 
 /* Makes the first admin token and writes it to `path`, mode 0600, where no admin token lives yet.
  */
@@ -47,6 +51,9 @@ struct ApiCall {
 /* A job that was made: 202, Location, the job as body. */
 MUST_CHECK bool api_job_made(ApiCall *call, uint64_t job, Err *err);
 
+/* A page of jobs by the filters of the query; `only`: of this kind, NULL: of those asked for. */
+MUST_CHECK bool api_job_page(ApiCall *call, const char *only, Err *err);
+
 /* Creates a job as the caller; params is taken over. */
 MUST_CHECK bool api_make_job(ApiCall *call, const char *kind, Text source, Text pool,
                              json_t *params, uint64_t *job, Err *err);
@@ -71,8 +78,8 @@ MUST_CHECK bool api_choice(const ApiCall *call, const char *name, const char *ch
 MUST_CHECK bool api_number(const ApiCall *call, const char *name, uint64_t otherwise, uint64_t *out,
                            Err *err);
 
-/* `until` of the query, an instant; absent is fine. */
-MUST_CHECK bool api_until(const ApiCall *call, ViewArgs *args, Err *err);
+/* `since` and `until` of the query, instants; absent is fine. */
+MUST_CHECK bool api_span(const ApiCall *call, ViewArgs *args, Err *err);
 
 /* limit and cursor of the query, checked; `cursor` keeps the text that args borrows. */
 typedef enum ApiCursor {

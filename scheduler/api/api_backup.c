@@ -9,11 +9,14 @@ bool api_backup_list(ApiCall *call, Err *err)
     scoped(buf_free) Buf cursor = {0};
     scoped(buf_free) Buf source = {0};
     scoped(buf_free) Buf state = {0};
+    scoped(buf_free) Buf store = {0};
     ViewArgs args = {0};
-    if (!api_page(call, API_CURSOR_UUID, &args, &cursor, err) || !api_until(call, &args, err) ||
+    if (!api_page(call, API_CURSOR_UUID, &args, &cursor, err) || !api_span(call, &args, err) ||
         !api_choice(call, "state", "completed,partial", &state, err))
         return false;
     api_query(call, "source", &source);
+    api_query(call, "store", &store);
+    args.name = buf_text(&store);
     args.source = buf_text(&source);
     args.state = buf_text(&state);
     return catalog_view(call->catalog, VIEW_BACKUPS, &args, &call->answer->body, err);

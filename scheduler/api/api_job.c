@@ -10,22 +10,27 @@
 #define STATES "pending,queued,running,completed,partial,failed,cancelled,skipped,missed"
 #define KINDS  "backup,restore,verify,copy,prune,retention,rebuild,health,probe"
 
-bool api_job_list(ApiCall *call, Err *err)
+bool api_job_page(ApiCall *call, const char *only, Err *err)
 {
     scoped(buf_free) Buf cursor = {0};
     scoped(buf_free) Buf source = {0};
     scoped(buf_free) Buf state = {0};
     scoped(buf_free) Buf kind = {0};
     ViewArgs args = {0};
-    if (!api_page(call, API_CURSOR_NUMBER, &args, &cursor, err) ||
+    if (!api_page(call, API_CURSOR_NUMBER, &args, &cursor, err) || !api_span(call, &args, err) ||
         !api_choice(call, "state", STATES, &state, err) ||
-        !api_choice(call, "kind", KINDS, &kind, err))
+        (only == NULL && !api_choice(call, "kind", KINDS, &kind, err)))
         return false;
     api_query(call, "source", &source);
     args.source = buf_text(&source);
     args.state = buf_text(&state);
-    args.kind = buf_text(&kind);
+    args.kind = only == NULL ? buf_text(&kind) : text_of(only);
     return catalog_view(call->catalog, VIEW_JOBS, &args, &call->answer->body, err);
+}
+
+bool api_job_list(ApiCall *call, Err *err)
+{
+    return api_job_page(call, NULL, err);
 }
 
 static bool known_job(bool done, Text id, Err *err)

@@ -5,14 +5,22 @@
 
 #include "common/base/json.h"
 
+static bool page_of(ApiCall *call, CatalogView view, ApiCursor kind, Err *err)
+{
+    scoped(buf_free) Buf cursor = {0};
+    ViewArgs args = {0};
+    return api_page(call, kind, &args, &cursor, err) &&
+           catalog_view(call->catalog, view, &args, &call->answer->body, err);
+}
+
 bool api_queue_list(ApiCall *call, Err *err)
 {
-    return catalog_view(call->catalog, VIEW_QUEUES, NULL, &call->answer->body, err);
+    return page_of(call, VIEW_QUEUES, API_CURSOR_NAME, err);
 }
 
 bool api_worker_list(ApiCall *call, Err *err)
 {
-    return catalog_view(call->catalog, VIEW_WORKERS, NULL, &call->answer->body, err);
+    return page_of(call, VIEW_WORKERS, API_CURSOR_NAME, err);
 }
 
 bool api_worker_show(ApiCall *call, Err *err)
@@ -34,12 +42,16 @@ bool api_worker_show(ApiCall *call, Err *err)
 bool api_audit_events(ApiCall *call, Err *err)
 {
     scoped(buf_free) Buf cursor = {0};
+    scoped(buf_free) Buf action = {0};
     ViewArgs args = {0};
-    return api_page(call, API_CURSOR_NUMBER, &args, &cursor, err) &&
-           catalog_view(call->catalog, VIEW_AUDIT, &args, &call->answer->body, err);
+    if (!api_page(call, API_CURSOR_NUMBER, &args, &cursor, err) || !api_span(call, &args, err))
+        return false;
+    api_query(call, "action", &action);
+    args.name = buf_text(&action);
+    return catalog_view(call->catalog, VIEW_AUDIT, &args, &call->answer->body, err);
 }
 
 bool api_token_list(ApiCall *call, Err *err)
 {
-    return catalog_view(call->catalog, VIEW_TOKENS, NULL, &call->answer->body, err);
+    return page_of(call, VIEW_TOKENS, API_CURSOR_NUMBER, err);
 }

@@ -5,10 +5,7 @@
 
 bool api_restore_list(ApiCall *call, Err *err)
 {
-    scoped(buf_free) Buf cursor = {0};
-    ViewArgs args = {.kind = TEXT("restore")};
-    return api_page(call, API_CURSOR_NUMBER, &args, &cursor, err) &&
-           catalog_view(call->catalog, VIEW_JOBS, &args, &call->answer->body, err);
+    return api_job_page(call, "restore", err);
 }
 
 /* `to` is a directory when it begins with '/', else the name of a new database. */

@@ -59,14 +59,14 @@ static bool check_parts(Text path, Err *err)
 
 static bool answers(const ApiRoute *route, const char *method)
 {
-    static const char *const making[] = {"backup_files", "backup_fetch"};
+    static const char *const making[] = {"backup_files", "backup_fetch", "events"};
     if (strcmp(route->method, method) == 0)
         return true;
     if (strcmp(method, "HEAD") != 0 || strcmp(route->method, "GET") != 0)
         return false;
     for (size_t i = 0; i < sizeof making / sizeof *making; i++)
         if (strcmp(route->symbol, making[i]) == 0)
-            return false; /* asking for them makes a job */
+            return false; /* asking for them makes a job, or has no end */
     return true;
 }
 

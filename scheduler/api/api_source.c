@@ -22,9 +22,16 @@ bool api_source_list(ApiCall *call, Err *err)
 {
     scoped(buf_free) Buf cursor = {0};
     scoped(buf_free) Buf body = {0};
+    scoped(buf_free) Buf type = {0};
+    scoped(buf_free) Buf state = {0};
     ViewArgs args = {0};
-    return api_page(call, API_CURSOR_NAME, &args, &cursor, err) &&
-           catalog_view(call->catalog, VIEW_SOURCES, &args, &body, err) &&
+    if (!api_page(call, API_CURSOR_NAME, &args, &cursor, err) ||
+        !api_choice(call, "state", "ok,never,late,failing,running,paused", &state, err))
+        return false;
+    api_query(call, "type", &type);
+    args.kind = buf_text(&type);
+    args.state = buf_text(&state);
+    return catalog_view(call->catalog, VIEW_SOURCES, &args, &body, err) &&
            with_next(call, &body, false, err);
 }
 
@@ -71,7 +78,7 @@ bool api_source_decisions(ApiCall *call, Err *err)
 {
     scoped(buf_free) Buf cursor = {0};
     ViewArgs args = {.source = call->parts[0]};
-    return api_page(call, API_CURSOR_PAIR, &args, &cursor, err) && api_until(call, &args, err) &&
+    return api_page(call, API_CURSOR_PAIR, &args, &cursor, err) && api_span(call, &args, err) &&
            known_source(
                catalog_view(call->catalog, VIEW_DECISIONS, &args, &call->answer->body, err),
                call->parts[0], err);

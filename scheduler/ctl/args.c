@@ -183,6 +183,30 @@ static bool take_flag(Args *args, bool *seen, int argc, char **argv, int *i, Err
     return wrong_flag((Text){typed, len}, err);
 }
 
+/* Lists are those that take --fields. */
+static bool is_list(Verb verb)
+{
+    for (size_t f = 0; f < FLAG_COUNT; f++)
+        if (flags[f].offset == offsetof(Args, fields))
+            return flag_fits(f, verb);
+    return false;
+}
+
+static bool check_output(const Args *args, Err *err)
+{
+    static const char *const formats[] = {"table", "json", "wide", "ndjson", "csv", "name"};
+    enum { ANY = 2 };
+    size_t count = is_list(args->verb) ? sizeof formats / sizeof *formats : ANY;
+    if (args->output == NULL)
+        return true;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(args->output, formats[i]) == 0)
+            return true;
+    return err_set(err, ERR_USAGE, "usage.output", "-o is %s with 'holdfast %s', not '%s'",
+                   count == ANY ? "table or json" : "table, wide, json, ndjson, csv or name",
+                   verbs[args->verb].words, args->output);
+}
+
 static bool check_flags(Args *args, const bool *seen, Err *err)
 {
     for (size_t f = 0; f < FLAG_COUNT; f++)
@@ -191,11 +215,7 @@ static bool check_flags(Args *args, const bool *seen, Err *err)
                            flags[f].flag, verbs[args->verb].words);
     if (args->json)
         args->output = "json";
-    if (args->output != NULL && strcmp(args->output, "table") != 0 &&
-        strcmp(args->output, "json") != 0 && strcmp(args->output, "name") != 0)
-        return err_set(err, ERR_USAGE, "usage.output", "-o is table, json or name, not '%s'",
-                       args->output);
-    return true;
+    return check_output(args, err);
 }
 
 /* `holdfast job --help` and `holdfast job lst --help` show what there is. */
@@ -304,8 +324,18 @@ bool args_flag_of(size_t n, Verb verb, ArgsFlag *out)
 {
     if (n >= FLAG_COUNT)
         return false;
-    *out = (ArgsFlag){flags[n].flag, flags[n].help, flags[n].kind != SWITCH, flag_fits(n, verb)};
+    *out = (ArgsFlag){.flag = flags[n].flag,
+                      .help = flags[n].help,
+                      .metavar = flags[n].metavar,
+                      .value = flags[n].kind != SWITCH,
+                      .fits = flag_fits(n, verb),
+                      .common = flags[n].verbs[0] == '*'};
     return true;
+}
+
+const char *args_arguments(Verb verb)
+{
+    return verbs[verb].arguments;
 }
 
 const char *args_verb_help(Verb verb)

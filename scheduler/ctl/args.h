@@ -42,6 +42,7 @@ MUST_CHECK bool args_parse(Args *args, int argc, char **argv, Err *err);
 
 const char *args_words(Verb verb); /* "job list" */
 
+const char *args_arguments(Verb verb); /* "SELECTOR PATH" */
 const char *args_verb_help(Verb verb);
 
 /* `holdfast help`, and a verb's own page; 80 columns at most. */
@@ -55,10 +56,15 @@ json_t *args_json(void); /* the whole table, the caller's */
 typedef struct ArgsFlag {
     const char *flag;
     const char *help;
-    bool value; /* a value follows it */
-    bool fits;  /* the verb takes it */
+    const char *metavar; /* what follows it */
+    bool value;          /* something does */
+    bool fits;           /* the verb takes it */
+    bool common;         /* so does every verb */
 } ArgsFlag;
 bool args_flag_of(size_t n, Verb verb, ArgsFlag *out);
+
+/* The manual page, as roff (args_man.c). */
+void args_man(Buf *out);
 
 /* A completion script for "bash", "zsh" or "fish" (args_complete.c). */
 MUST_CHECK bool args_completion(Buf *out, Text shell, Err *err);

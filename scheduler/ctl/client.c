@@ -16,8 +16,13 @@ struct Client {
     Http *http;
     char *server;
     char *ca_file;
+    char *cert_file;
+    char *key_file;
     Secret *token;
     json_t *problem;
+    Http *ears; /* what client_listen began */
+    Buf ears_url;
+    bool heard;
 };
 
 static const char *setting(const char *flag, const char *variable)
@@ -33,6 +38,8 @@ bool client_open(Client **out, const Args *args, Err *err)
     *out = client;
     client->server = mem_string(server == NULL ? DEFAULT_SERVER : server);
     client->ca_file = mem_string(setting(args->ca_file, "HOLDFAST_CA_FILE"));
+    client->cert_file = mem_string(setting(args->cert_file, "HOLDFAST_CERT_FILE"));
+    client->key_file = mem_string(setting(args->key_file, "HOLDFAST_KEY_FILE"));
     size_t len = strlen(client->server);
     if (len != 0 && client->server[len - 1] == '/')
         client->server[len - 1] = 0;
@@ -49,11 +56,15 @@ void client_close(Client *client)
 {
     if (client == NULL)
         return;
+    http_close(client->ears);
+    buf_free(&client->ears_url);
     http_close(client->http);
     secret_free(client->token);
     json_decref(client->problem);
     mem_free(client->server);
     mem_free(client->ca_file);
+    mem_free(client->cert_file);
+    mem_free(client->key_file);
     mem_free(client);
 }
 
@@ -131,6 +142,15 @@ static bool parse(const HttpResponse *response, json_t **answer, Err *err)
     return true;
 }
 
+static void add_credentials(const Client *client, HttpRequest *request)
+{
+    request->ca_file = client->ca_file;
+    request->cert_file = client->cert_file;
+    request->key_file = client->key_file;
+    if (client->token != NULL)
+        request->bearer = secret_slice(client->token);
+}
+
 static bool exchange(Client *client, HttpRequest *request, const char *path, json_t **answer,
                      Err *err)
 {
@@ -140,9 +160,7 @@ static bool exchange(Client *client, HttpRequest *request, const char *path, jso
     json_decref(client->problem);
     client->problem = NULL;
     request->url = buf_cstr(&url);
-    request->ca_file = client->ca_file;
-    if (client->token != NULL)
-        request->bearer = secret_slice(client->token);
+    add_credentials(client, request);
     if (!http_send(client->http, request, &response, err)) {
         bool cut = err->code == ERR_UNREACHABLE && response.status != 0;
         return err->code == ERR_UNREACHABLE
@@ -197,6 +215,38 @@ bool client_stream(Client *client, const char *path, HttpSink *sink, void *ctx, 
 {
     HttpRequest request = {.method = "GET", .sink = sink, .sink_ctx = ctx};
     return exchange(client, &request, path, NULL, err);
+}
+
+/* That something happened is all that is wanted. One that comes in two pieces may go unnoticed: who
+ * listens looks now and then all the same. */
+static bool take_event(void *ctx, Slice bytes, Err *err)
+{
+    Client *client = ctx;
+    (void)err;
+    client->heard = client->heard || memmem(bytes.at, bytes.len, "data:", 5) != NULL;
+    return true;
+}
+
+bool client_listen(Client *client, const char *path, Err *err)
+{
+    HttpRequest request = {.method = "GET", .sink = take_event, .sink_ctx = client};
+    http_close(client->ears);
+    client->ears = NULL;
+    buf_clear(&client->ears_url);
+    buf_printf(&client->ears_url, "%s/api/v1%s", client->server, path);
+    request.url = buf_cstr(&client->ears_url);
+    add_credentials(client, &request);
+    return http_open(&client->ears, err) && http_begin(client->ears, &request, err);
+}
+
+void client_hear(Client *client, int64_t timeout_ms, bool *news, bool *deaf)
+{
+    Err ignored = {0};
+    client->heard = false;
+    *deaf = client->ears == NULL;
+    if (!*deaf && !http_wait(client->ears, timeout_ms, deaf, &ignored))
+        *deaf = true;
+    *news = client->heard;
 }
 
 bool client_list(Client *client, const char *path, size_t limit, json_t **items, Err *err)

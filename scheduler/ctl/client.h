@@ -12,7 +12,8 @@
 
 typedef struct Client Client;
 
-/* Server and token from flags, HOLDFAST_SERVER, HOLDFAST_TOKEN_FILE, HOLDFAST_CA_FILE. */
+/* Server, token and certificates from flags or their variables: HOLDFAST_SERVER,
+ * HOLDFAST_TOKEN_FILE, HOLDFAST_CA_FILE, HOLDFAST_CERT_FILE, HOLDFAST_KEY_FILE. */
 MUST_CHECK bool client_open(Client **out, const Args *args, Err *err);
 void client_close(Client *client);
 
@@ -31,6 +32,12 @@ MUST_CHECK bool client_send_file(Client *client, const char *method, const char 
 /* A body that streams to `sink`. */
 MUST_CHECK bool client_stream(Client *client, const char *path, HttpSink *sink, void *ctx,
                               Err *err);
+
+/* What happens, as the API tells it: client_listen begins (path with its filter), client_hear waits
+ * timeout_ms at most and says whether anything came. A server that cannot be listened to any more
+ * is no failure: *deaf, and the caller must look for itself. */
+MUST_CHECK bool client_listen(Client *client, const char *path, Err *err);
+void client_hear(Client *client, int64_t timeout_ms, bool *news, bool *deaf);
 
 /* Every item of a list, page after page, `limit` at most (0: all). */
 MUST_CHECK bool client_list(Client *client, const char *path, size_t limit, json_t **items,

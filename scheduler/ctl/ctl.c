@@ -3,37 +3,124 @@
 
 #include "scheduler/ctl/follow.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <strings.h>
 
-bool ctl_wants_json(const Ctl *ctl)
+static bool wants(const Ctl *ctl, const char *format)
 {
-    return ctl->args->output != NULL && strcmp(ctl->args->output, "json") == 0;
+    return ctl->args->output != NULL && strcmp(ctl->args->output, format) == 0;
 }
 
-void ctl_list(const Ctl *ctl, const json_t *items, const PrintColumn *columns, size_t count,
-              const char *name_path)
+bool ctl_wants_json(const Ctl *ctl)
+{
+    return wants(ctl, "json") || wants(ctl, "ndjson");
+}
+
+enum { LIST_COLUMNS = 16, FIELD_ROOM = 64 };
+
+/* "a,b.c" as columns of these paths; the title is the path, loud. */
+static size_t field_columns(const char *fields, PrintColumn columns[LIST_COLUMNS],
+                            char titles[LIST_COLUMNS][FIELD_ROOM],
+                            char paths[LIST_COLUMNS][FIELD_ROOM])
+{
+    size_t count = 0;
+    for (const char *at = fields; *at != 0 && count < LIST_COLUMNS; count++) {
+        size_t len = strcspn(at, ",");
+        snprintf(paths[count], FIELD_ROOM, "%.*s", (int)len, at);
+        for (size_t i = 0; i < FIELD_ROOM; i++)
+            titles[count][i] = (char)toupper((unsigned char)paths[count][i]);
+        columns[count] = (PrintColumn){titles[count], paths[count], AS_TEXT};
+        at += len + (at[len] == ',');
+    }
+    return count;
+}
+
+static json_t *only_fields(const json_t *items, const PrintColumn *columns, size_t count)
 {
     size_t i;
     json_t *item;
-    if (ctl_wants_json(ctl)) {
-        print_json(stdout, items);
-        return;
-    }
-    if (ctl->args->output != NULL && strcmp(ctl->args->output, "name") == 0) {
-        json_array_foreach(items, i, item)
-        {
-            print_safe(stdout, print_text_at(item, name_path));
-            putchar('\n');
+    json_t *all = json_array();
+    json_array_foreach(items, i, item)
+    {
+        json_t *some = json_object();
+        for (size_t c = 0; c < count; c++) {
+            const json_t *value = print_at(item, columns[c].path);
+            json_object_set_new(some, columns[c].path,
+                                value == NULL ? json_null() : json_deep_copy(value));
         }
-        return;
+        json_array_append_new(all, some);
     }
+    return all;
+}
+
+static void print_each(const json_t *items)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(items, i, item)
+    {
+        print_json_line(stdout, item);
+    }
+}
+
+static void print_names(const json_t *items, const char *path)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(items, i, item)
+    {
+        print_safe(stdout, print_text_at(item, path));
+        putchar('\n');
+    }
+}
+
+/* A table for eyes: the wide columns where they were asked for. */
+static void print_columns(const Ctl *ctl, const json_t *items, const PrintColumn *columns,
+                          size_t count)
+{
+    PrintColumn some[LIST_COLUMNS];
+    size_t kept = 0;
+    bool wide = wants(ctl, "wide");
     if (json_array_size(items) == 0) {
         if (!ctl->args->quiet)
             fprintf(stderr, "none\n");
         return;
     }
-    print_table(stdout, items, columns, count, ctl->args->utc);
+    for (size_t c = 0; c < count && kept < LIST_COLUMNS; c++)
+        if (wide || (columns[c].as & AS_WIDE) == 0)
+            some[kept++] = columns[c];
+    print_table(stdout, items, some, kept, ctl->args->utc);
+}
+
+void ctl_list(const Ctl *ctl, const json_t *items, const PrintColumn *columns, size_t count,
+              const char *name_path)
+{
+    PrintColumn own[LIST_COLUMNS];
+    char titles[LIST_COLUMNS][FIELD_ROOM];
+    char paths[LIST_COLUMNS][FIELD_ROOM];
+    json_t *shown = json_incref((json_t *)(uintptr_t)items);
+    if (ctl->args->fields != NULL) {
+        count = field_columns(ctl->args->fields, own, titles, paths);
+        columns = own;
+        if (ctl_wants_json(ctl)) {
+            json_decref(shown);
+            shown = only_fields(items, own, count);
+        }
+    }
+    if (wants(ctl, "ndjson"))
+        print_each(shown);
+    else if (ctl_wants_json(ctl) && ctl->args->watch)
+        print_json_line(stdout, shown);
+    else if (ctl_wants_json(ctl))
+        print_json(stdout, shown);
+    else if (wants(ctl, "name"))
+        print_names(shown, name_path);
+    else if (wants(ctl, "csv"))
+        print_csv(stdout, shown, columns, count);
+    else
+        print_columns(ctl, shown, columns, count);
+    json_decref(shown);
 }
 
 bool ctl_limit(const Ctl *ctl, size_t usual, size_t *limit, Err *err)
@@ -76,6 +163,22 @@ bool ctl_word(const Ctl *ctl, size_t n, const char **word, Err *err)
     args_help_verb(&page, ctl->args->verb);
     Text first = {(const char *)page.at, (size_t)(strchr(buf_cstr(&page), '\n') - (char *)page.at)};
     return err_set(err, ERR_USAGE, "usage.words", "an argument is missing:  %.*s", TEXT_ARG(first));
+}
+
+void ctl_would(const Ctl *ctl, const char *what, const json_t *thing, const char *name_path)
+{
+    const char *state = print_text_at(thing, "state");
+    scoped(buf_free) Buf line = {0};
+    if (ctl_wants_json(ctl)) {
+        json_t *answer = json_pack("{s:b, s:s, s:O}", "dry_run", 1, "would", what, "thing", thing);
+        print_json(stdout, answer);
+        json_decref(answer);
+        return;
+    }
+    buf_printf(&line, "would %s %s%s%s%s; nothing was done", what, print_text_at(thing, name_path),
+               state[0] == 0 ? "" : " (now ", state, state[0] == 0 ? "" : ")");
+    print_safe(stdout, buf_cstr(&line));
+    printf("\n");
 }
 
 bool ctl_started(Ctl *ctl, const json_t *jobs, Err *err)

@@ -20,7 +20,8 @@ typedef struct Ctl {
 /* -o: is JSON asked for? */
 bool ctl_wants_json(const Ctl *ctl);
 
-/* Prints a list as asked: a table of `columns`, JSON, or one name a line. */
+/* Prints a list as asked: a table of `columns` (without the wide ones, or with), JSON, lines of
+ * JSON or of values, or one name a line; of --fields only these. */
 void ctl_list(const Ctl *ctl, const json_t *items, const PrintColumn *columns, size_t count,
               const char *name_path);
 void ctl_card(const Ctl *ctl, const json_t *item, const PrintColumn *columns, size_t count);
@@ -36,6 +37,9 @@ MUST_CHECK bool ctl_word(const Ctl *ctl, size_t n, const char **word, Err *err);
 
 /* A job that was just made: says so, and follows it when --follow or --wait is given. */
 MUST_CHECK bool ctl_started(Ctl *ctl, const json_t *jobs, Err *err);
+
+/* --dry-run: says what would be done to a thing that was only looked at. `what`: "back up". */
+void ctl_would(const Ctl *ctl, const char *what, const json_t *thing, const char *name_path);
 
 /* The backup that a selector names: an id, a unique prefix, SOURCE, SOURCE@latest, SOURCE@latest~N,
  * SOURCE@TIME (the newest that is consistent at or before it). *backup is the caller's. */

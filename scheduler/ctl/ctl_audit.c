@@ -12,8 +12,12 @@ bool ctl_audit_log(Ctl *ctl, Err *err)
     };
     json_t *items = NULL;
     size_t limit;
+    scoped(buf_free) Buf path = {0};
+    buf_printf(&path, "/audit/events");
+    ctl_query(&path, "since", ctl->args->since);
+    ctl_query(&path, "until", ctl->args->until);
     bool done = ctl_limit(ctl, 50, &limit, err) &&
-                client_list(ctl->client, "/audit/events", limit, &items, err);
+                client_list(ctl->client, buf_cstr(&path), limit, &items, err);
     if (done)
         ctl_list(ctl, items, columns, sizeof columns / sizeof *columns, "seq");
     json_decref(items);

@@ -10,11 +10,20 @@
 static const int64_t LISTING_MS = 120000;
 
 static const PrintColumn list_columns[] = {
-    {"BACKUP", "id", AS_TEXT},         {"SOURCE", "source", AS_TEXT},
-    {"STATE", "state", AS_TEXT},       {"CONSISTENT", "consistent_at", AS_WHEN},
-    {"SIZE", "bytes", AS_BYTES},       {"STORED", "stored_bytes", AS_BYTES},
-    {"ENTRIES", "entries", AS_COUNT},  {"STORE", "store", AS_TEXT},
+    {"BACKUP", "id", AS_TEXT},
+    {"SOURCE", "source", AS_TEXT},
+    {"STATE", "state", AS_TEXT},
+    {"CONSISTENT", "consistent_at", AS_WHEN},
+    {"SIZE", "bytes", AS_BYTES},
+    {"STORED", "stored_bytes", AS_BYTES},
+    {"ENTRIES", "entries", AS_COUNT},
+    {"STORE", "store", AS_TEXT},
     {"VERIFIED", "verified", AS_TEXT},
+    {"COMMITTED", "committed_at", AS_WHEN | AS_WIDE},
+    {"NEW", "new_bytes", AS_BYTES | AS_WIDE},
+    {"WORKER", "worker", AS_TEXT | AS_WIDE},
+    {"KEYS", "key_set", AS_TEXT | AS_WIDE},
+    {"JOB", "job", AS_TEXT | AS_WIDE},
 };
 
 static const PrintColumn card_columns[] = {
@@ -56,6 +65,8 @@ bool ctl_backup_list(Ctl *ctl, Err *err)
     buf_printf(&path, "/backups");
     ctl_query(&path, "source", ctl->args->source);
     ctl_query(&path, "state", ctl->args->state);
+    ctl_query(&path, "since", ctl->args->since);
+    ctl_query(&path, "until", ctl->args->until);
     bool done = ctl_limit(ctl, 50, &limit, err) &&
                 client_list(ctl->client, buf_cstr(&path), limit, &items, err);
     if (done)

@@ -16,6 +16,10 @@ static const PrintColumn list_columns[] = {
     {"CREATED", "created_at", AS_AGO},
     {"TOOK", "seconds", AS_SECONDS},
     {"STORED", "result.stored_bytes", AS_BYTES},
+    {"TRIGGER", "trigger", AS_TEXT | AS_WIDE},
+    {"SLOT", "slot", AS_WHEN | AS_WIDE},
+    {"POOL", "pool", AS_TEXT | AS_WIDE},
+    {"BACKUP", "backup", AS_TEXT | AS_WIDE},
     {"WHY", "reason", AS_TEXT},
 };
 
@@ -68,6 +72,8 @@ bool ctl_job_list(Ctl *ctl, Err *err)
     ctl_query(&path, "source", ctl->args->source);
     ctl_query(&path, "state", ctl->args->state);
     ctl_query(&path, "kind", ctl->args->kind);
+    ctl_query(&path, "since", ctl->args->since);
+    ctl_query(&path, "until", ctl->args->until);
     bool done = ctl_limit(ctl, 50, &limit, err) &&
                 client_list(ctl->client, buf_cstr(&path), limit, &items, err);
     if (done)
@@ -210,6 +216,14 @@ static bool act(Ctl *ctl, const char *suffix, const char *said, Err *err)
 {
     scoped(buf_free) Buf path = {0};
     json_t *answer = NULL;
+    if (ctl->args->dry_run) {
+        bool known =
+            job_path(ctl, "", &path, err) && client_get(ctl->client, buf_cstr(&path), &answer, err);
+        if (known)
+            ctl_would(ctl, suffix + 1, answer, "id");
+        json_decref(answer);
+        return known;
+    }
     json_t *body = json_object();
     if (ctl->args->reason != NULL)
         json_object_set_new(body, "reason", json_string(ctl->args->reason));

@@ -127,7 +127,7 @@ bool ctl_restore(Ctl *ctl, Err *err)
         return false;
     json_t *request = request_of(ctl, backup);
     bool done = make_plan(ctl, request, &plan_job, err);
-    if (done && ctl->args->plan) {
+    if (done && (ctl->args->plan || ctl->args->dry_run)) {
         if (ctl_wants_json(ctl))
             print_json(stdout, json_object_get(plan_job, "answer"));
         else

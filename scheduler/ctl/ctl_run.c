@@ -1,10 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scheduler/ctl/ctl.h"
 
+/* --dry-run: a source that is there would be backed up. */
+static bool only_say(Ctl *ctl, const char *source, json_t *jobs, Err *err)
+{
+    scoped(buf_free) Buf path = {0};
+    json_t *thing = NULL;
+    buf_printf(&path, "/sources/");
+    http_escape(&path, text_of(source));
+    bool known = client_get(ctl->client, buf_cstr(&path), &thing, err);
+    if (known && ctl_wants_json(ctl))
+        json_array_append_new(
+            jobs, json_pack("{s:b, s:s, s:O}", "dry_run", 1, "would", "back up", "thing", thing));
+    else if (known)
+        ctl_would(ctl, "back up", thing, "name");
+    json_decref(thing);
+    return known;
+}
+
 static bool start(Ctl *ctl, const char *source, json_t *jobs, Err *err)
 {
     scoped(buf_free) Buf path = {0};
     json_t *job = NULL;
+    if (ctl->args->dry_run)
+        return only_say(ctl, source, jobs, err);
     json_t *body = json_object();
     if (ctl->args->method != NULL)
         json_object_set_new(body, "method", json_string(ctl->args->method));
@@ -55,6 +74,12 @@ bool ctl_run(Ctl *ctl, Err *err)
         done = start_all(ctl, jobs, err);
     for (size_t i = 0; done && !ctl->args->all && i < ctl->args->words.count; i++)
         done = start(ctl, ctl->args->words.at[i], jobs, err);
+    if (ctl->args->dry_run) {
+        if (done && ctl_wants_json(ctl))
+            print_json(stdout, jobs);
+        json_decref(jobs);
+        return done;
+    }
     if (!done && json_array_size(jobs) != 0)
         tell_started(jobs);
     if (done && json_array_size(jobs) == 0)

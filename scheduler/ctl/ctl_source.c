@@ -7,10 +7,17 @@
 static const int64_t TEST_MS = 60000;
 
 static const PrintColumn list_columns[] = {
-    {"SOURCE", "name", AS_TEXT},           {"TYPE", "type", AS_TEXT},
-    {"POLICY", "policy", AS_TEXT},         {"STATE", "state", AS_TEXT},
-    {"LAST GOOD", "last_good_at", AS_AGO}, {"SIZE", "last_bytes", AS_BYTES},
+    {"SOURCE", "name", AS_TEXT},
+    {"TYPE", "type", AS_TEXT},
+    {"POLICY", "policy", AS_TEXT},
+    {"STATE", "state", AS_TEXT},
+    {"LAST GOOD", "last_good_at", AS_AGO},
+    {"SIZE", "last_bytes", AS_BYTES},
     {"NEXT", "next_at", AS_WHEN},
+    {"OWNER", "owner", AS_TEXT | AS_WIDE},
+    {"POOL", "pool", AS_TEXT | AS_WIDE},
+    {"STORE", "store", AS_TEXT | AS_WIDE},
+    {"BACKUP", "last_backup", AS_TEXT | AS_WIDE},
 };
 
 static const PrintColumn card_columns[] = {
@@ -111,6 +118,7 @@ bool ctl_why(Ctl *ctl, Err *err)
     size_t limit;
     if (!source_path(ctl, "/decisions", &path, err) || !ctl_limit(ctl, 20, &limit, err))
         return false;
+    ctl_query(&path, "since", ctl->args->since);
     ctl_query(&path, "until", ctl->args->words.count > 1 ? ctl->args->words.at[1] : NULL);
     bool done = client_list(ctl->client, buf_cstr(&path), limit, &items, err);
     if (done)

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scheduler/ctl/ctl.h"
 
-#include <time.h>
-
 /* What fits a screen; the rest is a list of its own. */
 enum { FRESH_MOST = 40, ATTENTION_MOST = 20 };
 
@@ -172,31 +170,22 @@ static void show(Ctl *ctl, const json_t *status)
         print_json_line(stdout, status);
     else if (ctl_wants_json(ctl))
         print_json(stdout, status);
-    else {
-        if (ctl->args->watch)
-            printf("\033[H\033[2J");
+    else
         print_status(ctl, status);
-    }
-    fflush(stdout);
     if (ctl->args->check && !json_is_true(json_object_get(status, "ok")))
         ctl->exit_code = 10;
 }
 
 bool ctl_status(Ctl *ctl, Err *err)
 {
-    for (;;) {
-        json_t *status = NULL;
-        if (!client_get(ctl->client, "/status", &status, err)) {
-            if (!ctl->args->nagios)
-                return false;
-            ctl->exit_code = nagios_unknown(err);
-            return true;
-        }
-        show(ctl, status);
-        json_decref(status);
-        if (!ctl->args->watch)
-            return true;
-        struct timespec pause = {2, 0};
-        nanosleep(&pause, NULL);
+    json_t *status = NULL;
+    if (!client_get(ctl->client, "/status", &status, err)) {
+        if (!ctl->args->nagios)
+            return false;
+        ctl->exit_code = nagios_unknown(err);
+        return true;
     }
+    show(ctl, status);
+    json_decref(status);
+    return true;
 }

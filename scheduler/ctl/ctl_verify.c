@@ -9,6 +9,11 @@ bool ctl_verify(Ctl *ctl, Err *err)
     scoped(buf_free) Buf path = {0};
     if (!ctl_word(ctl, 0, &selector, err) || !ctl_select(ctl, selector, &backup, err))
         return false;
+    if (ctl->args->dry_run) {
+        ctl_would(ctl, "verify", backup, "id");
+        json_decref(backup);
+        return true;
+    }
     json_t *jobs = json_array();
     json_t *body =
         json_pack("{s:s}", "level", ctl->args->level == NULL ? "stored" : ctl->args->level);

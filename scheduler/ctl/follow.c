@@ -13,7 +13,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SAMPLES = 60, POLL_MS = 250, LOG_LINE_S = 30, STALLED_S = 60, ETA_AFTER_S = 10 };
+enum {
+    SAMPLES = 60,
+    POLL_MS = 250,
+    HEAR_MS = 1000,
+    NAMED_MOST = 100,
+    LOG_LINE_S = 30,
+    STALLED_S = 60,
+    ETA_AFTER_S = 10
+};
 
 /* What is remembered of one job between two looks. */
 typedef struct Watch {
@@ -278,13 +286,35 @@ static void pause_ms(long ms)
     nanosleep(&pause, NULL);
 }
 
+/* Asks to be told when one of them moves; very many are not named one by one. */
+static bool listen_to(Client *client, const Watch *watches, size_t count, Err *err)
+{
+    scoped(buf_free) Buf path = {0};
+    buf_printf(&path, "/events?event=job.state,job.progress,job.finished");
+    for (size_t i = 0; count <= NAMED_MOST && i < count; i++) {
+        buf_printf(&path, "%s", i == 0 ? "&job=" : ",");
+        http_escape(&path, text_of(watches[i].id));
+    }
+    return client_listen(client, buf_cstr(&path), err);
+}
+
+/* Until one of them moves, or it is time to look all the same. */
+static void wait_for_news(Client *client)
+{
+    bool news;
+    bool deaf;
+    client_hear(client, HEAR_MS, &news, &deaf);
+    if (deaf)
+        pause_ms(POLL_MS);
+}
+
 static bool watch_all(Client *client, const Args *args, Watch *watches, size_t count,
                       int *exit_code, Err *err)
 {
     int64_t timeout_ms;
     int64_t began_ns = clock_mono_ns();
     int64_t silent_since_s = 0;
-    if (!follow_timeout(args->timeout, &timeout_ms, err))
+    if (!follow_timeout(args->timeout, &timeout_ms, err) || !listen_to(client, watches, count, err))
         return false;
     for (size_t open = count; open != 0;) {
         open = 0;
@@ -308,7 +338,7 @@ static bool watch_all(Client *client, const Args *args, Watch *watches, size_t c
             return true;
         }
         if (open != 0)
-            pause_ms(POLL_MS);
+            wait_for_news(client);
     }
     return true;
 }

@@ -2,6 +2,7 @@
  * holdfast — the operator's command: a client of the REST API and of nothing else. */
 #include "common/base/buf.h"
 #include "scheduler/ctl/ctl.h"
+#include "scheduler/ctl/watch.h"
 
 #include <locale.h>
 #include <stdlib.h>
@@ -46,7 +47,9 @@ bool ctl_help(Ctl *ctl, Err *err)
         json_decref(table);
         return true;
     }
-    if (!add_help(&page, &ctl->args->words, err))
+    if (ctl->args->man)
+        args_man(&page);
+    else if (!add_help(&page, &ctl->args->words, err))
         return false;
     print_buf(&page);
     return true;
@@ -156,7 +159,8 @@ int main(int argc, char **argv)
     if (args.help)
         return help_asked(&args);
     bool done = stands_alone(args.verb) || client_open(&ctl.client, &args, &err);
-    done = done && verbs[args.verb].run(&ctl, &err);
+    done = done && (args.watch ? watch_run(&ctl, verbs[args.verb].run, &err)
+                               : verbs[args.verb].run(&ctl, &err));
     int code = done ? ctl.exit_code : report(&ctl, &err);
     client_close(ctl.client);
     if (fflush(stdout) != 0 && code == 0)

@@ -201,8 +201,9 @@ static void add_other(Buf *out, const json_t *value)
     free(text);
 }
 
-static void add_value(Buf *out, const json_t *value, PrintAs as, bool utc)
+static void add_value(Buf *out, const json_t *value, PrintAs asked, bool utc)
 {
+    PrintAs as = asked & (AS_WIDE - 1);
     if (value == NULL)
         buf_printf(out, "-");
     else if (as == AS_BYTES && json_is_number(value))
@@ -286,12 +287,77 @@ void print_table(FILE *out, const json_t *items, const PrintColumn *columns, siz
     }
 }
 
+/* As programs read it. */
+static void add_plain(Buf *out, const json_t *value)
+{
+    size_t i;
+    json_t *item;
+    bool words = json_is_array(value);
+    json_array_foreach(value, i, item)
+    {
+        words = words && json_is_string(item);
+    }
+    if (value == NULL)
+        return;
+    if (json_is_string(value))
+        buf_printf(out, "%s", json_string_value(value));
+    json_array_foreach(value, i, item)
+    {
+        if (words)
+            buf_printf(out, "%s%s", i == 0 ? "" : " ", json_string_value(item));
+    }
+    if (json_is_string(value) || words)
+        return;
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+    buf_printf(out, "%s", text == NULL ? "" : text);
+    free(text);
+}
+
+static void add_csv(Buf *line, Buf *cell)
+{
+    const char *text = buf_cstr(cell);
+    if (strpbrk(text, ",\"\r\n") == NULL && *text != ' ') {
+        buf_printf(line, "%s", text);
+        return;
+    }
+    buf_add_byte(line, '"');
+    for (; *text != 0; text++)
+        buf_printf(line, *text == '"' ? "\"%c" : "%c", *text);
+    buf_add_byte(line, '"');
+}
+
+void print_csv(FILE *out, const json_t *items, const PrintColumn *columns, size_t count)
+{
+    size_t i;
+    json_t *item;
+    bool terminal = isatty(fileno(out)) == 1;
+    for (size_t c = 0; c < count; c++)
+        fprintf(out, "%s%s", c == 0 ? "" : ",", columns[c].path);
+    fputc('\n', out);
+    json_array_foreach(items, i, item)
+    {
+        scoped(buf_free) Buf line = {0};
+        for (size_t c = 0; c < count; c++) {
+            scoped(buf_free) Buf cell = {0};
+            add_plain(&cell, print_at(item, columns[c].path));
+            if (c != 0)
+                buf_add_byte(&line, ',');
+            add_csv(&line, &cell);
+        }
+        if (terminal)
+            print_safe(out, buf_cstr(&line));
+        else
+            fwrite(line.at, 1, line.len, out);
+        fputc('\n', out);
+    }
+}
+
 void print_card(FILE *out, const json_t *item, const PrintColumn *columns, size_t count, bool utc)
 {
     scoped(buf_free) Buf cell = {0};
     for (size_t c = 0; c < count; c++) {
         const json_t *value = print_at(item, columns[c].path);
-        if (value == NULL)
+        if (value == NULL || (json_is_string(value) && json_string_length(value) == 0))
             continue;
         buf_clear(&cell);
         add_value(&cell, value, columns[c].as, utc);

@@ -10,7 +10,16 @@
 
 /* How a field of an item is shown. AGO and WHEN read RFC 3339; WHEN shows local time with its zone
  * (UTC with --utc). Text never moves a terminal (print_safe). */
-typedef enum PrintAs { AS_TEXT, AS_BYTES, AS_COUNT, AS_WHEN, AS_AGO, AS_SECONDS, AS_RATE } PrintAs;
+typedef enum PrintAs {
+    AS_TEXT,
+    AS_BYTES,
+    AS_COUNT,
+    AS_WHEN,
+    AS_AGO,
+    AS_SECONDS,
+    AS_RATE,
+    AS_WIDE = 0x10, /* with one of these: only where there is room, or no eye that reads */
+} PrintAs;
 
 typedef struct PrintColumn {
     const char *title;
@@ -21,7 +30,11 @@ typedef struct PrintColumn {
 void print_table(FILE *out, const json_t *items, const PrintColumn *columns, size_t count,
                  bool utc);
 
-/* One item as "title  value" lines; absent fields are left out. */
+/* A header of the columns' paths, then one line an item: numbers and times as they came, lists of
+ * words joined by a blank; quoted as RFC 4180 says, lines ended by LF. */
+void print_csv(FILE *out, const json_t *items, const PrintColumn *columns, size_t count);
+
+/* One item as "title  value" lines; what is absent or an empty text is left out. */
 void print_card(FILE *out, const json_t *item, const PrintColumn *columns, size_t count, bool utc);
 
 void print_json(FILE *out, const json_t *value);      /* indented, for one document */

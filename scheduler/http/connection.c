@@ -9,6 +9,7 @@
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
 #include <stdio.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -256,7 +257,7 @@ void connection_problem(Connection *connection, int status, const char *code, co
                       status == 503 ? TEXT("Retry-After: 2\r\n") : (Text){0}, buf_slice(&body));
 }
 
-void connection_stream(Connection *connection, const char *type)
+void connection_stream(Connection *connection, const char *type, Text lines)
 {
     scoped(buf_free) Buf head = {0};
     if (!may_answer(connection))
@@ -266,6 +267,7 @@ void connection_stream(Connection *connection, const char *type)
     if (!connection->in_chunks)
         connection->keep_alive = false;
     add_head(connection, &head, 200, type);
+    buf_add_text(&head, lines);
     buf_printf(&head, "%s\r\n", connection->in_chunks ? "Transfer-Encoding: chunked\r\n" : "");
     put(connection, buf_slice(&head));
 }
@@ -283,6 +285,13 @@ void connection_piece(Connection *connection, Slice piece, void (*sent)(void *ct
     put(connection, piece);
     if (connection->in_chunks)
         put(connection, (Slice){(const uint8_t *)"\r\n", 2});
+}
+
+size_t connection_unsent(const Connection *connection)
+{
+    return connection->state == CLOSED
+               ? 0
+               : evbuffer_get_length(bufferevent_get_output(connection->events));
 }
 
 void connection_stream_end(Connection *connection)
@@ -458,10 +467,24 @@ static void on_bytes(struct bufferevent *events, void *ctx)
     advance(connection);
 }
 
+/* Nothing more goes out; what the client still sends is read and thrown away for a while. */
+static void linger(Connection *connection)
+{
+    SSL *tls = bufferevent_openssl_get_ssl(connection->events);
+    connection->state = LINGER;
+    connection->since_ns = clock_mono_ns();
+    loop_timer_once(connection->timer, LINGER_MS);
+    if (tls != NULL)
+        SSL_shutdown(tls); /* says that this is the end, and no cut */
+    shutdown(bufferevent_getfd(connection->events), SHUT_WR);
+    on_bytes(connection->events, connection);
+}
+
 /* Everything that was put has left. */
 static void on_sent(struct bufferevent *events, void *ctx)
 {
     Connection *connection = ctx;
+    (void)events;
     void (*sent)(void *ctx) = connection->sent;
     if (connection->state == STREAM && sent != NULL) {
         connection->sent = NULL;
@@ -473,19 +496,18 @@ static void on_sent(struct bufferevent *events, void *ctx)
             connection_close(connection);
     } else if (connection->state == ANSWER && connection->ended)
         connection_close(connection);
-    else if (connection->state == ANSWER) {
-        connection->state = LINGER;
-        connection->since_ns = clock_mono_ns();
-        loop_timer_once(connection->timer, LINGER_MS);
-        shutdown(bufferevent_getfd(events), SHUT_WR);
-        on_bytes(events, connection);
-    }
+    else if (connection->state == ANSWER)
+        linger(connection);
 }
 
 static void on_event(struct bufferevent *events, short what, void *ctx)
 {
     Connection *connection = ctx;
     (void)events;
+    if ((what & BEV_EVENT_CONNECTED) != 0) { /* TLS has shaken hands */
+        loop_timer_once(connection->timer, connection->host->idle_ms);
+        return;
+    }
     connection->ended = true;
     bool asked = connection->state == ASKED || connection->state == ANSWER;
     bool leaves = connection->gone != NULL && connection->gone_at_eof;
@@ -503,11 +525,23 @@ static void on_time_over(void *ctx)
         connection_close(connection);
 }
 
+/* Calls of a TLS connection come from the loop, never from inside OpenSSL's. */
+static struct bufferevent *events_of(const ConnectionHost *host, evutil_socket_t fd)
+{
+    struct event_base *base = loop_base(host->loop);
+    if (host->tls == NULL)
+        return bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
+    SSL *tls = server_tls_accept(host->tls);
+    return tls == NULL
+               ? NULL
+               : bufferevent_openssl_socket_new(base, fd, tls, BUFFEREVENT_SSL_ACCEPTING,
+                                                BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
+}
+
 void connection_open(ConnectionHost *host, evutil_socket_t fd, const char *ip)
 {
     forget_dead(host);
-    struct bufferevent *events =
-        bufferevent_socket_new(loop_base(host->loop), fd, BEV_OPT_CLOSE_ON_FREE);
+    struct bufferevent *events = events_of(host, fd);
     if (events == NULL) {
         evutil_closesocket(fd);
         return;
@@ -523,6 +557,8 @@ void connection_open(ConnectionHost *host, evutil_socket_t fd, const char *ip)
     host->first = connection;
     host->count++;
     begin(connection);
+    if (host->tls != NULL) /* the handshake is part of a request's time, however it trickles */
+        loop_timer_once(connection->timer, host->request_ms);
     bufferevent_setcb(events, on_bytes, on_sent, on_event, connection);
     bufferevent_setwatermark(events, EV_READ, 0, AHEAD);
     bufferevent_enable(events, EV_READ | EV_WRITE);

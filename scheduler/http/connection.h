@@ -9,12 +9,14 @@
 
 #include "common/base/loop.h"
 #include "scheduler/http/request.h"
+#include "scheduler/http/server_tls.h"
 
 typedef struct Connection Connection;
 
 /* What the connections of a server share. */
 typedef struct ConnectionHost {
     Loop *loop;
+    ServerTls *tls;     /* NULL: requests come as they are */
     int64_t idle_ms;    /* between two requests */
     int64_t request_ms; /* from a request's first byte to its last */
     int64_t answer_ms;  /* to take an answer */
@@ -53,11 +55,13 @@ void connection_answer(Connection *connection, int status, const char *type, Tex
 /* RFC 9457. */
 void connection_problem(Connection *connection, int status, const char *code, const char *text);
 
-/* An answer whose length nobody knows yet: begin, pieces, end. Each piece's `sent` is called when
- * it has left. connection_close in between shows the client that the answer is not whole. */
-void connection_stream(Connection *connection, const char *type);
+/* An answer whose length nobody knows yet: begin (`lines` as above), pieces, end. Each piece's
+ * `sent` is called when it has left. connection_close in between shows the client that the answer
+ * is not whole. */
+void connection_stream(Connection *connection, const char *type, Text lines);
 void connection_piece(Connection *connection, Slice piece, void (*sent)(void *ctx), void *ctx);
 void connection_stream_end(Connection *connection);
+size_t connection_unsent(const Connection *connection); /* bytes that the client did not take yet */
 
 /* Appends a problem document. */
 void connection_problem_json(Buf *out, int status, const char *code, const char *text,

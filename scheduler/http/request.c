@@ -124,9 +124,9 @@ const char *request_header(const Request *request, const char *name)
 /* Two of these could be read in two ways, and two readers would. */
 static bool check_twice(const Request *request, RequestFault *fault)
 {
-    static const char *const single[] = {"host",          "content-length",  "transfer-encoding",
-                                         "authorization", "content-type",    "if-match",
-                                         "expect",        "idempotency-key", "range"};
+    static const char *const single[] = {
+        "host",     "content-length", "transfer-encoding", "authorization", "content-type",
+        "if-match", "expect",         "idempotency-key",   "range",         "last-event-id"};
     for (size_t i = 0; i < sizeof single / sizeof *single; i++) {
         size_t count = 0;
         for (size_t h = 0; h < request->header_count; h++)

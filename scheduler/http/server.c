@@ -4,6 +4,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "scheduler/http/server_events.h"
 #include "scheduler/http/server_listen.h"
 #include "scheduler/http/server_stream.h"
 
@@ -19,6 +20,8 @@ enum {
     REQUEST_MS = 30000,
     ANSWER_MS = 120000,
     PATIENCE_MS = 60000,
+    BEAT_MS = 15000,
+    LISTEN_MS = 900000,
 };
 
 /* A request between the loop and a handler thread. The connection keeps the request's memory until
@@ -37,9 +40,11 @@ typedef struct Pending {
 struct Server {
     ServerParams params;
     Loop *loop;
+    ServerTls *tls;
     ConnectionHost host;
     ServerListen *listen;
     ServerStreams *streams;
+    ServerEvents *events;
     pthread_t threads[THREADS_MOST];
     unsigned thread_count;
     pthread_mutex_t lock; /* guards first, last, answered, stop */
@@ -61,6 +66,9 @@ static void pending_free(Pending *pending)
     buf_free(&pending->answer.etag);
     buf_free(&pending->answer.allow);
     buf_free(&pending->answer.stream);
+    buf_free(&pending->answer.listen.kinds);
+    buf_free(&pending->answer.listen.sources);
+    buf_free(&pending->answer.listen.jobs);
     mem_free(pending);
 }
 
@@ -90,6 +98,11 @@ static void send_answer(Pending *pending)
     }
     if (answer->stream.len != 0) {
         server_streams_wait(pending->server->streams, buf_cstr(&answer->stream), connection);
+        return;
+    }
+    if (answer->listen.on) {
+        server_events_add(pending->server->events, &answer->listen, buf_slice(&answer->body),
+                          connection);
         return;
     }
     add_line(&lines, "Location", buf_text(&answer->location));
@@ -169,7 +182,7 @@ static size_t keep(Buf *texts, const char *text)
 
 static Pending *copy_request(Server *server, Connection *connection)
 {
-    enum { METHOD, PATH, QUERY, IP, AUTHORIZATION, KEY, IF_MATCH, TYPE, TEXTS };
+    enum { METHOD, PATH, QUERY, IP, AUTHORIZATION, KEY, IF_MATCH, TYPE, LAST_EVENT, TEXTS };
     const Request *request = connection_request(connection);
     Pending *pending = mem_new(Pending);
     const char *const from[TEXTS] = {
@@ -181,6 +194,7 @@ static Pending *copy_request(Server *server, Connection *connection)
         request_header(request, "idempotency-key"),
         request_header(request, "if-match"),
         request_header(request, "content-type"),
+        request_header(request, "last-event-id"),
     };
     size_t at[TEXTS];
     const char *text[TEXTS];
@@ -201,7 +215,8 @@ static Pending *copy_request(Server *server, Connection *connection)
                                  .authorization = text[AUTHORIZATION],
                                  .idempotency_key = text[KEY],
                                  .if_match = text[IF_MATCH],
-                                 .content_type = text[TYPE]};
+                                 .content_type = text[TYPE],
+                                 .last_event_id = text[LAST_EVENT]};
     snprintf(pending->call.request_id, sizeof pending->call.request_id, "%s",
              connection_id(connection));
     return pending;
@@ -234,6 +249,25 @@ static int64_t or_else(int64_t asked, int64_t otherwise)
     return asked == 0 ? otherwise : asked;
 }
 
+static bool open_tls(Server *server, Err *err)
+{
+    const ServerParams *params = &server->params;
+    const ServerTlsFiles files = {params->tls_cert, params->tls_key, params->tls_client_ca};
+    if (files.cert == NULL && files.key == NULL && files.client_ca == NULL)
+        return true;
+    if (files.cert == NULL || files.key == NULL)
+        return err_set(err, ERR_USAGE, "http.tls",
+                       "TLS takes both a certificate and its key: tls_cert and tls_key");
+    bool done = server_tls_open(&server->tls, &files, err);
+    server->host.tls = server->tls;
+    return done;
+}
+
+bool server_reload(Server *server, Err *err)
+{
+    return server->tls == NULL || server_tls_reload(server->tls, err);
+}
+
 bool server_start(Server **out, Loop *loop, const ServerParams *params, Err *err)
 {
     Server *server = mem_new(Server);
@@ -251,7 +285,11 @@ bool server_start(Server **out, Loop *loop, const ServerParams *params, Err *err
                          .bodies_most = (size_t)or_else((int64_t)params->bodies_most, BODIES_MOST),
                          .ctx = server,
                          .on_request = on_request};
+    if (!open_tls(server, err))
+        return false;
     server->streams = server_streams_new(loop, or_else(params->patience_ms, PATIENCE_MS));
+    server->events = server_events_new(loop, or_else(params->beat_ms, BEAT_MS),
+                                       or_else(params->listen_ms, LISTEN_MS));
     size_t most = (size_t)or_else((int64_t)params->connections_most, CONNECTIONS_MOST);
     if (!server_listen_open(&server->listen, &server->host, params->listen, most, err))
         return false;
@@ -267,6 +305,21 @@ bool server_start(Server **out, Loop *loop, const ServerParams *params, Err *err
 int server_port(const Server *server)
 {
     return server_listen_port(server->listen);
+}
+
+void server_tell(Server *server, const ServerEvent *event)
+{
+    server_events_tell(server->events, event);
+}
+
+uint64_t server_told(Server *server)
+{
+    return server_events_told(server->events);
+}
+
+size_t server_listeners(const Server *server)
+{
+    return server_events_count(server->events);
 }
 
 static void free_list(Pending *list)
@@ -289,7 +342,9 @@ void server_stop(Server *server)
         pthread_join(server->threads[i], NULL);
     server_listen_close(server->listen);
     server_streams_free(server->streams);
+    server_events_free(server->events);
     connection_close_all(&server->host); /* tells the pending ones, so before they go */
+    server_tls_close(server->tls);
     free_list(server->first);
     free_list(server->answered);
     pthread_cond_destroy(&server->signal);

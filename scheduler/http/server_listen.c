@@ -26,8 +26,10 @@ struct ServerListen {
     int64_t refused;
 };
 
-/* Nobody can be put out: the newcomer learns when to come again, if the socket takes it at once. */
-static void turn_away(evutil_socket_t fd)
+/* Nobody can be put out: the newcomer learns when to come again, if the socket takes it at once.
+ * One that waits for TLS would not understand, and a handshake is work that there is no room for.
+ */
+static void turn_away(evutil_socket_t fd, bool plain)
 {
     scoped(buf_free) Buf body = {0};
     scoped(buf_free) Buf answer = {0};
@@ -37,7 +39,7 @@ static void turn_away(evutil_socket_t fd)
                "Content-Type: application/problem+json\r\nContent-Length: %zu\r\n\r\n",
                body.len);
     buf_add_slice(&answer, buf_slice(&body));
-    if (send(fd, answer.at, answer.len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+    if (plain && send(fd, answer.at, answer.len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
         shutdown(fd, SHUT_WR);
     evutil_closesocket(fd);
 }
@@ -53,7 +55,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
         if (listen->refused++ % 1000 == 0)
             log_warn("http.full", "connections=%zu refused=%lld", listen->host->count,
                      (long long)listen->refused);
-        turn_away(fd);
+        turn_away(fd, listen->host->tls == NULL);
         return;
     }
     connection_open(listen->host, fd, ip);

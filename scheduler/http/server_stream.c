@@ -132,7 +132,7 @@ static void pass_on(Stream *stream, Connection *put, bool end)
 {
     Slice piece = connection_body(put);
     if (!stream->started)
-        connection_stream(stream->get, "application/octet-stream");
+        connection_stream(stream->get, "application/octet-stream", (Text){0});
     stream->started = true;
     stream->offset += piece.len;
     stream->ending = end;

@@ -47,6 +47,9 @@ static bool send_once(Fetch *fetch, const char *more, Err *err)
                            .url = buf_cstr(&url),
                            .type = "application/octet-stream",
                            .body = buf_slice(&fetch->piece),
+                           .ca_file = fetch->job->settings->api_ca,
+                           .cert_file = fetch->job->settings->api_cert,
+                           .key_file = fetch->job->settings->api_key,
                            .idle_ms = IDLE_MS};
     HttpResponse response = {0};
     bool fine = http_send(fetch->http, &request, &response, err);

@@ -18,7 +18,8 @@ typedef struct JobSettings {
     const char *cache;                /* directory; may vanish at any time */
     const char *keys;                 /* directory of writer and reader files */
     const char *api;                  /* URL of a scheduler, for streamed fetches; NULL: none */
-    uint64_t memory_bytes;            /* buffers of one job */
+    const char *api_ca, *api_cert, *api_key; /* PEM files for its TLS; NULL: none of ours */
+    uint64_t memory_bytes;                   /* buffers of one job */
     const Allow *allow;
 } JobSettings;
 

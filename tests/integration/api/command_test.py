@@ -1,6 +1,8 @@
 #!/usr/bin/env -S /usr/bin/python3 -B
 # SPDX-License-Identifier: Apache-2.0
 """The `holdfast` command against a real installation: what it prints, what it exits with."""
+import csv
+import io
 import json
 import os
 import pathlib
@@ -11,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -251,6 +254,71 @@ class Command(unittest.TestCase):
         self.assertEqual((events[0], events[-1]), ("job.started", "job.ended"))
         self.assertIn("backup.committed", events)
         self.assertEqual(len(events), len(json.loads(run("job", "logs", started, "--json").stdout)))
+
+    # --- forms ------------------------------------------------------------------------------------
+
+    def test_a_list_is_the_same_in_every_form(self):
+        for words in (["job", "list", "--source", "tree"], ["source", "list"], ["backup", "list"], ["worker", "list"],
+                      ["queue", "list"], ["audit", "log"], ["token", "list"], ["why", "tree"]):
+            whole = json.loads(run(*words, "--json").stdout)
+            lines = run(*words, "-o", "ndjson").stdout.splitlines()
+            mark = next(m for m in ("id", "name", "at") if m in whole[0])
+            self.assertEqual([json.loads(line)[mark] for line in lines], [item[mark] for item in whole], words)
+            rows = list(csv.DictReader(io.StringIO(run(*words, "-o", "csv", "--fields", f"{mark},state,result").stdout)))
+            self.assertEqual([row[mark] for row in rows], [item[mark] for item in whole], words)
+            table = run(*words).stdout.splitlines()[0].split()
+            wide = run(*words, "-o", "wide").stdout.splitlines()[0].split()
+            self.assertEqual([w for w in wide if w in table], table, words)
+            some = json.loads(run(*words, "--json", "--fields", mark).stdout)
+            self.assertEqual(some, [{mark: item[mark]} for item in whole], words)
+        for words in (["job", "list"], ["backup", "list"], ["audit", "log"], ["why", "tree"]):
+            self.assertEqual(json.loads(run(*words, "--since", "2100-01-01", "--json").stdout), [], words)
+            self.assertEqual(run(*words, "--since", "soon").returncode, 2, words)
+        for words in (["job", "list"], ["backup", "list"], ["audit", "log"]):
+            self.assertEqual(json.loads(run(*words, "--until", "2000-01-01", "--json").stdout), [], words)
+        self.assertIn("TRIGGER", run("job", "list", "-o", "wide").stdout)
+        self.assertNotIn("TRIGGER", run("job", "list").stdout)
+        head = run("job", "list", "-o", "csv").stdout.splitlines()[0]
+        self.assertIn("id,kind,source,state", head)
+        self.assertEqual(run("job", "list", "--source", "nobody", "-o", "csv").stdout, head + "\n")
+        self.assertEqual(run("job", "list", "--source", "nobody", "-o", "ndjson").stdout, "")
+
+    def test_what_is_watched_is_shown_again_when_something_happens(self):
+        with subprocess.Popen([str(stands.BUILD / "holdfast"), "job", "list", "--source", "far", "--limit", "1", "--watch",
+                               "--json"], env=stand.environment, stdout=subprocess.PIPE, text=True) as watching:
+            try:
+                watching.stdout.readline()
+                made = stand.ask("POST", "/sources/far/run", {}).json["id"]
+                stand.until(lambda: json.loads(watching.stdout.readline())[0]["id"] == made, "the new job")
+                stand.ask("POST", f"/jobs/{made}/cancel")
+                began = time.monotonic()
+                stand.until(lambda: json.loads(watching.stdout.readline())[0]["state"] == "cancelled", "its end")
+                self.assertLess(time.monotonic() - began, 9, "it was not told, it only looked")
+            finally:
+                watching.terminate()
+        text = subprocess.run(["timeout", "3", str(stands.BUILD / "holdfast"), "status", "--watch"], env=stand.environment,
+                              capture_output=True, text=True, check=False)
+        self.assertIn("NOT OK", text.stdout, text.stderr)
+
+    def test_a_dry_run_shows_and_does_nothing(self):
+        made = stand.ask("POST", "/sources/far/run", {}).json["id"]
+        before = stand.sql("SELECT count(*) FROM holdfast.job WHERE kind <> 'probe'")
+        for words, shown in ((["run", "tree", "far"], "would back up tree"), (["verify", "tree"], f"would verify {backup}"),
+                             (["job", "cancel", made], f"would cancel {made} (now "),
+                             (["restore", "tree", "--to", str(stand.dir / "restore/dry")], "creates")):
+            done = run(*words, "--dry-run")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(shown, done.stdout + done.stderr)
+            json.loads(run(*words, "--dry-run", "--json").stdout)
+        self.assertEqual(run("run", "none", "--dry-run").returncode, 5)
+        self.assertEqual(stand.sql("SELECT count(*) FROM holdfast.job WHERE kind <> 'probe'"), before)
+        self.assertFalse(stand.ask("GET", f"/jobs/{made}").json["cancel_requested"])
+
+    def test_a_plan_has_no_empty_lines(self):
+        plan = run("restore", "tree", "--to", str(stand.dir / "restore/lines"), "--plan").stderr
+        self.assertIn("creates", plan)
+        for line in plan.splitlines():
+            self.assertRegex(line, r"^\S.{13} \S", plan)
 
     # --- hostile names ----------------------------------------------------------------------------
 

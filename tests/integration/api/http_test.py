@@ -31,8 +31,8 @@ def tearDownModule():
 
 
 def path_of(route):
-    """The route with names that nothing has."""
-    return re.sub(r"\{\w+\}", "jb_0ZZZZZZ", route)
+    """The route with names that nothing has; a stream of events would have no end."""
+    return re.sub(r"\{\w+\}", "jb_0ZZZZZZ", route) + ("?event=weather" if route == "/events" else "")
 
 
 class Api(unittest.TestCase):
@@ -416,6 +416,23 @@ class Outages(unittest.TestCase):
         self.assertEqual(stand.command("status", "--nagios").returncode, 3)
         self.assertEqual(stand.local("up", "--workers", "1").returncode, 0)
         stand.until(lambda: stand.ask("GET", "/status").status == 200, "the catalogue again")
+
+    def test_reading_the_policy_again_keeps_nobody_waiting(self):
+        """SIGHUP while PostgreSQL takes connections and says nothing."""
+        log = stand.dir / "log/scheduler.log"
+        size = log.stat().st_size
+        os.kill(stand.pid("postgres"), signal.SIGSTOP)
+        try:
+            os.kill(stand.pid("scheduler"), signal.SIGHUP)
+            time.sleep(0.5)
+            for _ in range(5):
+                began = time.monotonic()
+                self.assertIn(b"400 Bad Request", stand.raw(b"BROKEN\r\n\r\n"))
+                self.assertLess(time.monotonic() - began, 3)
+        finally:
+            os.kill(stand.pid("postgres"), signal.SIGCONT)
+        os.kill(stand.pid("scheduler"), signal.SIGHUP)
+        stand.until(lambda: b"policy.applied" in log.read_bytes()[size:], "the policy")
 
     def test_a_scheduler_stops_with_clients_at_every_stage(self):
         idle, half = stand.dial(), stand.dial()

@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -48,12 +49,14 @@ class Answer:
 
 
 class Stand:
-    def __init__(self):
+    def __init__(self, tls=False):
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="hf-api."))
         self.home.chmod(0o755)
         self.dir = self.home / "local"
         self.tree = self.home / "tree"
         self.tokens = {}
+        self.tls = ["--tls"] if tls else []
+        self.trust = None
         try:
             self._fill_tree()
             self._up()
@@ -70,13 +73,15 @@ class Stand:
         (self.home / "fleet.yaml").write_text(FLEET.format(dir=self.dir, tree=self.tree))
 
     def _up(self):
-        done = self.local("up", "--workers", "1", "--policy", str(self.home / "fleet.yaml"))
+        done = self.local("up", "--workers", "1", "--policy", str(self.home / "fleet.yaml"), *self.tls)
         if done.returncode != 0:
             raise RuntimeError(done.stdout + done.stderr + self.log("scheduler"))
         text = (self.dir / "env").read_text()
         self.environment = dict(os.environ, PATH=f"{BUILD}:{os.environ['PATH']}", LC_ALL="C.UTF-8", TZ="UTC",
                                 **dict(re.findall(r"^export (HOLDFAST_\w+)=(.*)$", text, re.M)))
         self.port = int(self.environment["HOLDFAST_SERVER"].rsplit(":", 1)[1])
+        if self.tls:
+            self.trust = ssl.create_default_context(cafile=str(self.dir / "tls/ca.pem"))
         self.tokens["admin"] = (self.dir / "secrets/admin.token").read_text().strip()
         for role in ROLES[:-1]:
             made = self.ask("POST", "/tokens", {"role": role, "name": f"a-{role}", "expires": "1d"})
@@ -113,13 +118,18 @@ class Stand:
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
             given.setdefault("Content-Type", "application/json")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT)
+        connection = self.connect()
         try:
             connection.request(method, "/api/v1" + path, body, given)
             answer = connection.getresponse()
             return Answer(answer.status, answer.headers, answer.read())
         finally:
             connection.close()
+
+    def connect(self):
+        if self.tls:
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=WAIT, context=self.trust)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT)
 
     def dial(self):
         return socket.create_connection(("127.0.0.1", self.port), timeout=WAIT)

@@ -71,8 +71,9 @@ static void a_mistake_is_named_with_what_would_have_worked(void **state)
         {"holdfast status --to x", "usage.flag", "--to does not go with 'holdfast status'"},
         {"holdfast status --watch=1", "usage.flag", "takes no value"},
         {"holdfast restore a --to", "usage.flag", "--to needs a TARGET"},
-        {"holdfast job list -o xml", "usage.output", "table, json or name"},
-        {"holdfast job list -o json,csv", "usage.output", "table, json or name"},
+        {"holdfast job list -o xml", "usage.output", "wide, json, ndjson, csv or name"},
+        {"holdfast job show jb_1 -o csv", "usage.output", "table or json"},
+        {"holdfast job list -o json,csv", "usage.output", "csv or name"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -131,6 +131,66 @@ static void values_are_shown_as_people_read_them(void **state)
     }
 }
 
+static char *printed(void (*print)(FILE *, const json_t *, const PrintColumn *, size_t),
+                     const json_t *items, const PrintColumn *columns, size_t count)
+{
+    char *text = NULL;
+    size_t len;
+    FILE *file = open_memstream(&text, &len);
+    print(file, items, columns, count);
+    fclose(file);
+    return text;
+}
+
+static void a_cell_of_csv_comes_back_as_it_was(void **state)
+{
+    static const PrintColumn columns[] = {{"A", "a", AS_BYTES}, {"B", "b.c", AS_AGO}};
+    static const struct {
+        const char *value;
+        const char *line;
+    } rows[] = {
+        {"\"plain\"", "1024,plain\n"},
+        {"\"a,b\"", "1024,\"a,b\"\n"},
+        {"\"say \\\"no\\\"\"", "1024,\"say \"\"no\"\"\"\n"},
+        {"\"two\\nlines\"", "1024,\"two\nlines\"\n"},
+        {"\" led\"", "1024,\" led\"\n"},
+        {"null", "1024,\n"},
+        {"true", "1024,true\n"},
+        {"0.5", "1024,0.5\n"},
+        {"[\"a\",\"b\"]", "1024,a b\n"},
+        {"[]", "1024,\n"},
+        {"[1,2]", "1024,\"[1,2]\"\n"},
+        {"{\"x\":1}", "1024,\"{\"\"x\"\":1}\"\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char expected[100];
+        json_t *items = json_pack("[{s:i, s:{s:o}}]", "a", 1024, "b", "c",
+                                  json_loads(rows[i].value, JSON_DECODE_ANY, NULL));
+        char *text = printed(print_csv, items, columns, 2);
+        snprintf(expected, sizeof expected, "a,b.c\n%s", rows[i].line);
+        assert_string_equal(text, expected);
+        free(text);
+        json_decref(items);
+    }
+}
+
+static void a_card_has_no_empty_lines(void **state)
+{
+    static const PrintColumn columns[] = {
+        {"to", "to", AS_TEXT}, {"replaces", "replaces", AS_TEXT}, {"free", "free", AS_BYTES}};
+    char *text = NULL;
+    size_t len;
+    json_t *item = json_pack("{s:s, s:s, s:n}", "to", "/x", "replaces", "", "free");
+    FILE *file = open_memstream(&text, &len);
+    (void)state;
+    print_card(file, item, columns, 3, true);
+    fclose(file);
+    assert_string_equal(text, "to             /x\n");
+    free(text);
+    json_decref(item);
+}
+
 static void paths_lead_into_objects_and_null_is_absent(void **state)
 {
     json_t *item = json_pack("{s:{s:s, s:n}, s:i}", "a", "b", "text", "c", "n", 5);
@@ -180,6 +240,8 @@ int main(void)
         cmocka_unit_test(columns_stand_below_each_other),
         cmocka_unit_test(a_cell_that_is_too_wide_is_cut_unless_it_is_the_last),
         cmocka_unit_test(values_are_shown_as_people_read_them),
+        cmocka_unit_test(a_cell_of_csv_comes_back_as_it_was),
+        cmocka_unit_test(a_card_has_no_empty_lines),
         cmocka_unit_test(paths_lead_into_objects_and_null_is_absent),
         cmocka_unit_test(a_job_s_end_has_its_exit_code),
         cmocka_unit_test(a_timeout_is_a_duration),

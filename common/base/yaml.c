@@ -164,6 +164,13 @@ static bool load_document(YamlDoc *doc, yaml_parser_t *parser, YamlProblems *pro
     return single || refuse(doc, &place_of, problems, "syntax", "a second document begins here");
 }
 
+static const YamlNode *empty_map(YamlDoc *doc)
+{
+    YamlNode *empty = yaml_doc_keep(doc, 1, sizeof *empty);
+    *empty = (YamlNode){.kind = YAML_MAP, .doc = doc, .line = 1, .column = 1, .width = 1};
+    return empty;
+}
+
 bool yaml_parse(const char *file, Text text, YamlDoc **out, YamlProblems *problems)
 {
     YamlDoc *doc = mem_new(YamlDoc);
@@ -172,6 +179,7 @@ bool yaml_parse(const char *file, Text text, YamlDoc **out, YamlProblems *proble
     doc->file = mem_string(file);
     doc->text = mem_text(text);
     doc->bytes = text.len;
+    doc->root = empty_map(doc); /* of what cannot be read too: a tree is always there */
     if (text.len > BYTES_MOST)
         return refuse(doc, NULL, problems, "too-large", "larger than 8 MiB");
     if (memchr(text.at == NULL ? "" : text.at, 0, text.len) != NULL)
@@ -185,11 +193,8 @@ bool yaml_parse(const char *file, Text text, YamlDoc **out, YamlProblems *proble
     size_t before = problems->errors;
     if (done && yaml_document_get_root_node(&doc->document) != NULL)
         done = build(doc, 1, NULL, 0, &doc->root, problems) && problems->errors == before;
-    if (doc->root == NULL) {
-        YamlNode *empty = yaml_doc_keep(doc, 1, sizeof *empty);
-        *empty = (YamlNode){.kind = YAML_MAP, .doc = doc, .line = 1, .column = 1, .width = 1};
-        doc->root = empty;
-    }
+    if (doc->root == NULL)
+        doc->root = empty_map(doc);
     return done;
 }
 

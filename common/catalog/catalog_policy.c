@@ -6,11 +6,22 @@
 bool catalog_policy_apply(Catalog *c, Text document, Text expected, Text actor, PolicyApplied *out,
                           Err *err)
 {
+    PolicyBy by = {.actor = actor, .kind = TEXT("system"), .via = TEXT("scheduler")};
+    return catalog_policy_apply_by(c, document, expected, &by, out, err);
+}
+
+bool catalog_policy_apply_by(Catalog *c, Text document, Text expected, const PolicyBy *by,
+                             PolicyApplied *out, Err *err)
+{
     scoped(args_free) Args args = {0};
     scoped(rows_free) Rows rows = {0};
     args_text(&args, document);
     args_text_or_null(&args, expected);
-    args_text(&args, actor);
+    args_text(&args, by->actor);
+    args_text(&args, by->kind);
+    args_text(&args, by->via);
+    args_text_or_null(&args, by->client_ip);
+    args_text_or_null(&args, by->reason);
     if (!statement_row(c, &asset_sql_policy_apply_sql, &args, &rows, err))
         return false;
     *out = (PolicyApplied){
@@ -38,6 +49,38 @@ bool catalog_policy_load(Catalog *c, Buf *document, char digest[SHA256_TEXT], bo
     buf_add_text(document, rows_text(&rows, 0, 0));
     rows_copy(&rows, 0, 1, digest, SHA256_TEXT);
     return true;
+}
+
+bool catalog_policy_version(Catalog *c, uint64_t number, PolicyVersion *out, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    *out = (PolicyVersion){0};
+    if (number == 0)
+        args_i64_null(&args);
+    else
+        args_i64(&args, (int64_t)number);
+    if (!statement_run(c, &asset_sql_policy_version_sql, &args, &rows, err))
+        return false;
+    if (rows_count(&rows) == 0)
+        return true;
+    out->number = rows_u64(&rows, 0, 0);
+    rows_copy(&rows, 0, 1, out->digest, sizeof out->digest);
+    buf_add_text(&out->document, rows_text(&rows, 0, 2));
+    out->applied_ns = rows_time(&rows, 0, 3);
+    buf_add_text(&out->actor, rows_text(&rows, 0, 4));
+    buf_add_text(&out->via, rows_text(&rows, 0, 5));
+    buf_add_text(&out->reason, rows_text(&rows, 0, 6));
+    return true;
+}
+
+void catalog_policy_version_free(PolicyVersion *version)
+{
+    buf_free(&version->document);
+    buf_free(&version->actor);
+    buf_free(&version->via);
+    buf_free(&version->reason);
+    *version = (PolicyVersion){0};
 }
 
 static bool pause_until(Catalog *c, Text source, bool pause, int64_t until_ns, Text reason,

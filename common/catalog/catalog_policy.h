@@ -38,14 +38,38 @@ typedef struct PolicyApplied {
     char digest[SHA256_TEXT];                    /* of the document */
 } PolicyApplied;
 
+/* Who applies, from where, why: for the version's row and the audit event. */
+typedef struct PolicyBy {
+    Text actor;     /* a token's name, or "scheduler" */
+    Text kind;      /* user token system */
+    Text via;       /* api, scheduler */
+    Text client_ip; /* empty: none */
+    Text reason;    /* empty: none */
+} PolicyBy;
+
 /* expected: digest the caller saw ("" = don't care); another one in force is ERR_CONFLICT
- * policy.changed (If-Match). actor for the audit event. */
+ * policy.changed (If-Match). */
+MUST_CHECK bool catalog_policy_apply_by(Catalog *c, Text document, Text expected,
+                                        const PolicyBy *by, PolicyApplied *out, Err *err);
+/* The same for the machine itself: kind system, via scheduler. */
 MUST_CHECK bool catalog_policy_apply(Catalog *c, Text document, Text expected, Text actor,
                                      PolicyApplied *out, Err *err);
 
 /* The document in force, as it was applied; *found false: none yet. */
 MUST_CHECK bool catalog_policy_load(Catalog *c, Buf *document, char digest[SHA256_TEXT],
                                     bool *found, Err *err);
+
+typedef struct PolicyVersion {
+    uint64_t number; /* 0: there is no such version */
+    int64_t applied_ns;
+    char digest[SHA256_TEXT];
+    Buf document; /* the caller's */
+    Buf actor, via, reason;
+} PolicyVersion;
+
+/* number 0: the one in force. */
+MUST_CHECK bool catalog_policy_version(Catalog *c, uint64_t number, PolicyVersion *out, Err *err);
+void catalog_policy_version_free(PolicyVersion *version); /* also for scoped() */
 
 /* until_ns 0: for ever. ERR_MISSING source.unknown. Slots meanwhile become `skipped`. */
 MUST_CHECK bool catalog_source_pause(Catalog *c, Text source, int64_t until_ns, Text reason,

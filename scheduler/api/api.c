@@ -8,6 +8,7 @@
 #include "common/base/mem.h"
 #include "common/catalog/catalog_audit.h"
 #include "scheduler/api/api_exchange.h"
+#include "scheduler/plan/fleet_bundle.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,9 +88,9 @@ static bool is_type(const char *header, const char *type)
 /* A fleet file is read as it is, everything else is a JSON object. */
 static bool parse_body(ApiCall *call, const ApiRoute *route, Err *err)
 {
-    static const char *const yaml[] = {"application/yaml", "application/x-yaml",
-                                       "text/yaml",        "text/x-yaml",
-                                       "text/plain",       "application/json"};
+    static const char *const yaml[] = {"application/yaml", "application/x-yaml", "text/yaml",
+                                       "text/x-yaml",      "text/plain",         "application/json",
+                                       FLEET_BUNDLE_TYPE};
     const char *type = call->http->content_type;
     bool file = api_route_takes_file(route);
     call->body = json_object();
@@ -100,7 +101,7 @@ static bool parse_body(ApiCall *call, const ApiRoute *route, Err *err)
         known = is_type(type, yaml[i]);
     if (!known)
         return err_set(err, ERR_USAGE, "request.type", "the body must be %s",
-                       file ? "application/yaml" : "application/json");
+                       file ? "application/yaml or " FLEET_BUNDLE_TYPE : "application/json");
     if (file)
         return true;
     json_decref(call->body);

@@ -3,6 +3,7 @@
 #include "scheduler/api/api.h"
 #include "common/base/json.h"
 #include "scheduler/api/api_exchange.h"
+#include "scheduler/plan/fleet_bundle.h"
 
 #include <stdlib.h>
 
@@ -162,9 +163,14 @@ static json_t *body_of(const char *symbol)
         return json_pack("{s:{s:{s:{s:s, s:o}}}}", "content", "application/json", "schema", "type",
                          "object", "properties", properties);
     json_decref(properties);
-    return json_pack("{s:b, s:{s:{s:{s:s}}}}", "required", 1, "content",
-                     file ? "application/yaml" : "application/octet-stream", "schema", "type",
-                     "string");
+    json_t *body = json_pack("{s:b, s:{s:{s:{s:s}}}}", "required", 1, "content",
+                             file ? "application/yaml" : "application/octet-stream", "schema",
+                             "type", "string");
+    if (file)
+        json_object_set_new(json_object_get(body, "content"), FLEET_BUNDLE_TYPE,
+                            json_pack("{s:{s:s, s:{s:{s:s}}}}", "schema", "type", "object",
+                                      "properties", "files", "type", "array"));
+    return body;
 }
 
 static json_t *operation_of(size_t route, const ApiGives *gives)

@@ -72,7 +72,8 @@ static bool answers(const ApiRoute *route, const char *method)
 
 bool api_route_takes_file(const ApiRoute *route)
 {
-    return strcmp(route->symbol, "policy_apply") == 0 || strcmp(route->symbol, "policy_check") == 0;
+    return strcmp(route->symbol, "policy_apply") == 0 ||
+           strcmp(route->symbol, "policy_check") == 0 || strcmp(route->symbol, "policy_plan") == 0;
 }
 
 bool api_route_find(const ServerCall *http, const ApiRoute **route, Buf parts[API_PARTS],

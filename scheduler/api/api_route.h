@@ -22,7 +22,7 @@ typedef struct ApiRoute {
 MUST_CHECK bool api_route_find(const ServerCall *http, const ApiRoute **route, Buf parts[API_PARTS],
                                Buf *allow, Err *err);
 
-/* Is the body of such a request a fleet file, not JSON? */
+/* Is the body of such a request a fleet file (or a bundle of them), not JSON? */
 bool api_route_takes_file(const ApiRoute *route);
 
 #endif

@@ -179,18 +179,18 @@ bool client_get(Client *client, const char *path, json_t **answer, Err *err)
     return exchange(client, &request, path, answer, err);
 }
 
-bool client_send_file(Client *client, const char *method, const char *path, Slice body,
-                      const char *type, json_t **answer, Err *err)
+bool client_send_file(Client *client, const char *method, const char *path, const ClientBody *body,
+                      json_t **answer, Err *err)
 {
     char key[UUID_TEXT];
     Uuid id = rand_uuid();
     uuid_text(&id, key);
-    HttpHeader header = {"Idempotency-Key", key};
+    HttpHeader headers[] = {{"Idempotency-Key", key}, {"If-Match", body->if_match}};
     HttpRequest request = {.method = method,
-                           .type = type,
-                           .body = body,
-                           .headers = &header,
-                           .header_count = 1,
+                           .type = body->type,
+                           .body = body->bytes,
+                           .headers = headers,
+                           .header_count = body->if_match == NULL ? 1 : 2,
                            .timeout_ms = REQUEST_MS};
     if (exchange(client, &request, path, answer, err))
         return true;
@@ -204,9 +204,9 @@ bool client_send(Client *client, const char *method, const char *path, const jso
                  json_t **answer, Err *err)
 {
     char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
-    Slice bytes = {(const uint8_t *)text, text == NULL ? 0 : strlen(text)};
-    bool done = client_send_file(client, method, path, bytes,
-                                 text == NULL ? NULL : "application/json", answer, err);
+    ClientBody bytes = {.bytes = {(const uint8_t *)text, text == NULL ? 0 : strlen(text)},
+                        .type = text == NULL ? NULL : "application/json"};
+    bool done = client_send_file(client, method, path, &bytes, answer, err);
     free(text);
     return done;
 }

@@ -25,9 +25,17 @@ MUST_CHECK bool client_get(Client *client, const char *path, json_t **answer, Er
 MUST_CHECK bool client_send(Client *client, const char *method, const char *path,
                             const json_t *body, json_t **answer, Err *err);
 
-/* The same with a body that is not JSON: a fleet file. */
-MUST_CHECK bool client_send_file(Client *client, const char *method, const char *path, Slice body,
-                                 const char *type, json_t **answer, Err *err);
+/* A body that is not JSON: a fleet file. if_match: the ETag that must be there, in its quotes;
+ * NULL: any. */
+typedef struct ClientBody {
+    Slice bytes;
+    const char *type;
+    const char *if_match;
+} ClientBody;
+
+/* The same with such a body. */
+MUST_CHECK bool client_send_file(Client *client, const char *method, const char *path,
+                                 const ClientBody *body, json_t **answer, Err *err);
 
 /* A body that streams to `sink`. */
 MUST_CHECK bool client_stream(Client *client, const char *path, HttpSink *sink, void *ctx,

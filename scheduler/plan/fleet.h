@@ -17,10 +17,12 @@ typedef struct FleetFile {
 
 /* What the catalogue knows and a file cannot; all of it may be missing.
  * {"now_s":1790000000, "seconds":{"orders-pg":1260}, usual time of a run
+ *  "stored":{"orders-pg":7340032},                     what a usual run adds to its store, in bytes
  *  "places":{"fra":{"workers":2},"host:web3":{"workers":0,"seen":"2026-11-14"}}} */
 typedef struct FleetFacts {
     int64_t now_s; /* 0: no warnings that depend on it */
     const json_t *seconds;
+    const json_t *stored;
     const json_t *places;
 } FleetFacts;
 

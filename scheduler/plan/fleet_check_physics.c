@@ -6,8 +6,17 @@
 
 /* Exposure is counted from a backup's consistency point to the end of the next one: what lies
  * between two slots, and the run after it. A year shows every length of a gap, those of clock
- * changes, weekends and months among them; who is due every few minutes shows them sooner. */
-enum { RULES_MOST = 48, SLOTS_MOST = 2000, LENGTHS_MOST = 16, YEAR = 366 * 86400, HOUR = 3600 };
+ * changes, weekends and months among them; who is due every few minutes shows them sooner.
+ * STEPS_MOST is of one file: a second or two, and thousands of policies; those after it are not
+ * judged. */
+enum {
+    RULES_MOST = 48,
+    SLOTS_MOST = 2000,
+    STEPS_MOST = 4000000,
+    LENGTHS_MOST = 16,
+    YEAR = 366 * 86400,
+    HOUR = 3600
+};
 
 typedef struct Gaps {
     int64_t usual;   /* the most frequent, in seconds */
@@ -60,7 +69,8 @@ static bool next_slot(Rules *rules, const Zone *zone, int64_t *slot)
     return found;
 }
 
-static bool measure(Rules *rules, const Zone *zone, int64_t now_s, Gaps *out)
+/* False: there is nothing to judge. steps: how many are left, of every rule at each slot. */
+static bool measure(Rules *rules, const Zone *zone, int64_t now_s, int64_t *steps, Gaps *out)
 {
     int64_t lengths[LENGTHS_MOST];
     size_t times[LENGTHS_MOST];
@@ -75,6 +85,7 @@ static bool measure(Rules *rules, const Zone *zone, int64_t now_s, Gaps *out)
     if (!next_slot(rules, zone, &last))
         return false;
     for (int n = 0; n < SLOTS_MOST && last < now_s + YEAR && next_slot(rules, zone, &slot); n++) {
+        *steps -= (int64_t)rules->count;
         int64_t gap = slot - last;
         size_t i = 0;
         while (i < count && lengths[i] != gap)
@@ -114,9 +125,16 @@ static void add_span(Buf *out, int64_t seconds)
 typedef struct Users {
     Text first, slowest;
     double seconds;
+    bool by_rate; /* it was quicker so far; the policy's rate does not let it be */
 } Users;
 
-static Users users_of(const FleetCheck *check, Text policy)
+static double fact_of(const json_t *facts, Text source)
+{
+    return json_number_value(json_object_getn(facts, source.at, source.len));
+}
+
+/* rate: bytes a second that the policy lets a run store; 0: any. */
+static Users users_of(const FleetCheck *check, Text policy, double rate)
 {
     Users users = {0};
     const YamlNode *sources = yaml_get(check->root, "sources");
@@ -125,13 +143,15 @@ static Users users_of(const FleetCheck *check, Text policy)
         const YamlNode *named = yaml_get(pair->value, "policy");
         if (named == NULL || !text_equal(named->text, policy))
             continue;
-        double seconds = json_number_value(
-            json_object_getn(check->facts->seconds, pair->key->text.at, pair->key->text.len));
+        double measured = fact_of(check->facts->seconds, pair->key->text);
+        double limited = rate > 0 ? fact_of(check->facts->stored, pair->key->text) / rate : 0;
+        double seconds = limited > measured ? limited : measured;
         if (users.first.len == 0)
             users.first = pair->key->text;
         if (seconds > users.seconds) {
             users.seconds = seconds;
             users.slowest = pair->key->text;
+            users.by_rate = limited > measured;
         }
     }
     return users;
@@ -174,7 +194,8 @@ static void tell(FleetCheck *check, const YamlNode *rpo, Text policy, const Gaps
     } else {
         buf_printf(&text, " + ");
         add_span(&text, run_s);
-        buf_printf(&text, " usual run (%.*s) = ", TEXT_ARG(users->slowest));
+        buf_printf(&text, " %s (%.*s) = ", users->by_rate ? "at its rate" : "usual run",
+                   TEXT_ARG(users->slowest));
         add_span(&text, gap + run_s);
         buf_printf(&text, " > rpo ");
     }
@@ -198,10 +219,11 @@ void fleet_check_physics(FleetCheck *check)
 {
     const YamlNode *policies = yaml_get(check->root, "policies");
     const json_t *walked = json_object_get(check->walked, "policies");
+    int64_t steps = STEPS_MOST;
     if (check->facts == NULL || check->facts->now_s == 0 || policies == NULL ||
         policies->kind != YAML_MAP)
         return;
-    for (size_t i = 0; i < policies->count; i++) {
+    for (size_t i = 0; i < policies->count && steps > 0; i++) {
         const YamlPair *pair = &policies->pairs[i];
         const json_t *policy = json_object_getn(walked, pair->key->text.at, pair->key->text.len);
         const json_t *rpo = json_object_get(json_object_get(policy, "objectives"), "rpo");
@@ -211,9 +233,10 @@ void fleet_check_physics(FleetCheck *check)
         Zone *zone = rpo == NULL ? NULL : zone_of(check, pair->value);
         if (zone == NULL)
             continue;
-        Users users = users_of(check, pair->key->text);
+        const json_t *rate = json_object_get(json_object_get(policy, "limits"), "rate");
+        Users users = users_of(check, pair->key->text, json_number_value(rate));
         rules_of(pair->value, users.first, &rules);
-        if (measure(&rules, zone, check->facts->now_s, &gaps) &&
+        if (measure(&rules, zone, check->facts->now_s, &steps, &gaps) &&
             gaps.largest + (int64_t)users.seconds >= rpo_s)
             tell(check, fleet_tree_at(pair->value, "objectives", "rpo", NULL), pair->key->text,
                  &gaps, &users, rpo_s, zone);

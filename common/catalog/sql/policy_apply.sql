@@ -1,2 +1,2 @@
 -- One row: version, whether anything changed, and what did.
-SELECT version, changed, added, updated, retired, cancelled, initial, digest FROM holdfast.policy_apply($1, $2, $3)
+SELECT version, changed, added, updated, retired, cancelled, initial, digest FROM holdfast.policy_apply_by($1, $2, $3, $4, $5, $6, $7)

@@ -57,6 +57,7 @@ class Command(unittest.TestCase):
         return {
             "run": ["far"], "restore": ["tree", "--to", str(stand.dir / "restore/x"), "--plan"],
             "verify": ["tree"], "policy_check": [str(stand.home / "fleet.yaml")],
+            "policy_plan": [str(stand.home / "fleet.yaml")], "policy_diff": ["1"],
             "policy_apply": [str(stand.home / "fleet.yaml")], "source_show": ["tree"], "source_test": ["tree"],
             "backup_show": ["tree"], "backup_files": ["tree"],
             "backup_fetch": ["tree", f"{stand.tree}/small", "--out", str(out)], "job_show": [job], "job_logs": [job],
@@ -130,7 +131,7 @@ class Command(unittest.TestCase):
         done = run("policy", "check", str(wrong))
         self.assertEqual(done.returncode, 9)
         self.assertRegex(done.stderr, re.escape(str(wrong)) + r":\d+:\d+: error\[unknown-policy\]: .*daily")
-        self.assertRegex(done.stderr, re.escape(str(wrong)) + r":\d+:\d+: error\[unknown-key\]: .*paths")
+        self.assertRegex(done.stderr, re.escape(str(wrong)) + r":\d+:\d+: error\[unknown-key\]: 'pathz' .*\n.*\n.*'paths'")
         problem = json.loads(run("policy", "check", str(wrong), "--json").stderr)
         self.assertEqual(problem["code"], "policy.invalid")
         self.assertGreaterEqual(len(problem["errors"]), 2)

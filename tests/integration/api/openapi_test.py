@@ -98,7 +98,8 @@ class OpenApi(unittest.TestCase):
             return stand.ask("POST", "/sources/far/run").json["id"] if symbol != "job_show" else self.job()
         if symbol.startswith("token"):
             return stand.ask("POST", "/tokens", {"role": "viewer", "expires": "1h"}).json["id"]
-        return {"name": "local-1" if symbol.startswith("worker") else "tree", "id": backup, "ticket": "none"}[name]
+        return {"name": "local-1" if symbol.startswith("worker") else "tree", "id": backup, "ticket": "none",
+                "version": "1"}[name]
 
     @staticmethod
     def job():
@@ -109,7 +110,7 @@ class OpenApi(unittest.TestCase):
         filled = re.sub(r"\{(\w+)\}", lambda m: self.value_of(symbol, m.group(1)), path)
         headers, body = {}, {} if method == "POST" else None
         policy = (stand.home / "fleet.yaml").read_bytes()
-        if symbol in ("policy_apply", "policy_check"):
+        if symbol in ("policy_apply", "policy_check", "policy_plan"):
             body, headers = policy, {"Content-Type": "application/yaml"}
         elif symbol == "token_create":
             body = {"role": "viewer", "expires": "1h"}
@@ -210,7 +211,8 @@ class OpenApi(unittest.TestCase):
                 cursor = page.json["next_cursor"]
                 if not whole["items"]:
                     break
-            mark = "id" if "id" in (whole["items"] or [{}])[0] else "name" if symbol != "audit_events" else "at"
+            mark = "id" if "id" in (whole["items"] or [{}])[0] else {"audit_events": "at", "policy_versions": "version"}.get(
+                symbol, "name")
             self.assertEqual([item[mark] for item in items][-len(whole["items"]):], [item[mark] for item in whole["items"]],
                              symbol)
 

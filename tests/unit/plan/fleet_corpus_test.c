@@ -20,11 +20,13 @@ static const char FOLDER[] = "tests/unit/plan/fleet";
 /* Saturday 21 November 2026: what the scheduler would know. */
 static FleetFacts facts_of(json_t **owner)
 {
-    *owner = json_pack("{s:{s:i}, s:{s:{s:i}, s:{s:i}, s:{s:i, s:s}}}", "seconds", "orders", 1260,
-                       "places", "default", "workers", 1, "fra", "workers", 2, "host:web3",
-                       "workers", 0, "seen", "14 Nov");
+    *owner =
+        json_pack("{s:{s:i}, s:{s:I}, s:{s:{s:i}, s:{s:i}, s:{s:i, s:s}}}", "seconds", "orders",
+                  1260, "stored", "orders", (json_int_t)7549747200, "places", "default", "workers",
+                  1, "fra", "workers", 2, "host:web3", "workers", 0, "seen", "14 Nov");
     return (FleetFacts){.now_s = 1795219200,
                         .seconds = json_object_get(*owner, "seconds"),
+                        .stored = json_object_get(*owner, "stored"),
                         .places = json_object_get(*owner, "places")};
 }
 

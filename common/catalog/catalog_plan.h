@@ -16,7 +16,9 @@ typedef struct ScheduleRow {
     char kind[16]; /* of the job it makes */
     char at[96];   /* cron or "every …" as written */
     char timezone[64];
-    bool catch_up; /* latest; else none */
+    char method[16]; /* of the job it makes; "" of an engine that has none */
+    bool catch_up;   /* latest; else none */
+    bool overlap_queue;
     bool paused;
     int64_t start_deadline_s; /* 0: none */
     int64_t last_slot_ns;     /* every slot up to and including this one is decided */

@@ -16,7 +16,9 @@
  *    "store":"nas","key_set":"fleet-2026"|null  null: plain
  *    "copies":[{"store":"nas",…}]?,            retention; for display and later jobs
  *    "config":{…engine keys, method…},         becomes order.source.config
- *    "timezone":"Europe/Berlin",
+ *    "timezone":"Europe/Berlin","method":"logical"?,   what it does unless a job says otherwise
+ *    "windows":[{"hours":"22:00-06:00","days":["sat"]?,"on_close":"cancel"?,"methods":[…]?}]?,
+ *    "calendars":{"holidays":["12-25"]}?,      days without slots
  *    "schedules":{"default":{"at":"H 1 * * *","kind":"backup","method":null,"params":{}?}},
  *    "overlap":"skip"|"queue","catch_up":"latest"|"none","start_deadline_s":21600|null,
  *    "initial":false,"timeout_s":28800,"stall_s":600,

@@ -26,6 +26,8 @@ bool catalog_schedule_load(Catalog *c, ScheduleList *out, Err *err)
         row->last_slot_ns = rows_time(&rows, i, 9);
         out->now_ns = rows_time(&rows, i, 10);
         out->policy_mark = rows_u64(&rows, i, 11);
+        rows_copy(&rows, i, 12, row->method, sizeof row->method);
+        row->overlap_queue = rows_flag(&rows, i, 13);
     }
     return true;
 }

@@ -24,6 +24,7 @@ typedef enum CatalogView {
     VIEW_QUEUES,
     VIEW_STORES,
     VIEW_SCHEDULE,     /* per schedule: last and source facts */
+    VIEW_FORECAST,     /* places, limits and durations of all sources */
     VIEW_POLICIES,     /* cursor, limit: versions of the policy, newest first */
     VIEW_POLICY_FACTS, /* what fleet_compile_files and fleet_plan want to know: one object */
     VIEW_AUDIT,        /* after, limit */

@@ -4,33 +4,51 @@
 #include "common/base/clock.h"
 #include "common/base/json.h"
 #include "common/base/units.h"
-#include "common/catalog/catalog_plan.h"
-#include "scheduler/plan/cron.h"
+#include "scheduler/api/api_times.h"
+#include "scheduler/plan/civil.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Slots that one answer may hold: a month of a small fleet, a day of a large one. */
-enum { SLOTS_MOST = 10000 };
+enum { SLOTS_MOST = 10000, NOTE = 160 };
 
-static void add_slots(json_t *items, const ScheduleRow *row, int64_t now_s, int64_t until_s)
+/* Why a slot does not run when it is due, as far as that is certain; else its zone. */
+static void note_of(const ScheduleRow *row, const ApiTime *time, int64_t at, char note[NOTE])
 {
-    Cron cron;
-    Zone *zone = NULL;
-    Err err = {0};
-    int64_t at = now_s;
-    if (!cron_parse(text_of(row->at), text_of(row->source_name), &cron, &err) ||
-        !zone_open(&zone, text_of(row->timezone), &err))
-        return;
-    while (json_array_size(items) < SLOTS_MOST && cron_next(&cron, zone, at, &at) &&
-           at <= until_s) {
-        char text[CLOCK_TEXT];
-        clock_rfc3339(at * 1000000000, text);
-        json_array_append_new(items,
-                              json_pack("{s:s, s:s, s:s, s:s, s:s}", "at", text, "source",
-                                        row->source_name, "schedule", row->name, "rule", row->at,
-                                        "note", row->paused ? "paused" : row->timezone));
+    Civil local = civil_of(at + zone_offset(time->zone, at));
+    const CalendarSpan *span =
+        calendar_find(time->exclude, civil_days(local.year, local.month, local.day));
+    int64_t open = at;
+    snprintf(note, NOTE, "%s", row->paused ? "paused" : row->timezone);
+    if (span != NULL)
+        snprintf(note, NOTE, "excluded by the calendar '%.64s'", span->name);
+    else if (time->week != NULL && !window_next_open(time->week, time->zone, at, &open))
+        snprintf(note, NOTE, "no window ever lets it run");
+    else if (open > at) {
+        local = civil_of(open + zone_offset(time->zone, open));
+        bool late = row->start_deadline_s != 0 && open - at > row->start_deadline_s;
+        snprintf(note, NOTE, "its window opens %04" PRId64 "-%02d-%02d %02d:%02d %.64s%s",
+                 local.year, local.month, local.day, local.hour, local.minute, row->timezone,
+                 late ? ", after its start deadline" : "");
     }
-    zone_free(zone);
+}
+
+static void add_slots(json_t *items, const ScheduleRow *row, const ApiTime *time, int64_t now_s,
+                      int64_t until_s)
+{
+    int64_t at = now_s;
+    while (time->valid && json_array_size(items) < SLOTS_MOST &&
+           cron_next(&time->cron, time->zone, at, &at) && at <= until_s) {
+        char text[CLOCK_TEXT];
+        char note[NOTE];
+        clock_rfc3339(at * 1000000000, text);
+        note_of(row, time, at, note);
+        json_array_append_new(items, json_pack("{s:s, s:s, s:s, s:s, s:s}", "at", text, "source",
+                                               row->source_name, "schedule", row->name, "rule",
+                                               row->at, "note", note));
+    }
 }
 
 static int by_time(const void *a, const void *b)
@@ -60,40 +78,39 @@ static json_t *sorted(json_t *items)
 bool api_schedule(ApiCall *call, Err *err)
 {
     int64_t ahead_ms = 24ll * 3600 * 1000;
-    ScheduleList list = {0};
+    ApiTimes times;
     scoped(buf_free) Buf span = {0};
     scoped(buf_free) Buf source = {0};
     if (api_query(call, "for", &span) && !units_duration_ms(buf_text(&span), &ahead_ms, err))
         return false;
     api_query(call, "source", &source);
-    if (!catalog_schedule_load(call->catalog, &list, err))
-        return false;
+    bool done = api_times_load(call->catalog, &times, err);
     json_t *items = json_array();
-    int64_t now_s = list.now_ns / 1000000000;
-    for (size_t i = 0; i < list.count; i++)
-        if (source.len == 0 || text_equal(text_of(list.rows[i].source_name), buf_text(&source)))
-            add_slots(items, &list.rows[i], now_s, now_s + ahead_ms / 1000);
+    int64_t now_s = times.list.now_ns / 1000000000;
+    for (size_t i = 0; done && i < times.list.count; i++)
+        if (source.len == 0 ||
+            text_equal(text_of(times.list.rows[i].source_name), buf_text(&source)))
+            add_slots(items, &times.list.rows[i], &times.rows[i], now_s, now_s + ahead_ms / 1000);
     json_t *body = json_pack("{s:o, s:n}", "items", sorted(items), "next_cursor");
     json_canonical(body, &call->answer->body);
     json_decref(body);
     json_decref(items);
-    catalog_schedule_free(&list);
-    return true;
+    api_times_free(&times);
+    return done;
 }
 
-/* The next slot of one schedule as text; false: none, or it is paused. */
-static bool next_slot(const ScheduleRow *row, int64_t now_s, char text[CLOCK_TEXT])
+/* The next slot of one schedule that is not excluded, as text; false: none, or it is paused. */
+static bool next_slot(const ScheduleRow *row, const ApiTime *time, int64_t now_s,
+                      char text[CLOCK_TEXT])
 {
-    Cron cron;
-    Zone *zone = NULL;
-    Err err = {0};
-    int64_t at;
-    bool found =
-        !row->paused && cron_parse(text_of(row->at), text_of(row->source_name), &cron, &err) &&
-        zone_open(&zone, text_of(row->timezone), &err) && cron_next(&cron, zone, now_s, &at);
+    enum { TRIES = 1000 };
+    int64_t at = now_s;
+    bool found = !row->paused && time->valid;
+    for (int tries = 0; found && (tries == 0 || calendar_excludes(time->exclude, time->zone, at));
+         tries++)
+        found = tries < TRIES && cron_next(&time->cron, time->zone, at, &at);
     if (found)
         clock_rfc3339(at * 1000000000, text);
-    zone_free(zone);
     return found;
 }
 
@@ -115,22 +132,22 @@ bool api_schedule_next(ApiCall *call, json_t *sources, Err *err)
 {
     size_t i;
     json_t *source;
-    ScheduleList list = {0};
-    if (!catalog_schedule_load(call->catalog, &list, err))
-        return false;
+    ApiTimes times;
+    bool done = api_times_load(call->catalog, &times, err);
     json_t *by_name = json_object();
     json_array_foreach(sources, i, source)
     {
         json_object_set(by_name, json_string_value(json_object_get(source, "name")), source);
         json_object_set_new(source, "next_at", json_null());
     }
-    for (size_t r = 0; r < list.count; r++) {
+    for (size_t r = 0; done && r < times.list.count; r++) {
         char text[CLOCK_TEXT];
-        source = json_object_get(by_name, list.rows[r].source_name);
-        if (source != NULL && next_slot(&list.rows[r], list.now_ns / 1000000000, text))
-            note_next(source, &list.rows[r], text);
+        const ScheduleRow *row = &times.list.rows[r];
+        source = json_object_get(by_name, row->source_name);
+        if (source != NULL && next_slot(row, &times.rows[r], times.list.now_ns / 1000000000, text))
+            note_next(source, row, text);
     }
     json_decref(by_name);
-    catalog_schedule_free(&list);
-    return true;
+    api_times_free(&times);
+    return done;
 }

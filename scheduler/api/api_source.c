@@ -2,6 +2,7 @@
 #include "scheduler/api/api.h"
 
 #include "common/base/json.h"
+#include "common/catalog/catalog_window.h"
 
 /* The catalogue's answer with the next slots, which only the rules know. */
 static bool with_next(ApiCall *call, const Buf *body, bool one, Err *err)
@@ -51,6 +52,14 @@ bool api_source_show(ApiCall *call, Err *err)
            with_next(call, &body, true, err);
 }
 
+/* Who runs something by hand is told at once that it would only wait. */
+static bool check_open(ApiCall *call, Text method, Err *err)
+{
+    scoped(buf_free) Buf why = {0};
+    return catalog_source_shut(call->catalog, call->parts[0], method, &why, err) &&
+           (why.len == 0 || err_set(err, ERR_CONFLICT, "window.closed", "%s", buf_cstr(&why)));
+}
+
 bool api_source_run(ApiCall *call, Err *err)
 {
     uint64_t job;
@@ -61,6 +70,11 @@ bool api_source_run(ApiCall *call, Err *err)
         return err_set(err, ERR_USAGE, "source.method",
                        "there is no method '%s' in this version; databases are read with 'logical'",
                        json_string_value(method));
+    }
+    if (!json_is_true(json_object_get(call->body, "emergency")) &&
+        !check_open(call, json_text_or(call->body, "method", (Text){0}), err)) {
+        json_decref(params);
+        return false;
     }
     return api_make_job(call, "backup", call->parts[0], (Text){0}, params, &job, err) &&
            api_job_made(call, job, err);

@@ -9,6 +9,7 @@
 #include "common/catalog/catalog_plan.h"
 #include "scheduler/core/dispatch.h"
 #include "scheduler/core/fire.h"
+#include "scheduler/core/window_gate.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -66,6 +67,7 @@ struct Core {
     char failed[64];                 /* the last failure that is neither's, and when it was told */
     int64_t failed_ms;
     FireCache *cache;
+    WindowGate *gate;
     int64_t due_ms[WORK_COUNT];
     int64_t retry_ms;
     bool mass; /* said already */
@@ -133,8 +135,10 @@ static void lead_as(Core *core, uint64_t term)
     core->state.leads = term != 0;
     core->state.term = term;
     pthread_mutex_unlock(&core->lock);
-    if (news)
+    if (news) {
         log_info("leader.state", "leads=%s term=%" PRIu64, term != 0 ? "true" : "false", term);
+        window_gate_forget(core->gate); /* who led meanwhile may have told others */
+    }
     core->push_again = core->push_again || (news && term != 0);
 }
 
@@ -256,6 +260,14 @@ static bool do_work(Core *core, Work work, Err *err)
     }
 }
 
+/* Tickets last, and none of a source whose windows could not be looked at. */
+static bool dispatch(Core *core, Err *err)
+{
+    uint64_t pushed = 0;
+    return window_gate_look(core->catalog, core->gate, err) &&
+           (!core->queue_checked || dispatch_due(core->catalog, core->queue, &pushed, err));
+}
+
 /* One pass over what is due. A failure of one kind of work does not keep the others waiting. */
 static void tick(Core *core)
 {
@@ -273,9 +285,7 @@ static void tick(Core *core)
             return;
     }
     Err err = {0};
-    uint64_t pushed = 0;
-    if (core->state.leads && core->queue_checked &&
-        !dispatch_due(core->catalog, core->queue, &pushed, &err))
+    if (core->state.leads && !dispatch(core, &err))
         blame(core, &err);
 }
 
@@ -320,6 +330,7 @@ bool core_start(Core **out, const CoreParams *params, Err *err)
     core->params = *params;
     core->holder = rand_uuid();
     core->cache = fire_cache_new();
+    core->gate = window_gate_new();
     pthread_mutex_init(&core->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -362,6 +373,7 @@ void core_stop(Core *core)
     queue_close(core->queue);
     catalog_close(core->catalog);
     fire_cache_free(core->cache);
+    window_gate_free(core->gate);
     pthread_cond_destroy(&core->signal);
     pthread_mutex_destroy(&core->lock);
     mem_free(core);

@@ -4,7 +4,10 @@
 #include "common/base/crashpoint.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/catalog/catalog_window.h"
 #include "scheduler/plan/due_words.h"
+#include "scheduler/plan/source_time.h"
+#include "scheduler/plan/zones.h"
 
 #include <inttypes.h>
 
@@ -15,7 +18,8 @@ enum { BATCH = 1000 };
  * is asked with the schedules. */
 typedef struct FireRule {
     Cron cron;
-    Zone *zone;
+    const Zone *zone;
+    const Calendar *exclude;
     bool valid;
 } FireRule;
 
@@ -23,6 +27,9 @@ struct FireCache {
     uint64_t policy_mark;
     FireRule *rules; /* one a row of the list, in its order */
     size_t count;
+    Zones zones;
+    SourceTime *times; /* of the sources with calendars */
+    size_t time_count;
 };
 
 FireCache *fire_cache_new(void)
@@ -32,11 +39,12 @@ FireCache *fire_cache_new(void)
 
 static void forget(FireCache *cache)
 {
-    for (size_t i = 0; cache->rules != NULL && i < cache->count; i++)
-        zone_free(cache->rules[i].zone);
+    for (size_t i = 0; i < cache->time_count; i++)
+        source_time_free(&cache->times[i]);
+    mem_free(cache->times);
     mem_free(cache->rules);
-    cache->rules = NULL;
-    cache->count = 0;
+    zones_free(&cache->zones);
+    *cache = (FireCache){0};
 }
 
 void fire_cache_free(FireCache *cache)
@@ -47,25 +55,56 @@ void fire_cache_free(FireCache *cache)
     mem_free(cache);
 }
 
-/* A rule that stopped being valid (a zone left the system) is logged and its slots wait. */
-static void learn(FireCache *cache, const ScheduleList *list)
+/* The excluded days of a source, which come in the order of its number, as schedules do. */
+static bool exclude(FireCache *cache, const TimeList *list, size_t *at, uint32_t source,
+                    FireRule *rule, Err *err)
 {
-    if (cache->rules != NULL && cache->policy_mark == list->policy_mark &&
-        cache->count == list->count)
-        return;
-    forget(cache);
-    cache->policy_mark = list->policy_mark;
-    cache->count = list->count;
-    cache->rules = mem_array(FireRule, list->count);
+    while (*at < list->count && list->rows[*at].source < source)
+        ++*at;
+    if (*at == list->count || list->rows[*at].source != source)
+        return true;
+    SourceTime *time = &cache->times[*at];
+    if (time->calendars == NULL &&
+        !source_time_read(time, TEXT("[]"), text_of(list->rows[*at].calendars), err))
+        return false;
+    rule->exclude = &time->exclude;
+    return true;
+}
+
+/* A rule that stopped being valid (a zone left the system) is logged and its slots wait. */
+static void learn_rules(FireCache *cache, const ScheduleList *list, const TimeList *times)
+{
+    size_t at = 0;
     for (size_t i = 0; i < list->count; i++) {
         const ScheduleRow *row = &list->rows[i];
         FireRule *rule = &cache->rules[i];
         Err err = {0};
-        rule->valid = cron_parse(text_of(row->at), text_of(row->source_name), &rule->cron, &err) &&
-                      zone_open(&rule->zone, text_of(row->timezone), &err);
+        rule->zone = zones_get(&cache->zones, text_of(row->timezone), &err);
+        rule->valid = rule->zone != NULL &&
+                      cron_parse(text_of(row->at), text_of(row->source_name), &rule->cron, &err) &&
+                      exclude(cache, times, &at, row->source, rule, &err);
         if (!rule->valid)
             log_err("schedule.invalid", &err);
     }
+}
+
+static bool learn(Catalog *catalog, FireCache *cache, const ScheduleList *list, Err *err)
+{
+    TimeList times = {0};
+    if (cache->rules != NULL && cache->policy_mark == list->policy_mark &&
+        cache->count == list->count)
+        return true;
+    forget(cache);
+    if (!catalog_time_load(catalog, &times, err))
+        return false;
+    cache->policy_mark = list->policy_mark;
+    cache->count = list->count;
+    cache->rules = mem_array(FireRule, list->count);
+    cache->times = mem_array(SourceTime, times.count);
+    cache->time_count = times.count;
+    learn_rules(cache, list, &times);
+    catalog_time_free(&times);
+    return true;
 }
 
 typedef struct Batch {
@@ -133,6 +172,7 @@ static bool fire_one(Catalog *catalog, Batch *batch, const ScheduleRow *row, con
     DueList due;
     DueRule facts = {.cron = rule->cron,
                      .zone = rule->zone,
+                     .exclude = rule->exclude,
                      .catch_up = row->catch_up,
                      .start_deadline_s = row->start_deadline_s};
     due_slots(&facts, row->last_slot_ns, now_ns, &due);
@@ -165,9 +205,8 @@ bool fire_due(Catalog *catalog, FireCache *cache, uint64_t *fired, Err *err)
     *fired = 0;
     if (!catalog_schedule_load(catalog, &list, err))
         return false;
-    learn(cache, &list);
+    bool done = learn(catalog, cache, &list, err);
     Batch *batch = mem_new(Batch);
-    bool done = true;
     for (size_t i = 0; done && i < list.count; i++)
         if (cache->rules[i].valid)
             done = fire_one(catalog, batch, &list.rows[i], &cache->rules[i], list.now_ns, err);

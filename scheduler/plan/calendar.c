@@ -64,18 +64,24 @@ bool calendar_span(Text text, CalendarSpan *out, Err *err)
 
 bool calendar_add(Calendar *calendar, Text text, Err *err)
 {
+    return calendar_add_of(calendar, NULL, text, err);
+}
+
+bool calendar_add_of(Calendar *calendar, const char *name, Text text, Err *err)
+{
     CalendarSpan span;
     if (!calendar_span(text, &span, err))
         return false;
+    span.name = name;
     calendar->spans = mem_resize(calendar->spans, (calendar->count + 1) * sizeof span);
     calendar->spans[calendar->count++] = span;
     return true;
 }
 
-bool calendar_holds(const Calendar *calendar, int64_t day)
+const CalendarSpan *calendar_find(const Calendar *calendar, int64_t day)
 {
     if (calendar == NULL || calendar->count == 0)
-        return false;
+        return NULL;
     Civil civil = civil_of(day * 86400);
     int64_t of_year = civil.month * 32 + civil.day;
     for (size_t i = 0; i < calendar->count; i++) {
@@ -84,9 +90,14 @@ bool calendar_holds(const Calendar *calendar, int64_t day)
         bool inside = span->first <= span->last ? at >= span->first && at <= span->last
                                                 : at >= span->first || at <= span->last;
         if (inside)
-            return true;
+            return span;
     }
-    return false;
+    return NULL;
+}
+
+bool calendar_holds(const Calendar *calendar, int64_t day)
+{
+    return calendar_find(calendar, day) != NULL;
 }
 
 bool calendar_excludes(const Calendar *calendar, const Zone *zone, int64_t at)

@@ -11,6 +11,7 @@
 typedef struct CalendarSpan {
     bool yearly;
     int64_t first, last;
+    const char *name; /* of the calendar that says so, for people; borrowed; may be NULL */
 } CalendarSpan;
 
 typedef struct Calendar {
@@ -24,9 +25,14 @@ MUST_CHECK bool calendar_span(Text text, CalendarSpan *out, Err *err);
 
 /* Adds one such item. `Calendar days = {0};` is an empty one. */
 MUST_CHECK bool calendar_add(Calendar *calendar, Text text, Err *err);
+/* The same, and whose it is. */
+MUST_CHECK bool calendar_add_of(Calendar *calendar, const char *name, Text text, Err *err);
 
 /* Is this day (since 1970) one of them? NULL: a calendar without days. */
 bool calendar_holds(const Calendar *calendar, int64_t day);
+
+/* The first that has this day; NULL: none. */
+const CalendarSpan *calendar_find(const Calendar *calendar, int64_t day);
 
 /* Is the day that this zone has at this instant one of them? */
 bool calendar_excludes(const Calendar *calendar, const Zone *zone, int64_t at);

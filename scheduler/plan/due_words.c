@@ -15,6 +15,25 @@ static void local_time(int64_t ns, const DueRule *rule, const char *zone_name, c
              local.day, local.hour, local.minute, zone_name);
 }
 
+static const char *const day_names[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+
+/* "Fri 2026-12-25 in Europe/Berlin is in the calendar 'holidays'" */
+static void excluded_day(int64_t ns, const DueRule *rule, const char *zone_name,
+                         char text[DUE_WORDS])
+{
+    int64_t at = ns / 1000000000;
+    Civil local = civil_of(at + zone_offset(rule->zone, at));
+    const CalendarSpan *span =
+        calendar_find(rule->exclude, civil_days(local.year, local.month, local.day));
+    if (span == NULL || span->name == NULL)
+        snprintf(text, DUE_WORDS, "its day is excluded by a calendar");
+    else
+        snprintf(text, DUE_WORDS,
+                 "%s %04" PRId64 "-%02d-%02d in %.64s is excluded by the calendar '%.64s'",
+                 day_names[local.weekday], local.year, local.month, local.day, zone_name,
+                 span->name);
+}
+
 /* The slot of the list that runs; one does, where one was coalesced. */
 static const DueSlot *running(const DueList *list)
 {
@@ -52,7 +71,7 @@ const char *due_words(const DueList *list, size_t index, const DueRule *rule, co
         snprintf(text, DUE_WORDS, "no scheduler was there in time, and catch_up is none");
         return "slot.no_catch_up";
     case DUE_EXCLUDED:
-        snprintf(text, DUE_WORDS, "its day is excluded by a calendar");
+        excluded_day(slot->slot_ns, rule, zone_name, text);
         return "slot.excluded";
     case DUE_SET_BACK:
         snprintf(text, DUE_WORDS,

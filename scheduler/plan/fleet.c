@@ -192,6 +192,31 @@ static void add_limits(const Fleet *fleet, const json_t *source, const json_t *p
                                       seconds_of(json_object_get(objectives, "rto"), 0)));
 }
 
+/* What the engine does unless a schedule or an operator says otherwise, and when it may. */
+static void add_time(const Fleet *fleet, const json_t *source, const json_t *policy, json_t *out)
+{
+    const json_t *calendars = json_object_get(fleet->walked, "calendars");
+    Text usual = fleet_check_method(string_or(json_object_get(source, "type"), ""));
+    const json_t *own = json_object_get(source, "method");
+    json_t *excluded = json_object();
+    json_t *windows = json_object_get(policy, "windows");
+    const json_t *name;
+    size_t i;
+    if (own != NULL || usual.len != 0)
+        json_object_set_new(out, "method",
+                            own != NULL ? json_deep_copy(own) : json_stringn(usual.at, usual.len));
+    if (windows != NULL)
+        json_object_set(out, "windows", windows);
+    json_array_foreach(json_object_get(policy, "calendars"), i, name)
+    {
+        json_object_set(excluded, json_string_value(name),
+                        json_object_get(calendars, json_string_value(name)));
+    }
+    if (json_object_size(excluded) != 0)
+        json_object_set(out, "calendars", excluded);
+    json_decref(excluded);
+}
+
 static json_t *config_with_jobs(const json_t *source, const json_t *policy)
 {
     json_t *config = config_of(source);
@@ -225,6 +250,7 @@ static json_t *source_of(const Fleet *fleet, const json_t *source)
     add_schedules(policy, out);
     add_limits(fleet, source, policy, out);
     add_retry(fleet, source, policy, out);
+    add_time(fleet, source, policy, out);
     json_object_set_new(out, "config", config_with_jobs(source, policy));
     json_object_set_new(out, "initial", json_boolean(json_is_true(initial)));
     json_object_set_new(out, "allow_partial",

@@ -27,6 +27,9 @@ void fleet_check_physics(FleetCheck *check);  /* can the objectives be met at al
 #define FLEET_WARNING(check, node, code, hint, ...)                                                \
     yaml_problem((check)->problems, NULL, (node), true, (code), (hint), __VA_ARGS__)
 
+/* What an engine does unless it is told; "" of one without methods, and of none that is known. */
+Text fleet_check_method(const char *type);
+
 /* The key of a value in its map; the value itself when it stands in none. */
 const YamlNode *fleet_check_key(const YamlNode *map, const char *name);
 

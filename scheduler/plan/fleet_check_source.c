@@ -21,6 +21,14 @@ static const char *methods_of(const YamlNode *type)
     return NULL;
 }
 
+Text fleet_check_method(const char *type)
+{
+    for (size_t i = 0; i < sizeof engines / sizeof *engines; i++)
+        if (strcmp(type, engines[i].type) == 0)
+            return (Text){engines[i].methods, strcspn(engines[i].methods, "|")};
+    return (Text){"", 0};
+}
+
 static bool has(const char *methods, Text method)
 {
     for (const char *at = methods; *at != 0; at += *at == '|') {

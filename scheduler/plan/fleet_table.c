@@ -113,7 +113,7 @@ static const YamlField root_fields[] = {
               .doc = "queues and their workers"),
     FLEET_ROW("budgets", MAP_OF, .fields = budget_of, .later = true,
               .doc = "what runs at once in the whole fleet never exceeds these"),
-    FLEET_ROW("calendars", MAP_OF, .fields = calendar_of, .later = true,
+    FLEET_ROW("calendars", MAP_OF, .fields = calendar_of,
               .doc = "days on which a policy does not run"),
     FLEET_ROW("sandboxes", MAP_OF, .fields = sandbox_of, .later = true,
               .doc = "where restores are tried"),

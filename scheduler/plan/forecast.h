@@ -15,7 +15,7 @@
 #include "scheduler/plan/cron.h"
 #include "scheduler/plan/window.h"
 
-enum { FORECAST_ROOMS = 4 };
+enum { FORECAST_ROOMS = 8 };
 
 typedef struct ForecastSchedule {
     const Cron *cron;

@@ -135,15 +135,32 @@ bool window_next_open(const WindowWeek *week, const Zone *zone, int64_t at, int6
     return !week->limited || next_state(week, zone, at, true, open);
 }
 
+/* Of what windows that are open in this minute say. */
+static WindowClose mildest(const WindowWeek *week, int minute)
+{
+    WindowClose what = WINDOW_FINISH;
+    while (what < WINDOW_CANCEL && !bit(week->by_close[what], minute))
+        what++;
+    return what;
+}
+
 bool window_closes_at(const WindowWeek *week, const Zone *zone, int64_t at, int64_t *close,
                       WindowClose *on_close)
 {
     if (!week->limited || !window_open_at(week, zone, at) ||
         !next_state(week, zone, at, false, close))
         return false;
-    int last = minute_of_week(*close - 1 + zone_offset(zone, *close - 1));
-    *on_close = WINDOW_FINISH;
-    while (*on_close < WINDOW_CANCEL && !bit(week->by_close[*on_close], last))
-        ++*on_close;
+    *on_close = mildest(week, minute_of_week(*close - 1 + zone_offset(zone, *close - 1)));
     return true;
+}
+
+WindowClose window_closed_as(const WindowWeek *week, const Zone *zone, int64_t at)
+{
+    int now = minute_of_week(at + zone_offset(zone, at));
+    for (int back = 1; week->limited && back < WINDOW_MINUTES; back++) {
+        int minute = (now - back + WINDOW_MINUTES) % WINDOW_MINUTES;
+        if (bit(week->open, minute))
+            return mildest(week, minute);
+    }
+    return WINDOW_FINISH;
 }

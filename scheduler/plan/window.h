@@ -58,4 +58,8 @@ bool window_next_open(const WindowWeek *week, const Zone *zone, int64_t at, int6
 bool window_closes_at(const WindowWeek *week, const Zone *zone, int64_t at, int64_t *close,
                       WindowClose *on_close);
 
+/* What the windows that were open last before `at`, when none is, said of a run at their close: the
+ * mildest of it. FINISH where there is none. */
+WindowClose window_closed_as(const WindowWeek *week, const Zone *zone, int64_t at);
+
 #endif

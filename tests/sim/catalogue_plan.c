@@ -57,7 +57,8 @@ bool catalog_slots_fire(Catalog *c, const SlotRow *rows, size_t count, SlotAnswe
                                .old = rows[i].old_slot_ns / 1000,
                                .slot = rows[i].slot_ns / 1000,
                                .start_by = rows[i].start_by_ns / 1000,
-                               .missed = rows[i].missed};
+                               .missed = rows[i].missed,
+                               .excluded = text_equal(rows[i].code, TEXT("slot.excluded"))};
     }
     bool done = model_fire(catalogue_model(), fires, count, answers, err);
     for (size_t i = 0; done && i < count; i++)

@@ -33,6 +33,11 @@ static struct {
     uint64_t attempts[JOBS_MOST]; /* highest seen of each job */
     ModelOutcome outcomes[ATTEMPTS_MOST];
     size_t backups; /* looked at */
+    size_t claims;  /* attempts whose start was looked at */
+    struct {
+        bool known;
+        int32_t from, until;
+    } shut[SOURCES_MOST + 1]; /* minutes without a window, as the catalogue was told; by source */
     Expected expected[SOURCES_MOST + 1];
     size_t expected_count;
     uint64_t probes[STATIONS_MOST];
@@ -181,6 +186,33 @@ static void check_attempts(const Model *m)
     }
 }
 
+/* No backup starts in a minute without a window, nor for a slot on an excluded day. */
+static void check_starts(Model *m)
+{
+    for (; check.claims < m->attempts.count; check.claims++) {
+        const ModelAttempt *attempt = &m->attempts.rows[check.claims];
+        const ModelJob *job = model_job(m, attempt->job);
+        int64_t minute = attempt->started_at / 60000000 % 1440;
+        if (job->kind == MODEL_BACKUP && check.shut[job->source].known &&
+            minute >= check.shut[job->source].from && minute < check.shut[job->source].until)
+            check_fail("job %" PRIu64 " starts while its window is shut", attempt->job);
+        for (size_t i = 0; job->kind == MODEL_BACKUP && i < m->decisions.count; i++)
+            if (m->decisions.rows[i].job == attempt->job &&
+                strcmp(m->decisions.rows[i].code, "slot.excluded") == 0)
+                check_fail("job %" PRIu64 " of an excluded day starts", attempt->job);
+    }
+}
+
+void check_windows_told(void)
+{
+    const Model *m = catalogue_model();
+    for (size_t i = 0; i < m->sources.count && i < SOURCES_MOST; i++) {
+        check.shut[i + 1].known = true;
+        check.shut[i + 1].from = m->sources.rows[i].shut_from;
+        check.shut[i + 1].until = m->sources.rows[i].shut_until;
+    }
+}
+
 static void on_change(const Process *by, const char *what)
 {
     static const char *const changes[] = {"slots_fire", "claim", "finish",
@@ -197,6 +229,7 @@ static void on_change(const Process *by, const char *what)
     check_limits(m);
     check_backups(m);
     check_attempts(m);
+    check_starts(m);
 }
 
 /* --- while all is whole ---------------------------------------------------------------------- */
@@ -333,6 +366,8 @@ void check_tail_lost(void)
     for (size_t i = 0; i < m->attempts.count && i < ATTEMPTS_MOST; i++)
         check.outcomes[i] = m->attempts.rows[i].outcome;
     check.backups = m->backups.count;
+    check.claims = m->attempts.count;
+    memset(check.shut, 0, sizeof check.shut);
     check.expected_count = 0;
     check_policy();
 }
@@ -384,7 +419,7 @@ static void check_ended(const Model *m, int64_t healed_us)
 {
     for (size_t i = 0; i < m->jobs.count; i++) {
         const ModelJob *job = &m->jobs.rows[i];
-        if (job->finished_at == 0 && job->created_at < healed_us)
+        if (job->finished_at == 0 && job->created_at < healed_us && !model_shut(m, job))
             check_fail("I2: job %zu has not ended: %s, attempt %" PRIu64
                        ", failures %d, losses %d, deferrals %d",
                        i + 1, lifecycle_name(job->state), job->attempt, job->failures, job->losses,
@@ -402,7 +437,9 @@ static void check_sources(const Model *m, int64_t healed_us)
 {
     for (size_t s = 0; s < m->schedules.count; s++) {
         const ModelSchedule *schedule = &m->schedules.rows[s];
-        bool fresh = schedule->start_deadline_s != 0;
+        const ModelSource *source = &m->sources.rows[schedule->source - 1];
+        bool fresh = schedule->start_deadline_s != 0 || source->excluded != NULL ||
+                     source->shut_from != source->shut_until;
         for (size_t i = 0; i < m->backups.count; i++)
             fresh = fresh || (m->backups.rows[i].source == schedule->source &&
                               m->backups.rows[i].committed_at > healed_us);

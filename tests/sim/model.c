@@ -26,6 +26,7 @@ void *model_room(void *rows, size_t count, size_t *room, size_t size)
     X(limits)                                                                                      \
     X(packs)                                                                                       \
     X(backups)                                                                                     \
+    X(windows)                                                                                     \
     X(decisions)
 
 void model_free(Model *m)

@@ -11,6 +11,7 @@
 #include "common/catalog/catalog_backup.h"
 #include "common/catalog/catalog_job.h"
 #include "common/catalog/catalog_plan.h"
+#include "common/catalog/catalog_window.h"
 #include "common/catalog/catalog_worker.h"
 #include "protocol/lifecycle.h"
 
@@ -57,7 +58,17 @@ typedef struct ModelSource {
     int32_t concurrent; /* of its policy; 0: none was given */
     double timeout_s, stall_s;
     int64_t paused_until, retired_at;
+    int32_t shut_from, shut_until; /* minutes of the day without a window; equal: no windows */
+    bool cancels;                  /* on_close of them */
+    const char *excluded;          /* one day; NULL: no calendar */
 } ModelSource;
+
+typedef struct ModelWindow { /* of a source; engines have one method here */
+    uint32_t source;
+    bool open, cancels;
+    int64_t since, until;
+    char words[64];
+} ModelWindow;
 
 typedef struct ModelSchedule {
     uint32_t source;
@@ -182,6 +193,7 @@ typedef struct Model {
     MODEL_TABLE(ModelPack) packs;
     MODEL_TABLE(ModelBackup) backups;
     MODEL_TABLE(ModelDecision) decisions;
+    MODEL_TABLE(ModelWindow) windows;
 } Model;
 
 void model_begin(Model *m); /* empty, with the settings that a migration writes */
@@ -247,10 +259,14 @@ typedef struct ModelFire {
     uint32_t source;
     const char *schedule;
     int64_t old, slot, start_by;
-    bool missed;
+    bool missed, excluded;
 } ModelFire;
 MUST_CHECK bool model_fire(Model *m, const ModelFire *rows, size_t count, SlotAnswer *answers,
                            Err *err);
+bool model_windows_keep(Model *m, uint64_t policy_mark, const WindowRow *rows, size_t count,
+                        bool all); /* false: not taken */
+void model_windows_act(Model *m, WindowsActed *out);
+bool model_shut(const Model *m, const ModelJob *job);
 void model_overdue(Model *m);
 void model_pick(Model *m, uint32_t pool, uint32_t most, TicketList *out);
 void model_requeue(Model *m, uint32_t pool, bool all, TicketList *out);

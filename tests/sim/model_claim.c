@@ -128,6 +128,8 @@ static bool claimable(Model *m, uint32_t worker, const ModelInstance *instance, 
         out->status = CLAIM_PAUSED;
         return false;
     }
+    if (model_shut(m, job))
+        return false;
     if (model_missing(m, job, instance, out->missing)) {
         out->status = CLAIM_UNFIT;
         return false;

@@ -139,7 +139,10 @@ static void fire_one(Model *m, const ModelFire *row, const ModelSchedule *schedu
     const ModelSource *source = &m->sources.rows[row->source - 1];
     JobState state = JOB_PENDING;
     const char *code = NULL;
-    if (row->missed) {
+    if (row->excluded) {
+        state = JOB_SKIPPED;
+        code = "slot.excluded";
+    } else if (row->missed) {
         state = JOB_MISSED;
         code = "slot.missed";
     } else if (source->paused_until > m->now) {

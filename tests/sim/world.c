@@ -180,6 +180,18 @@ static void draw_settings(Model *m)
     m->setting.aging = 30;
 }
 
+/* Histories begin with 2026 and last four minutes, one of which may be shut. */
+static void draw_time(ModelSource *source)
+{
+    if (vm_chance(150)) {
+        source->shut_from = (int32_t)vm_between(0, 3);
+        source->shut_until = source->shut_from + 1;
+        source->cancels = vm_chance(500);
+    }
+    if (vm_chance(50))
+        source->excluded = vm_chance(500) ? "2026-01-01" : "01-02";
+}
+
 static void draw_source(ModelSpec *spec, size_t i)
 {
     *spec = (ModelSpec){.source = {.pool = vm_chance(700) ? world.pool : world.second_pool,
@@ -202,6 +214,7 @@ static void draw_source(ModelSpec *spec, size_t i)
              (int)vm_between(spec->schedule.overlap_skip ? 10 : 40, 60));
     if (vm_chance(300))
         spec->schedule.start_deadline_s = vm_between(5, 60);
+    draw_time(&spec->source);
 }
 
 void world_apply(void)

@@ -61,9 +61,10 @@ void faults_heal(void);
 
 /* check.c */
 void check_begin(void);
-void check_policy(void);    /* after a change of the specs */
-void check_tail_lost(void); /* after a failover: what was seen since does not count */
-void check_end(void);       /* after the quiet stretch */
+void check_policy(void);       /* after a change of the specs */
+void check_tail_lost(void);    /* after a failover: what was seen since does not count */
+void check_windows_told(void); /* the catalogue knows the windows of the policy in force */
+void check_end(void);          /* after the quiet stretch */
 bool check_broken(void);
 void check_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -128,6 +128,13 @@ static void write_rest(Model *m, Buf *out)
         buf_printf(out, "schedule|%u|%s|%s|%d|%d|%" PRId64 "|%lld\n", s->source, s->name, s->at,
                    s->catch_up, s->overlap_skip, s->start_deadline_s, us(s->last_slot));
     }
+    for (uint32_t source = 1; source <= m->sources.count; source++)
+        for (size_t i = 0; i < m->windows.count; i++) {
+            const ModelWindow *v = &m->windows.rows[i];
+            if (v->source == source)
+                buf_printf(out, "window|%u|%d|%d|%lld|%lld\n", source, v->open, v->cancels,
+                           us(v->since), us(v->until));
+        }
     for (size_t i = 0; i < m->decisions.count; i++) {
         const ModelDecision *d = &m->decisions.rows[i];
         buf_printf(

@@ -12,6 +12,7 @@ SELECT 'pack', no, job, attempt, state, (sha256 IS NOT NULL)::int FROM pack ORDE
 SELECT 'backup', job, attempt, source, sequence, outcome, (marker_at IS NOT NULL)::int, array_to_string(packs, ' ') FROM backup ORDER BY job;
 SELECT 'schedule', source, name, at, catch_up::int, overlap_skip::int, coalesce(start_deadline_s, 0), pg_temp.us(last_slot)
   FROM schedule ORDER BY source;
+SELECT 'window', source, open::int, cancels::int, pg_temp.us(since), pg_temp.us(until) FROM source_window ORDER BY source;
 -- Texts name one of several holders or workers, whichever comes first: how often is not agreed there.
 SELECT 'decision', job, verdict, code, CASE WHEN code IN ('no_worker', 'lane.busy') THEN 0 ELSE count END
   FROM decision ORDER BY job, code COLLATE "C";

@@ -101,8 +101,21 @@ static void fire(World *w)
         int64_t slot = from + (int64_t)(i + 1) * 1000000000;
         int64_t by = draw(w, 3) == 0 ? w->now_ms * 1000000 + 5000000000 : 0;
         bool missed = i + 1 < count || draw(w, 5) == 0;
-        rows[i] = (SlotRow){row->source, text_of(row->name), old, slot, by, missed, {0}, {0}};
-        fires[i] = (ModelFire){row->source, row->name, old / 1000, slot / 1000, by / 1000, missed};
+        bool excluded = draw(w, 6) == 0;
+        rows[i] = (SlotRow){.source = row->source,
+                            .schedule = text_of(row->name),
+                            .old_slot_ns = old,
+                            .slot_ns = slot,
+                            .start_by_ns = by,
+                            .missed = missed,
+                            .code = excluded ? TEXT("slot.excluded") : (Text){0}};
+        fires[i] = (ModelFire){.source = row->source,
+                               .schedule = row->name,
+                               .old = old / 1000,
+                               .slot = slot / 1000,
+                               .start_by = by / 1000,
+                               .missed = missed,
+                               .excluded = excluded};
     }
     if (AGREE(catalog_slots_fire(w->scheduler, rows, count, answers, &real_err),
               model_fire(&w->model, fires, count, model_answers, &model_err)))
@@ -283,6 +296,46 @@ static void hold(World *w)
     model_reap_hold(&w->model);
 }
 
+static void act_both(World *w, WindowsActed *real)
+{
+    WindowsActed model;
+    OK(catalog_windows_act(w->scheduler, real, &err));
+    model_windows_act(&w->model, &model);
+    SAME(real->now_ns, model.now_ns);
+    SAME(real->put_off, model.put_off);
+    SAME(real->stopped, model.stopped);
+}
+
+static void act(World *w)
+{
+    WindowsActed real;
+    act_both(w, &real);
+}
+
+/* Some are of a policy that is not in force, and some come again as they were. */
+static void windows(World *w)
+{
+    WindowRow rows[SOURCES];
+    size_t count = 0;
+    bool taken, all = draw(w, 3) == 0;
+    uint64_t other = draw(w, 8) == 0;
+    WindowsActed look; /* for the mark */
+    act_both(w, &look);
+    int64_t until = (w->now_ms / 4000 + 1) * 4000;
+    for (uint32_t i = 1; i <= w->model.sources.count && i <= SOURCES; i++)
+        if (draw(w, 3) == 0)
+            rows[count++] =
+                (WindowRow){.source = i,
+                            .open = draw(w, 3) != 0,
+                            .since_ns = (w->now_ms + (draw(w, 9) == 0 ? 500 : 0)) * 1000000,
+                            .until_ns = until * 1000000,
+                            .cancels = draw(w, 2) == 0,
+                            .words = TEXT("no window is open")};
+    OK(catalog_windows_keep(w->scheduler, look.policy_mark + other, rows, count, all, &taken,
+                            &err));
+    SAME(taken, model_windows_keep(&w->model, w->model.policy_mark + other, rows, count, all));
+}
+
 static void flip(World *w)
 {
     Model *m = &w->model;
@@ -339,6 +392,8 @@ static const struct {
     {"sweep", sweep, 2},
     {"hold", hold, 2},
     {"flip", flip, 3},
+    {"windows", windows, 5},
+    {"act", act, 8},
     {"policy", change_policy, 2},
     {"hello", hello, 3},
     {"claim", claim, 30},

@@ -39,6 +39,28 @@ bool api_worker_show(ApiCall *call, Err *err)
     return true;
 }
 
+/* The number of stores is that of the fleet file: they come in one piece. */
+bool api_store_list(ApiCall *call, Err *err)
+{
+    return catalog_view(call->catalog, VIEW_STORES, NULL, &call->answer->body, err);
+}
+
+bool api_audit_chain(ApiCall *call, Err *err)
+{
+    scoped(buf_free) Buf found = {0};
+    scoped(json_release) json_t *view = NULL;
+    if (!catalog_view(call->catalog, VIEW_AUDIT_BREAKS, NULL, &found, err) ||
+        !json_parse(buf_text(&found), &view, err))
+        return false;
+    json_t *breaks = json_object_get(view, "items");
+    json_t *chain = json_pack("{s:b, s:O, s:O, s:O}", "whole", json_array_size(breaks) == 0,
+                              "events", json_object_get(view, "events"), "head",
+                              json_object_get(view, "head"), "breaks", breaks);
+    json_canonical(chain, &call->answer->body);
+    json_decref(chain);
+    return true;
+}
+
 bool api_audit_events(ApiCall *call, Err *err)
 {
     scoped(buf_free) Buf cursor = {0};

@@ -315,6 +315,26 @@ class Command(unittest.TestCase):
         self.assertEqual(stand.sql("SELECT count(*) FROM holdfast.job WHERE kind <> 'probe'"), before)
         self.assertFalse(stand.ask("GET", f"/jobs/{made}").json["cancel_requested"])
 
+    def test_a_chain_of_events_that_was_changed_is_seen(self):
+        whole = run("audit", "verify")
+        self.assertEqual(whole.returncode, 0, whole.stderr)
+        self.assertRegex(whole.stdout, r"^whole: \d+ events, head [0-9a-f]{64}$")
+        stand.sql("SET session_replication_role = replica; UPDATE holdfast.audit_event SET object = object || 'x' WHERE seq = 2")
+        try:
+            done = run("audit", "verify")
+            self.assertEqual(done.returncode, 10, done.stdout + done.stderr)
+            self.assertIn("2", done.stdout.split())
+            self.assertFalse(json.loads(run("audit", "verify", "--json").stdout)["whole"])
+        finally:
+            stand.sql("SET session_replication_role = replica; UPDATE holdfast.audit_event SET object = left(object, -1)"
+                      " WHERE seq = 2")
+        self.assertEqual(run("audit", "verify").returncode, 0)
+
+    def test_stores_are_listed_with_what_is_in_them(self):
+        self.assertRegex(run("store", "list").stdout.splitlines()[1], r"^main +local +local +[1-9]\d* +[\d.]+ [KM]iB +0 +false$")
+        store = json.loads(run("store", "list", "--json").stdout)[0]
+        self.assertEqual((store["name"], store["repositories"][0]["key_set"]), ("main", "local"))
+
     def test_a_plan_has_no_empty_lines(self):
         plan = run("restore", "tree", "--to", str(stand.dir / "restore/lines"), "--plan").stderr
         self.assertIn("creates", plan)
@@ -402,7 +422,7 @@ class Completion(unittest.TestCase):
         path.write_text(run("completion", shell).stdout)
         return path
 
-    CASES = ((["st"], "status"), (["jo"], "job"), (["job", "l"], "list logs"), (["job", "list", "--st"], "--state"),
+    CASES = ((["sta"], "status"), (["jo"], "job"), (["job", "l"], "list logs"), (["job", "list", "--st"], "--state"),
              (["restore", "x", "--in"], "--in-place"), (["backup", "fetch", "a", "--ou"], "--out"))
 
     def ask_shell(self, *command):

@@ -42,7 +42,8 @@ static inline void stand_thread_end(void *ctx, void *own)
     (void)own;
 }
 
-/* /slow waits for the gate, /stream/T is answered by a stream, the rest with what was asked. */
+/* /slow waits for the gate, /stream/T is answered by a stream, /listen/KIND listens (?N: from the
+ * N-th on), the rest with what was asked. */
 static inline void stand_handle(void *ctx, void *own, const ServerCall *call, ServerAnswer *answer)
 {
     Stand *stand = ctx;
@@ -51,6 +52,14 @@ static inline void stand_handle(void *ctx, void *own, const ServerCall *call, Se
     if (strcmp(call->path, "/slow") == 0) {
         __atomic_add_fetch(&stand->slow, 1, __ATOMIC_SEQ_CST);
         sem_wait(&stand->gate);
+    }
+    if (strncmp(call->path, "/listen/", 8) == 0) {
+        answer->listen.on = true;
+        answer->listen.after =
+            call->query[0] == 0 ? server_told(stand->server) : strtoull(call->query, NULL, 10);
+        buf_printf(&answer->listen.kinds, "%s", call->path + 8);
+        buf_printf(&answer->body, "retry: 1\n\n");
+        return;
     }
     if (strncmp(call->path, "/stream/", 8) == 0)
         buf_printf(&answer->stream, "%s", call->path + 8);

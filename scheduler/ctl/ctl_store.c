@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scheduler/ctl/ctl.h"
+
+/* One line a repository: a store may hold several, one a key set, or none yet. */
+static json_t *repositories_of(const json_t *stores)
+{
+    size_t i;
+    size_t r;
+    json_t *store;
+    json_t *repository;
+    json_t *lines = json_array();
+    json_array_foreach(stores, i, store)
+    {
+        const json_t *all = json_object_get(store, "repositories");
+        json_array_foreach(all, r, repository)
+        {
+            json_t *line = json_copy(store);
+            json_object_set(line, "repository", repository);
+            json_array_append_new(lines, line);
+        }
+        if (json_array_size(all) == 0)
+            json_array_append(lines, store);
+    }
+    return lines;
+}
+
+bool ctl_store_list(Ctl *ctl, Err *err)
+{
+    static const PrintColumn columns[] = {
+        {"STORE", "name", AS_TEXT},
+        {"TYPE", "type", AS_TEXT},
+        {"KEYS", "repository.key_set", AS_TEXT},
+        {"BACKUPS", "repository.backups", AS_COUNT},
+        {"STORED", "repository.stored_bytes", AS_BYTES},
+        {"DAMAGED", "repository.damaged_packs", AS_COUNT},
+        {"SET BACK", "repository.rolled_back", AS_TEXT},
+        {"REPOSITORY", "repository.id", AS_TEXT | AS_WIDE},
+    };
+    json_t *items = NULL;
+    bool done = client_list(ctl->client, "/stores", 0, &items, err);
+    json_t *lines = ctl_wants_json(ctl) ? json_incref(items) : repositories_of(items);
+    if (done)
+        ctl_list(ctl, lines, columns, sizeof columns / sizeof *columns, "name");
+    json_decref(lines);
+    json_decref(items);
+    return done;
+}

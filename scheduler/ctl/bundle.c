@@ -13,9 +13,8 @@
 
 static bool add_file(const IncludeFile *file, json_t *list, Err *err)
 {
-    json_t *text = json_stringn((const char *)file->text.at, file->text.len);
-    if (file->text.len == 0)
-        text = json_string("");
+    const char *at = file->text.len == 0 ? "" : (const char *)file->text.at;
+    json_t *text = json_stringn(at, file->text.len);
     json_t *row = text == NULL ? NULL : json_pack("{s:s, s:o}", "name", file->name, "text", text);
     if (row == NULL)
         return err_set(err, ERR_INVALID, "policy.text", "%s is not UTF-8 text", file->name);

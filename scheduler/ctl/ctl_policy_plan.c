@@ -89,8 +89,9 @@ static json_t *by_source(const json_t *list)
     return index;
 }
 
-/* The next slots of one source that are others under the new policy. */
-static void print_next(const json_t *schedules, const char *source, bool utc)
+/* The next slots of one source that are others under the new policy; named: it is one of several.
+ */
+static void print_next(const json_t *schedules, const char *source, bool named, bool utc)
 {
     size_t i;
     json_t *row;
@@ -98,7 +99,8 @@ static void print_next(const json_t *schedules, const char *source, bool utc)
     {
         scoped(buf_free) Buf line = {0};
         const char *change = print_text_at(row, "change");
-        buf_printf(&line, "    %s: ", print_text_at(row, "schedule"));
+        buf_printf(&line, "    %s%s%s: ", named ? source : "", named ? " " : "",
+                   print_text_at(row, "schedule"));
         if (strcmp(change, "removed") == 0)
             buf_printf(&line, "no longer due; it was next ");
         else
@@ -126,7 +128,7 @@ static void print_added(const json_t *plan, const json_t *schedules, bool utc)
         printf("+ ");
         print_safe(stdout, name);
         printf("%s\n", starting ? "  its first backup begins at once (initial: true)" : "");
-        print_next(schedules, name, utc);
+        print_next(schedules, name, false, utc);
     }
     json_decref(starts);
 }
@@ -205,7 +207,7 @@ static void print_changed(const json_t *plan, const json_t *schedules, bool utc)
         print_fields(groups[g].fields, "    ");
         for (size_t i = 0; i < names && i < NAMES_MOST; i++) {
             const char *name = json_string_value(json_array_get(groups[g].names, i));
-            print_next(schedules, name == NULL ? "" : name, utc);
+            print_next(schedules, name == NULL ? "" : name, names > 1, utc);
         }
         json_decref(groups[g].names);
     }

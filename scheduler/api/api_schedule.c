@@ -5,35 +5,11 @@
 #include "common/base/json.h"
 #include "common/base/units.h"
 #include "scheduler/api/api_times.h"
-#include "scheduler/plan/civil.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* Slots that one answer may hold: a month of a small fleet, a day of a large one. */
-enum { SLOTS_MOST = 10000, NOTE = 160 };
-
-/* Why a slot does not run when it is due, as far as that is certain; else its zone. */
-static void note_of(const ScheduleRow *row, const ApiTime *time, int64_t at, char note[NOTE])
-{
-    Civil local = civil_of(at + zone_offset(time->zone, at));
-    const CalendarSpan *span =
-        calendar_find(time->exclude, civil_days(local.year, local.month, local.day));
-    int64_t open = at;
-    snprintf(note, NOTE, "%s", row->paused ? "paused" : row->timezone);
-    if (span != NULL)
-        snprintf(note, NOTE, "excluded by the calendar '%.64s'", span->name);
-    else if (time->week != NULL && !window_next_open(time->week, time->zone, at, &open))
-        snprintf(note, NOTE, "no window ever lets it run");
-    else if (open > at) {
-        local = civil_of(open + zone_offset(time->zone, open));
-        bool late = row->start_deadline_s != 0 && open - at > row->start_deadline_s;
-        snprintf(note, NOTE, "its window opens %04" PRId64 "-%02d-%02d %02d:%02d %.64s%s",
-                 local.year, local.month, local.day, local.hour, local.minute, row->timezone,
-                 late ? ", after its start deadline" : "");
-    }
-}
+enum { SLOTS_MOST = 10000 };
 
 static void add_slots(json_t *items, const ScheduleRow *row, const ApiTime *time, int64_t now_s,
                       int64_t until_s)
@@ -42,9 +18,9 @@ static void add_slots(json_t *items, const ScheduleRow *row, const ApiTime *time
     while (time->valid && json_array_size(items) < SLOTS_MOST &&
            cron_next(&time->cron, time->zone, at, &at) && at <= until_s) {
         char text[CLOCK_TEXT];
-        char note[NOTE];
+        char note[API_TIMES_NOTE];
         clock_rfc3339(at * 1000000000, text);
-        note_of(row, time, at, note);
+        api_times_note(row, time, at, note);
         json_array_append_new(items, json_pack("{s:s, s:s, s:s, s:s, s:s}", "at", text, "source",
                                                row->source_name, "schedule", row->name, "rule",
                                                row->at, "note", note));

@@ -3,7 +3,9 @@
 
 #include "common/base/mem.h"
 #include "common/catalog/catalog_window.h"
+#include "scheduler/plan/civil.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 /* What policies share: the same windows and calendars for the same method. */
@@ -84,4 +86,25 @@ void api_times_free(ApiTimes *times)
     zones_free(&times->zones);
     catalog_schedule_free(&times->list);
     *times = (ApiTimes){0};
+}
+
+void api_times_note(const ScheduleRow *row, const ApiTime *time, int64_t at,
+                    char note[API_TIMES_NOTE])
+{
+    Civil local = civil_of(at + zone_offset(time->zone, at));
+    const CalendarSpan *span =
+        calendar_find(time->exclude, civil_days(local.year, local.month, local.day));
+    int64_t open = at;
+    snprintf(note, API_TIMES_NOTE, "%s", row->paused ? "paused" : row->timezone);
+    if (span != NULL)
+        snprintf(note, API_TIMES_NOTE, "excluded by the calendar '%.64s'", span->name);
+    else if (time->week != NULL && !window_next_open(time->week, time->zone, at, &open))
+        snprintf(note, API_TIMES_NOTE, "no window ever lets it run");
+    else if (open > at) {
+        local = civil_of(open + zone_offset(time->zone, open));
+        bool late = row->start_deadline_s != 0 && open - at > row->start_deadline_s;
+        snprintf(note, API_TIMES_NOTE, "its window opens %04" PRId64 "-%02d-%02d %02d:%02d %.64s%s",
+                 local.year, local.month, local.day, local.hour, local.minute, row->timezone,
+                 late ? ", after its start deadline" : "");
+    }
 }

@@ -28,4 +28,10 @@ typedef struct ApiTimes {
 MUST_CHECK bool api_times_load(Catalog *catalog, ApiTimes *out, Err *err);
 void api_times_free(ApiTimes *times); /* leaves an empty one; what did not load is fine */
 
+/* Why a slot of a valid row does not run when it is due, as far as that is certain; else its zone.
+ */
+enum { API_TIMES_NOTE = 160 };
+void api_times_note(const ScheduleRow *row, const ApiTime *time, int64_t at,
+                    char note[API_TIMES_NOTE]);
+
 #endif

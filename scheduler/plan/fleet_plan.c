@@ -5,13 +5,46 @@
 #include "common/base/json.h"
 #include "scheduler/plan/cron.h"
 #include "scheduler/plan/fleet_diff.h"
+#include "scheduler/plan/source_time.h"
 
 #include <string.h>
+
+/* Slots that are looked at for one that is not excluded: the answer of `source show` too. */
+enum { TRIES_MOST = 1000 };
 
 typedef struct Plan {
     const FleetPlanFacts *facts;
     json_t *schedules, *starts, *cancels, *keeps;
 } Plan;
+
+/* The excluded days of a source; one without any leaves the calendar empty. */
+static void read_days(const json_t *spec, SourceTime *out)
+{
+    Err ignored = {0}; /* the policy was checked */
+    scoped(buf_free) Buf text = {0};
+    const json_t *calendars = json_object_get(spec, "calendars");
+    *out = (SourceTime){0};
+    if (calendars == NULL)
+        return;
+    json_canonical(calendars, &text);
+    if (!source_time_read(out, TEXT("[]"), buf_text(&text), &ignored))
+        source_time_free(out);
+}
+
+/* The next slot that no calendar excludes. */
+static bool next_free(const Cron *cron, const Zone *zone, const Calendar *exclude, int64_t now_s,
+                      int64_t *next)
+{
+    int64_t at = now_s;
+    for (int tries = 0; tries < TRIES_MOST; tries++) {
+        if (!cron_next(cron, zone, at, next))
+            return false;
+        if (!calendar_excludes(exclude, zone, *next))
+            return true;
+        at = *next;
+    }
+    return false;
+}
 
 /* When a schedule of a source is due next; false: never, or there is none of that name. */
 static bool next_of(const Plan *plan, const char *source, const json_t *spec, const char *schedule,
@@ -20,12 +53,15 @@ static bool next_of(const Plan *plan, const char *source, const json_t *spec, co
     Cron cron;
     Zone *zone = NULL;
     Err err = {0};
+    SourceTime time;
     const json_t *row = json_object_get(json_object_get(spec, "schedules"), schedule);
+    read_days(spec, &time);
     bool found = row != NULL &&
                  cron_parse(json_text_or(row, "at", TEXT("")), text_of(source), &cron, &err) &&
                  zone_open(&zone, json_text_or(spec, "timezone", TEXT("UTC")), &err) &&
-                 cron_next(&cron, zone, plan->facts->now_s, next);
+                 next_free(&cron, zone, &time.exclude, plan->facts->now_s, next);
     zone_free(zone);
+    source_time_free(&time);
     return found;
 }
 

@@ -8,7 +8,8 @@
  *  "starts":["kiosk"],                    one backup each, at once, because of `initial: true`
  *  "cancels":[{"source":"wiki","jobs":2}],   waiting backups of sources that go
  *  "keeps":[{"source":"wiki","backups":14}]} and what stays of these
- * A schedule that is due at the same next instant under both is not listed. */
+ * A schedule that is due at the same next instant under both is not listed; one on an excluded day
+ * is not due, and one that waits for its window is due when its rule says. */
 #ifndef SCHEDULER_PLAN_FLEET_PLAN_H
 #define SCHEDULER_PLAN_FLEET_PLAN_H
 

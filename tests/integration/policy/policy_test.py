@@ -373,6 +373,20 @@ class Policy(unittest.TestCase):
         self.done("policy", "next", "none", "--explain", code=5)
         self.assertEqual({row["source"] for row in json.loads(self.done("policy", "next", "tree", "--json").stdout)}, {"tree"})
 
+    def test_a_slot_that_does_not_run_as_its_rule_says_is_explained(self):
+        tomorrow = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 86400))
+        after = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 2 * 86400))
+        self.main.write_text(self.main.read_text().replace("policies:", f"calendars: {{{{rest: [{tomorrow}]}}}}\npolicies:".replace(
+            "{{", "{").replace("}}", "}")).replace("copies:", 'calendars: [rest], windows: [{hours: "03:00-06:00"}], copies:'))
+        plan = self.plan()
+        self.apply()
+        slots = {slot["local"][4:]: slot["note"] for slot in json.loads(
+            self.done("policy", "next", "tree", "--explain", "--json").stdout)[0]["next"]}
+        self.assertEqual(slots[f"{tomorrow} 02:00"], "excluded by the calendar 'rest'")
+        self.assertEqual(slots[f"{after} 02:00"], f"its window opens {after} 03:00 UTC")
+        for row in plan["schedules"]:
+            self.assertNotIn(tomorrow, row["after"])
+
     def test_the_schema_is_that_of_the_scheduler(self):
         schema = json.loads(self.done("policy", "schema").stdout)
         self.assertEqual(schema["title"], "Holdfast fleet file")

@@ -64,6 +64,18 @@ static void another_zone_moves_it_too(void **state)
     json_decref(plan);
 }
 
+static void an_excluded_day_is_not_due(void **state)
+{
+    (void)state;
+    json_t *spec = source("0 2 * * *", "UTC", false);
+    json_object_set_new(spec, "calendars", json_pack("{s:[s]}", "rest", "11-21..11-22"));
+    json_t *plan =
+        planned(document("a", source("0 2 * * *", "UTC", false)), document("a", spec), NULL);
+    assert_string_equal(text_at(plan, "schedules", "before"), "2026-11-21T02:00:00.000Z");
+    assert_string_equal(text_at(plan, "schedules", "after"), "2026-11-23T02:00:00.000Z");
+    json_decref(plan);
+}
+
 static void a_rule_in_other_words_moves_nothing(void **state)
 {
     (void)state;
@@ -132,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_rule_moves_the_next_slot),
         cmocka_unit_test(another_zone_moves_it_too),
+        cmocka_unit_test(an_excluded_day_is_not_due),
         cmocka_unit_test(a_rule_in_other_words_moves_nothing),
         cmocka_unit_test(a_new_source_starts_only_where_initial_is_said),
         cmocka_unit_test(a_source_that_was_there_once_starts_nothing),

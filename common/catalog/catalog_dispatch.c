@@ -57,11 +57,11 @@ static bool tickets(Catalog *c, const Asset *sql, const Args *args, TicketList *
     return true;
 }
 
-bool catalog_dispatch_pick(Catalog *c, uint32_t pool, uint32_t most, TicketList *out, Err *err)
+bool catalog_dispatch_pick(Catalog *c, uint32_t pool, int32_t most, TicketList *out, Err *err)
 {
     scoped(args_free) Args args = {0};
     args_i32(&args, (int32_t)pool);
-    args_i32(&args, (int32_t)most);
+    args_i32(&args, most);
     return tickets(c, &asset_sql_dispatch_pick_sql, &args, out, err);
 }
 

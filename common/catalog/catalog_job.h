@@ -73,6 +73,9 @@ MUST_CHECK bool catalog_job_held(Catalog *c, const Fence *fence, bool *held, boo
 
 /* --- the scheduler's side ------------------------------------------------------------------- */
 
+/* What is asked for in an emergency goes before everything else and counts in no limit. */
+enum { JOB_PRIORITY_EMERGENCY = 100 };
+
 typedef struct JobRequest {
     Text kind;    /* backup restore verify probe prune retention rebuild health copy */
     Text trigger; /* manual retry initial emergency */

@@ -93,10 +93,12 @@ typedef struct TicketList {
     size_t count;
 } TicketList;
 
-/* Up to `most` pending jobs become `queued`: committed first, pushed by the caller afterwards; a
- * crash between is repaired by catalog_requeue. Only jobs for which a live worker is fit and whose
- * lane is free; the others get a decision that says why. */
-MUST_CHECK bool catalog_dispatch_pick(Catalog *c, uint32_t pool, uint32_t most, TicketList *out,
+/* Pending jobs become `queued`: committed first, pushed by the caller afterwards; a crash between
+ * is repaired by catalog_requeue. `most` is what is left of the pool's window, negative when it is
+ * exceeded: only what is urgent may go an eighth of the window beyond, and an emergency always.
+ * Only jobs for which a live worker is fit, whose lane is free, and which no limit would send back;
+ * the others get a decision that says why. Owners go in turn. */
+MUST_CHECK bool catalog_dispatch_pick(Catalog *c, uint32_t pool, int32_t most, TicketList *out,
                                       Err *err);
 
 /* Queued jobs whose ticket may be lost: older than requeue_s come back in `out` to be pushed again

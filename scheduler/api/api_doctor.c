@@ -160,6 +160,23 @@ static void check_service(const json_t *facts, json_t *checks)
     }
 }
 
+/* Who would do each source's backup: what no worker can is told before its next slot is missed. */
+static void check_sources(const json_t *facts, json_t *checks)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(json_object_get(facts, "unserved"), i, item)
+    {
+        scoped(buf_free) Buf others = {0};
+        uint64_t sources = json_u64_or(item, "sources", 1);
+        if (sources > 1)
+            buf_printf(&others, " and %" PRIu64 " more", sources - 1);
+        check(checks, FAIL, "source", "give one of these workers what it lacks, or start another",
+              "%.*s%s: %.*s", TEXT_ARG(json_text_or(item, "source", TEXT("?"))), buf_cstr(&others),
+              TEXT_ARG(json_text_or(item, "text", TEXT("?"))));
+    }
+}
+
 static void check_repositories(const json_t *facts, json_t *checks)
 {
     size_t i;
@@ -223,6 +240,7 @@ bool api_doctor(ApiCall *call, Err *err)
         check(checks, FAIL, "workers", "holdfast-scheduler enroll, then start holdfast-worker",
               "none is enrolled: nothing can run");
     check_service(facts, checks);
+    check_sources(facts, checks);
     check_repositories(facts, checks);
     check_rest(call, facts, now_ns, checks);
     json_t *report = json_pack("{s:s, s:o, s:o}", "schema", "holdfast.doctor/1", "now",

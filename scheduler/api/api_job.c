@@ -4,6 +4,7 @@
 #include "common/base/json.h"
 #include "common/catalog/catalog_audit.h"
 #include "common/catalog/catalog_job.h"
+#include "common/catalog/catalog_plan.h"
 
 #include <stdlib.h>
 
@@ -129,6 +130,44 @@ static bool audit_job(ApiCall *call, const char *action, Text source, uint64_t j
     return catalog_audit_add(call->catalog, &row, err);
 }
 
+static bool blank(Text text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.at[i] > ' ')
+            return false;
+    return true;
+}
+
+/* An emergency passes limits and windows, so that it is said why: it stands in the audit log, and
+ * in what `why` answers. */
+static bool as_emergency(const ApiCall *call, const char *kind, JobRequest *request, Err *err)
+{
+    Text reason = json_text_or(call->body, "reason", TEXT(""));
+    const json_t *emergency = json_object_get(call->body, "emergency");
+    if (emergency != NULL && !json_is_boolean(emergency))
+        return err_set(err, ERR_USAGE, "job.emergency", "emergency is true or false");
+    if (!json_is_true(emergency))
+        return true;
+    if (strcmp(kind, "backup") != 0)
+        return err_set(err, ERR_USAGE, "job.emergency", "only a backup can be an emergency");
+    if (blank(reason))
+        return err_set(err, ERR_USAGE, "job.reason",
+                       "an emergency goes past what protects others: give it a reason");
+    request->trigger = TEXT("emergency");
+    request->priority = JOB_PRIORITY_EMERGENCY;
+    return true;
+}
+
+static bool tell_emergency(ApiCall *call, uint64_t job, Err *err)
+{
+    scoped(buf_free) Buf text = {0};
+    buf_printf(&text, "asked as an emergency by %s: %.*s", call->token.name,
+               TEXT_ARG(json_text_or(call->body, "reason", TEXT(""))));
+    DecisionRow row = {
+        .job = job, .verdict = TEXT("ran"), .code = TEXT("emergency"), .text = buf_text(&text)};
+    return catalog_decision_add(call->catalog, &row, err);
+}
+
 bool api_make_job(ApiCall *call, const char *kind, Text source, Text pool, json_t *params,
                   uint64_t *job, Err *err)
 {
@@ -145,9 +184,14 @@ bool api_make_job(ApiCall *call, const char *kind, Text source, Text pool, json_
                           .actor = text_of(call->token.name)};
     if (call->http->idempotency_key != NULL)
         request.idempotency_key = text_of(call->http->idempotency_key);
-    if (!catalog_job_create(call->catalog, &request, &created, err))
+    if (!as_emergency(call, kind, &request, err) ||
+        !catalog_job_create(call->catalog, &request, &created, err))
         return false;
     *job = created.job;
+    bool emergency = request.priority == JOB_PRIORITY_EMERGENCY;
+    bool done = created.again || (audit_job(call, emergency ? "backup.emergency" : action, source,
+                                            created.job, &text, err) &&
+                                  (!emergency || tell_emergency(call, created.job, err)));
     core_wake(call->params->core);
-    return created.again || audit_job(call, action, source, created.job, &text, err);
+    return done;
 }

@@ -103,10 +103,12 @@ static bool every_pool(Catalog *catalog, Queue *queue, PoolWork *work, Err *err)
 static bool dispatch_pool(Catalog *catalog, Queue *queue, PoolRow *pool, uint64_t *pushed, Err *err)
 {
     TicketList list = {0};
-    if (pool->paused || pool->due == 0 || pool->queued >= pool->window)
+    if (pool->paused || pool->due == 0)
         return true;
     CRASHPOINT("scheduler.dispatch.before");
-    if (!catalog_dispatch_pick(catalog, pool->number, pool->window - pool->queued, &list, err))
+    /* A full window keeps back neither what is urgent nor an emergency. */
+    if (!catalog_dispatch_pick(catalog, pool->number, (int32_t)pool->window - (int32_t)pool->queued,
+                               &list, err))
         return false;
     CRASHPOINT("scheduler.dispatch.picked");
     bool done = push_or_resync(catalog, queue, pool, &list, pushed, err);

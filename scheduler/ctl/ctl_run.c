@@ -27,6 +27,8 @@ static bool start(Ctl *ctl, const char *source, json_t *jobs, Err *err)
     json_t *body = json_object();
     if (ctl->args->method != NULL)
         json_object_set_new(body, "method", json_string(ctl->args->method));
+    if (ctl->args->emergency)
+        json_object_set_new(body, "emergency", json_true());
     if (ctl->args->reason != NULL)
         json_object_set_new(body, "reason", json_string(ctl->args->reason));
     buf_printf(&path, "/sources/");
@@ -67,8 +69,11 @@ static void tell_started(const json_t *jobs)
 
 bool ctl_run(Ctl *ctl, Err *err)
 {
-    json_t *jobs = json_array();
     const char *first;
+    if (ctl->args->emergency && ctl->args->reason == NULL)
+        return err_set(err, ERR_USAGE, "job.reason",
+                       "--emergency goes past what protects others: say why with --reason");
+    json_t *jobs = json_array();
     bool done = ctl->args->all || ctl_word(ctl, 0, &first, err);
     if (done && ctl->args->all)
         done = start_all(ctl, jobs, err);

@@ -30,8 +30,9 @@ static const PrintColumn card_columns[] = {
 };
 
 static const PrintColumn decision_columns[] = {
-    {"AT", "at", AS_WHEN},     {"WHAT", "decision", AS_TEXT}, {"REASON", "reason", AS_TEXT},
-    {"SLOT", "slot", AS_WHEN}, {"JOB", "job", AS_TEXT},       {"TEXT", "text", AS_TEXT},
+    {"AT", "at", AS_WHEN},        {"WHAT", "decision", AS_TEXT}, {"REASON", "reason", AS_TEXT},
+    {"TIMES", "count", AS_COUNT}, {"SLOT", "slot", AS_WHEN},     {"JOB", "job", AS_TEXT},
+    {"TEXT", "text", AS_TEXT},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))

@@ -169,6 +169,19 @@ static void add_verify(const json_t *source, const json_t *policy, json_t *out)
     json_object_set_new(out, "verify", both);
 }
 
+/* The host that a backup reads: the server's where it is named, else the one it runs on. One that
+ * runs wherever a worker of its pool is free, and names none, counts in no host's limit. */
+static const json_t *host_of(const json_t *source)
+{
+    static const char *const here[] = {"", "localhost", "127.0.0.1", "::1"};
+    const json_t *server = json_object_get(source, "host");
+    const json_t *run_on = json_object_get(json_object_get(source, "run_on"), "host");
+    bool local = server == NULL || json_string_value(server)[0] == '/';
+    for (size_t i = 0; !local && i < FLEET_COUNT(here); i++)
+        local = strcmp(json_string_value(server), here[i]) == 0;
+    return local ? run_on : server;
+}
+
 static void add_limits(const Fleet *fleet, const json_t *source, const json_t *policy, json_t *out)
 {
     const json_t *limits = json_object_get(policy, "limits");
@@ -178,6 +191,10 @@ static void add_limits(const Fleet *fleet, const json_t *source, const json_t *p
     json_object_set_new(out, "rate", json_integer(number_or(json_object_get(limits, "rate"), 0)));
     if (concurrent != NULL)
         json_object_set(out, "concurrent", (json_t *)(uintptr_t)concurrent);
+    if (json_object_get(limits, "per_host") != NULL)
+        json_object_set(out, "per_host", json_object_get(limits, "per_host"));
+    if (host_of(source) != NULL)
+        json_object_set(out, "reads", (json_t *)(uintptr_t)host_of(source));
     json_object_set_new(out, "start_deadline_s",
                         deadline == NULL ? json_null() : json_integer(seconds_of(deadline, 0)));
     json_object_set_new(out, "timeout_s",
@@ -271,6 +288,22 @@ static json_t *files_of(const FleetFile *files, size_t count, const FleetTree *t
     return list;
 }
 
+static json_t *budgets_of(const Fleet *fleet)
+{
+    json_t *budgets = json_object();
+    const char *name;
+    json_t *row;
+    json_object_foreach(json_object_get(fleet->walked, "budgets"), name, row)
+    {
+        json_object_set_new(budgets, name,
+                            json_pack("{s:O, s:O*, s:O*}", "labels",
+                                      json_object_get(json_object_get(row, "match"), "labels"),
+                                      "rate", json_object_get(row, "rate"), "concurrent",
+                                      json_object_get(row, "concurrent")));
+    }
+    return budgets;
+}
+
 static json_t *document_of(const Fleet *fleet, json_t *files)
 {
     const char *name;
@@ -286,11 +319,12 @@ static json_t *document_of(const Fleet *fleet, json_t *files)
         json_object_set_new(sources, name, source_of(fleet, value));
     }
     json_t *pools = json_object_get(fleet->walked, "pools");
-    return json_pack("{s:O, s:o, s:o, s:O, s:o, s:O, s:o}", "fleet",
+    return json_pack("{s:O, s:o, s:o, s:O, s:o, s:O, s:o, s:o}", "fleet",
                      json_object_get(fleet->walked, "fleet"), "files", files, "pools",
                      pools == NULL ? json_object() : json_incref(pools), "stores",
                      json_object_get(fleet->walked, "stores"), "key_sets", sets, "policies",
-                     json_object_get(fleet->walked, "policies"), "sources", sources);
+                     json_object_get(fleet->walked, "policies"), "sources", sources, "budgets",
+                     budgets_of(fleet));
 }
 
 static void check_all(FleetCheck *check)

@@ -28,7 +28,8 @@ static const YamlField store_fields[] = {
               .check = fleet_text_path),
     FLEET_ROW("min_free", TEXT, FLEET_WORDS, .only = "local", .check = fleet_text_room,
               .later = true, .doc = "less than this free: no new backup, as 15% or 50GiB"),
-    FLEET_ROW("max_uploads", U64, .least = 1, .most = 256, .later = true),
+    FLEET_ROW("max_uploads", U64, .least = 1, .most = 256,
+              .doc = "backups that may write to it at the same time"),
     FLEET_ROW("endpoint", TEXT, FLEET_WORDS, .only = "s3", .check = fleet_text_url, .later = true),
     FLEET_ROW("region", NAME, .only = "s3", .later = true),
     FLEET_ROW("bucket", NAME, .required = true, .only = "s3", .later = true),
@@ -40,7 +41,8 @@ static const YamlField store_fields[] = {
               .doc = "the only credential that may delete"),
     FLEET_ROW("prune_secret_key", SECRET, .only = "s3", .later = true),
     FLEET_PART("lock", lock_fields, .only = "s3", .later = true),
-    FLEET_ROW("max_rate", RATE, .least = 1024, .later = true),
+    FLEET_ROW("max_rate", RATE, .least = 1024,
+              .doc = "of all of them together; each gets an equal share of it"),
 };
 static const YamlField store_of[] = {{FLEET_RECORD(store_fields)}};
 
@@ -56,8 +58,10 @@ static const YamlField match_fields[] = {
     FLEET_ROW("labels", MAP_OF, .required = true, .fields = label_of)};
 static const YamlField budget_fields[] = {
     FLEET_PART("match", match_fields, .required = true, .doc = "the sources that share it"),
-    FLEET_ROW("rate", RATE, .least = 1024),
-    FLEET_ROW("concurrent", U64, .least = 1, .most = 10000),
+    FLEET_ROW("rate", RATE, .least = 1024,
+              .doc = "of all their backups together; each gets an equal share of it"),
+    FLEET_ROW("concurrent", U64, .least = 1, .most = 10000,
+              .doc = "at the same time; where there is only a rate, 8"),
 };
 static const YamlField budget_of[] = {{FLEET_RECORD(budget_fields)}};
 
@@ -111,7 +115,7 @@ static const YamlField root_fields[] = {
               .doc = "where backups are kept"),
     FLEET_ROW("pools", MAP_OF, .fields = pool_of, .most = 48, .check = fleet_text_pool,
               .doc = "queues and their workers"),
-    FLEET_ROW("budgets", MAP_OF, .fields = budget_of, .later = true,
+    FLEET_ROW("budgets", MAP_OF, .fields = budget_of,
               .doc = "what runs at once in the whole fleet never exceeds these"),
     FLEET_ROW("calendars", MAP_OF, .fields = calendar_of,
               .doc = "days on which a policy does not run"),

@@ -66,7 +66,8 @@ static const YamlField pause_fields[] = {
 static const YamlField limits_fields[] = {
     FLEET_ROW("rate", RATE, .least = 1024, .doc = "of one run"),
     FLEET_ROW("connections", U64, .least = 1, .most = 256, .doc = "of one run to its server"),
-    FLEET_ROW("per_host", U64, .least = 1, .most = 10000, .later = true),
+    FLEET_ROW("per_host", U64, .least = 1, .most = 10000,
+              .doc = "runs that read one host at the same time, of whatever policy"),
     FLEET_ROW("concurrent", U64, .least = 1, .most = 10000,
               .doc = "runs of this policy at the same time"),
     FLEET_PART("pause_if", pause_fields, .later = true),

@@ -129,7 +129,7 @@ void catalog_pools_free(PoolList *list)
     *list = (PoolList){0};
 }
 
-bool catalog_dispatch_pick(Catalog *c, uint32_t pool, uint32_t most, TicketList *out, Err *err)
+bool catalog_dispatch_pick(Catalog *c, uint32_t pool, int32_t most, TicketList *out, Err *err)
 {
     *out = (TicketList){0};
     if (!catalogue_ask(c, "dispatch_pick", err))

@@ -193,7 +193,7 @@ static void check_starts(Model *m)
         const ModelAttempt *attempt = &m->attempts.rows[check.claims];
         const ModelJob *job = model_job(m, attempt->job);
         int64_t minute = attempt->started_at / 60000000 % 1440;
-        if (job->kind == MODEL_BACKUP && check.shut[job->source].known &&
+        if (job->kind == MODEL_BACKUP && !job->emergency && check.shut[job->source].known &&
             minute >= check.shut[job->source].from && minute < check.shut[job->source].until)
             check_fail("job %" PRIu64 " starts while its window is shut", attempt->job);
         for (size_t i = 0; job->kind == MODEL_BACKUP && i < m->decisions.count; i++)

@@ -286,6 +286,10 @@ static void ask_for_something(void)
         (void)!model_create(m, MODEL_BACKUP, world.specs[vm_draw(world.spec_count)].source.name, 0,
                             (int32_t)vm_between(-100, 100), vm_chance(300) ? model_after(m, 20) : 0,
                             &job, &err);
+    if (job != 0 && m->jobs.rows[job - 1].kind == MODEL_BACKUP && vm_chance(100)) {
+        m->jobs.rows[job - 1].emergency = true;
+        m->jobs.rows[job - 1].priority = JOB_PRIORITY_EMERGENCY;
+    }
     trace("ask for job=%" PRIu64, job);
 }
 
@@ -359,6 +363,7 @@ static void change_policy(void)
         break;
     case 2:
         catalogue_model()->pools[world.pool].most = (uint32_t)vm_between(0, 3);
+        catalogue_model()->budgets[0] = (int32_t)vm_between(0, 3);
         break;
     default:
         if (world.spec_count > 1) {

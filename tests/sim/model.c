@@ -24,6 +24,7 @@ void *model_room(void *rows, size_t count, size_t *room, size_t size)
     X(attempts)                                                                                    \
     X(slots)                                                                                       \
     X(limits)                                                                                      \
+    X(served)                                                                                      \
     X(packs)                                                                                       \
     X(backups)                                                                                     \
     X(windows)                                                                                     \
@@ -69,7 +70,8 @@ void model_begin(Model *m)
                                  .defer_min = 5,
                                  .defer_max = 30,
                                  .leader = 15,
-                                 .aging = 300};
+                                 .aging = 300,
+                                 .recall = 2};
 }
 
 int64_t model_after(const Model *m, double seconds)
@@ -222,16 +224,31 @@ static bool limited(const Model *m, const char *scope)
     return false;
 }
 
+/* Sorted as bytes are. */
 size_t model_scopes(const Model *m, const ModelJob *job, const char *out[MODEL_SCOPES],
                     char room[MODEL_SCOPES][48])
 {
     size_t count = 0;
+    if (job->emergency)
+        return 0;
     if (job->kind == MODEL_BACKUP) {
-        snprintf(room[count], 48, "policy:%s", m->sources.rows[job->source - 1].policy);
+        const ModelSource *source = &m->sources.rows[job->source - 1];
+        for (unsigned i = 0; i < MODEL_BUDGETS; i++)
+            if ((source->labels & (1u << i)) != 0) {
+                snprintf(room[count], 48, "budget:b%u", i);
+                count += limited(m, room[count]);
+            }
+        snprintf(room[count], 48, "host:%s", source->reads);
+        count += limited(m, room[count]);
+        snprintf(room[count], 48, "policy:%s", source->policy);
         count += limited(m, room[count]);
     }
     snprintf(room[count], 48, "pool:%s", m->pools[job->pool].name);
     count += limited(m, room[count]);
+    if (job->kind == MODEL_BACKUP) {
+        snprintf(room[count], 48, "store:nas");
+        count += limited(m, room[count]);
+    }
     for (size_t i = 0; i < count; i++)
         out[i] = room[i];
     return count;
@@ -439,6 +456,39 @@ static void resize_limits(Model *m)
     }
 }
 
+/* The smallest number that is said of a host; 0: nobody says one. */
+static int32_t least_of(const Model *m, const char *host)
+{
+    int32_t least = 0;
+    for (size_t i = 0; i < m->sources.count; i++) {
+        const ModelSource *source = &m->sources.rows[i];
+        if (source->retired_at == 0 && source->per_host != 0 && strcmp(source->reads, host) == 0 &&
+            (least == 0 || source->per_host < least))
+            least = source->per_host;
+    }
+    return least;
+}
+
+/* 0029_limits.sql: those of hosts, budgets and the store, once the sources are what they are. */
+static void resize_budgets(Model *m)
+{
+    char scope[48];
+    for (size_t i = 0; i < m->limits.count; i++)
+        if (strncmp(m->limits.rows[i].scope, "host:", 5) == 0)
+            model_limit(m, m->limits.rows[i].scope, least_of(m, m->limits.rows[i].scope + 5));
+    for (size_t i = 0; i < m->sources.count; i++) {
+        const ModelSource *source = &m->sources.rows[i];
+        snprintf(scope, sizeof scope, "host:%s", source->reads);
+        if (source->retired_at == 0 && source->reads[0] != '\0')
+            model_limit(m, scope, least_of(m, source->reads));
+    }
+    for (unsigned i = 0; i < MODEL_BUDGETS; i++) {
+        snprintf(scope, sizeof scope, "budget:b%u", i);
+        model_limit(m, scope, m->budgets[i]);
+    }
+    model_limit(m, "store:nas", m->uploads);
+}
+
 void model_policy_apply(Model *m, const ModelSpec *specs, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -451,5 +501,6 @@ void model_policy_apply(Model *m, const ModelSpec *specs, size_t count)
         if (!named && m->sources.rows[number - 1].retired_at == 0)
             retire(m, number);
     }
+    resize_budgets(m);
     m->policy_mark = (uint64_t)m->now; /* stands for number, digest and instant */
 }

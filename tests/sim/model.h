@@ -15,13 +15,13 @@
 #include "common/catalog/catalog_worker.h"
 #include "protocol/lifecycle.h"
 
-enum { MODEL_NAME = 32, MODEL_POOLS = 8, MODEL_SCOPES = 4 };
+enum { MODEL_NAME = 32, MODEL_POOLS = 8, MODEL_SCOPES = 8, MODEL_BUDGETS = 2 };
 
 /* In seconds, as the table `setting` has them. */
 typedef struct ModelSettings {
     double lease, beat, liveness, looks, grace, mass_leases, mass_share, mass_wait, requeue,
         requeue_force, loss_backoff, loss_backoff_max, max_losses, defer_min, defer_max, leader,
-        aging;
+        aging, recall;
 } ModelSettings;
 
 typedef struct ModelPool {
@@ -30,6 +30,7 @@ typedef struct ModelPool {
     uint32_t window;
     uint32_t most; /* 0: unlimited */
     bool paused;
+    int64_t recalled_at;
 } ModelPool;
 
 typedef struct ModelWorker {
@@ -56,6 +57,10 @@ typedef struct ModelSource {
     double backoff_s, max_backoff_s;
     bool jitter;
     int32_t concurrent; /* of its policy; 0: none was given */
+    char owner[MODEL_NAME];
+    char reads[MODEL_NAME]; /* the host; "": not known */
+    int32_t per_host;       /* 0: none was given */
+    uint32_t labels;        /* bit n: what budget n matches */
     double timeout_s, stall_s;
     int64_t paused_until, retired_at;
     int32_t shut_from, shut_until; /* minutes of the day without a window; equal: no windows */
@@ -96,6 +101,7 @@ typedef struct ModelJob {
     double backoff_s, max_backoff_s;
     bool jitter;
     bool cancel_requested;
+    bool emergency; /* its trigger */
     char cause[48];
 } ModelJob;
 
@@ -125,6 +131,12 @@ typedef struct ModelAttempt {
     int64_t started_at, ended_at;
     ModelOutcome outcome;
 } ModelAttempt;
+
+typedef struct ModelServed { /* an owner, in a pool */
+    uint32_t pool;
+    char owner[MODEL_NAME];
+    int64_t at;
+} ModelServed;
 
 typedef struct ModelSlot { /* of a limit */
     char scope[48];
@@ -176,6 +188,8 @@ typedef struct Model {
     ModelPool pools[MODEL_POOLS]; /* by number; 0 is no pool */
     uint32_t pool_count;
     uint64_t policy_mark;
+    int32_t budgets[MODEL_BUDGETS]; /* at once; 0: there is no such budget */
+    int32_t uploads;                /* to the one store; 0: unlimited */
     bool repository_bound;
     Uuid repository;
     Uuid leader;
@@ -190,6 +204,7 @@ typedef struct Model {
     MODEL_TABLE(ModelAttempt) attempts;
     MODEL_TABLE(ModelSlot) slots;
     MODEL_TABLE(ModelSlot) limits; /* what is wanted: n of a scope, 0 for no limit */
+    MODEL_TABLE(ModelServed) served;
     MODEL_TABLE(ModelPack) packs;
     MODEL_TABLE(ModelBackup) backups;
     MODEL_TABLE(ModelDecision) decisions;
@@ -268,7 +283,7 @@ bool model_windows_keep(Model *m, uint64_t policy_mark, const WindowRow *rows, s
 void model_windows_act(Model *m, WindowsActed *out);
 bool model_shut(const Model *m, const ModelJob *job);
 void model_overdue(Model *m);
-void model_pick(Model *m, uint32_t pool, uint32_t most, TicketList *out);
+void model_pick(Model *m, uint32_t pool, int32_t most, TicketList *out);
 void model_requeue(Model *m, uint32_t pool, bool all, TicketList *out);
 bool model_ticket_done(const Model *m, uint64_t job, uint64_t dispatch);
 void model_reap(Model *m, ReapReport *out);
@@ -295,6 +310,9 @@ void model_move(Model *m, ModelJob *job, JobState to); /* only what lifecycle.de
 void model_decide(Model *m, uint64_t job, const char *verdict, const char *code, const char *text);
 void model_decide_seldom(Model *m, uint64_t job, const char *verdict, const char *code,
                          const char *text);
+bool model_nobody(const Model *m, const ModelJob *job, char out[96]); /* false: somebody can */
+bool model_lives(const Model *m, const ModelInstance *instance);
+void model_give(const Model *m, uint64_t job, TicketList *out);
 /* What the instance lacks for the job; false: it is fit. */
 bool model_missing(const Model *m, const ModelJob *job, const ModelInstance *instance,
                    char out[256]);

@@ -21,16 +21,15 @@ void model_overdue(Model *m)
     }
 }
 
-/* --- picking --------------------------------------------------------------------------------- */
+/* --- who there is ---------------------------------------------------------------------------- */
 
-static bool instance_lives(const Model *m, const ModelInstance *instance)
+bool model_lives(const Model *m, const ModelInstance *instance)
 {
     double quiet = m->setting.lease > m->setting.liveness ? m->setting.lease : m->setting.liveness;
     return instance->bye_at == 0 && instance->seen_at > m->now - (int64_t)(quiet * 1e6);
 }
 
-/* Why no live worker can do it; false: somebody can. */
-static bool nobody(const Model *m, const ModelJob *job, char out[96])
+bool model_nobody(const Model *m, const ModelJob *job, char out[96])
 {
     char lacks[256];
     size_t len = 0;
@@ -38,7 +37,7 @@ static bool nobody(const Model *m, const ModelJob *job, char out[96])
     for (size_t i = 0; i < m->instances.count; i++) {
         const ModelInstance *instance = &m->instances.rows[i];
         const ModelWorker *worker = &m->workers.rows[instance->worker - 1];
-        if (!instance_lives(m, instance) || (worker->pools & (1u << job->pool)) == 0)
+        if (!model_lives(m, instance) || (worker->pools & (1u << job->pool)) == 0)
             continue;
         snprintf(lacks, sizeof lacks, "drains");
         if (!worker->drain && !model_missing(m, job, instance, lacks))
@@ -51,122 +50,12 @@ static bool nobody(const Model *m, const ModelJob *job, char out[96])
     return true;
 }
 
-static uint64_t lane_holder(const Model *m, const ModelJob *job)
+void model_give(const Model *m, uint64_t number, TicketList *out)
 {
-    for (size_t i = 0; i < m->jobs.count; i++) {
-        const ModelJob *other = &m->jobs.rows[i];
-        if ((other->state == JOB_RUNNING || other->state == JOB_QUEUED) &&
-            other->source == job->source && (model_lanes(other) & model_lanes(job)) != 0)
-            return i + 1;
-    }
-    return 0;
-}
-
-static bool full(const Model *m, const ModelJob *job, char text[96])
-{
-    const char *scopes[MODEL_SCOPES];
-    char room[MODEL_SCOPES][48];
-    size_t count = model_scopes(m, job, scopes, room);
-    for (size_t i = 0; i < count; i++) {
-        bool free_one = false;
-        for (size_t k = 0; k < m->slots.count; k++)
-            free_one = free_one || (m->slots.rows[k].job == 0 &&
-                                    strcmp(m->slots.rows[k].scope, scopes[i]) == 0);
-        if (!free_one) {
-            snprintf(text, 96, "limit %s is reached", scopes[i]);
-            return true;
-        }
-    }
-    return false;
-}
-
-typedef struct Candidate {
-    uint64_t job;
-    double rank;
-    int64_t run_at;
-} Candidate;
-
-static int by_rank(const void *a, const void *b)
-{
-    const Candidate *x = a, *y = b;
-    if (x->rank != y->rank)
-        return x->rank > y->rank ? -1 : 1;
-    if (x->run_at != y->run_at)
-        return x->run_at < y->run_at ? -1 : 1;
-    return x->job < y->job ? -1 : x->job > y->job;
-}
-
-static Candidate *candidates(const Model *m, uint32_t pool, size_t *count)
-{
-    Candidate *out = mem_array(Candidate, m->jobs.count);
-    double aging = m->setting.aging > 1 ? m->setting.aging : 1;
-    *count = 0;
-    for (size_t i = 0; i < m->jobs.count; i++) {
-        const ModelJob *job = &m->jobs.rows[i];
-        if (job->pool == pool && job->state == JOB_PENDING && job->run_at <= m->now &&
-            (job->start_by == 0 || job->start_by > m->now))
-            out[(*count)++] =
-                (Candidate){.job = i + 1,
-                            .rank = job->priority + (double)(m->now - job->run_at) / 1e6 / aging,
-                            .run_at = job->run_at};
-    }
-    qsort(out, *count, sizeof *out, by_rank);
-    return out;
-}
-
-/* May it go now? If not, why not is written down. */
-static bool admitted(Model *m, uint64_t number, const TicketList *sent)
-{
-    const ModelJob *job = model_job(m, number);
-    char text[96];
-    if (model_lanes(job) != 0) {
-        for (size_t i = 0; i < sent->count; i++)
-            if (model_lanes(model_job(m, sent->rows[i].job)) != 0 &&
-                model_job(m, sent->rows[i].job)->source == job->source)
-                return false; /* the one before it goes first */
-        uint64_t holder = lane_holder(m, job);
-        if (holder != 0) {
-            snprintf(text, sizeof text, "job %llu has the source", (unsigned long long)holder);
-            model_decide_seldom(m, number, "deferred", "lane.busy", text);
-            return false;
-        }
-    }
-    if (full(m, job, text)) {
-        model_decide_seldom(m, number, "deferred", "limit.full", text);
-        return false;
-    }
-    if (nobody(m, job, text)) {
-        model_decide_seldom(m, number, "held", "no_worker", text);
-        return false;
-    }
-    return true;
-}
-
-static void give(Model *m, uint64_t number, TicketList *out)
-{
-    const ModelJob *job = model_job(m, number);
+    const ModelJob *job = &m->jobs.rows[number - 1];
     TicketRow *row = &out->rows[out->count++];
     *row = (TicketRow){.job = number, .dispatch = job->dispatch, .urgent = job->priority >= 50};
     snprintf(row->kind, sizeof row->kind, "%s", job->kind == MODEL_BACKUP ? "backup" : "probe");
-}
-
-void model_pick(Model *m, uint32_t pool, uint32_t most, TicketList *out)
-{
-    size_t count = 0;
-    *out = (TicketList){0};
-    if (m->pools[pool].paused)
-        return;
-    Candidate *list = candidates(m, pool, &count);
-    out->rows = mem_array(TicketRow, count);
-    for (size_t i = 0; i < count && out->count < most; i++) {
-        if (!admitted(m, list[i].job, out))
-            continue;
-        ModelJob *job = model_job(m, list[i].job);
-        model_move(m, job, JOB_QUEUED);
-        job->queued_at = m->now;
-        give(m, list[i].job, out);
-    }
-    mem_free(list);
 }
 
 /* --- lost tickets ---------------------------------------------------------------------------- */
@@ -185,7 +74,7 @@ void model_requeue(Model *m, uint32_t pool, bool all, TicketList *out)
             job->queued_at = 0;
             job->dispatch++;
         } else if (all || job->queued_at < old) {
-            give(m, i + 1, out);
+            model_give(m, i + 1, out);
         }
     }
 }

@@ -21,7 +21,8 @@ static const WindowRow *told(const WindowRow *rows, size_t count, uint32_t sourc
 
 bool model_shut(const Model *m, const ModelJob *job)
 {
-    const ModelWindow *window = job->kind == MODEL_BACKUP ? window_of(m, job->source) : NULL;
+    const ModelWindow *window =
+        job->kind == MODEL_BACKUP && !job->emergency ? window_of(m, job->source) : NULL;
     return window != NULL && (!window->open || window->until <= m->now || window->since > m->now);
 }
 
@@ -81,8 +82,8 @@ void model_windows_act(Model *m, WindowsActed *out)
     *out = (WindowsActed){.now_ns = m->now * 1000, .policy_mark = m->policy_mark};
     for (size_t i = 0; i < m->jobs.count; i++) {
         ModelJob *job = &m->jobs.rows[i];
-        const ModelWindow *window =
-            job->kind == MODEL_BACKUP && job->finished_at == 0 ? window_of(m, job->source) : NULL;
+        bool held = job->kind == MODEL_BACKUP && job->finished_at == 0 && !job->emergency;
+        const ModelWindow *window = held ? window_of(m, job->source) : NULL;
         if (window == NULL || window->open || window->until <= m->now)
             continue;
         if (job->state == JOB_QUEUED || (job->state == JOB_PENDING && job->run_at <= m->now)) {

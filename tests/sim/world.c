@@ -178,6 +178,7 @@ static void draw_settings(Model *m)
     m->setting.defer_max = vm_chance(500) ? 1 : 5;
     m->setting.leader = 6;
     m->setting.aging = 30;
+    m->setting.recall *= scale;
 }
 
 /* Histories begin with 2026 and last four minutes, one of which may be shut. */
@@ -202,10 +203,14 @@ static void draw_source(ModelSpec *spec, size_t i)
                                    .jitter = vm_chance(800),
                                    .timeout_s = vm_chance(300) ? 40 : 0,
                                    .stall_s = vm_chance(800) ? 20 : 0,
-                                   .concurrent = vm_chance(300) ? (int32_t)vm_between(1, 3) : 0},
+                                   .concurrent = vm_chance(300) ? (int32_t)vm_between(1, 3) : 0,
+                                   .per_host = vm_chance(300) ? (int32_t)vm_between(1, 2) : 0,
+                                   .labels = vm_chance(300) ? (uint32_t)vm_between(0, 3) : 0},
                         .schedule = {.catch_up = vm_chance(700), .overlap_skip = vm_chance(600)}};
     snprintf(spec->source.name, MODEL_NAME, "s%zu", i + 1);
     snprintf(spec->source.policy, MODEL_NAME, vm_chance(500) ? "gold" : "iron");
+    snprintf(spec->source.owner, MODEL_NAME, vm_chance(500) ? "ann" : vm_chance(500) ? "bob" : "");
+    snprintf(spec->source.reads, MODEL_NAME, vm_chance(600) ? "" : vm_chance(500) ? "db1" : "db2");
     if (spec->source.stall_s == 0 && spec->source.timeout_s == 0)
         spec->source.timeout_s = 30; /* else what hangs hangs for ever, as it was told */
     snprintf(spec->schedule.name, MODEL_NAME, "often");
@@ -273,6 +278,9 @@ static void draw_world(void)
         m->pools[world.pool].most = (uint32_t)vm_between(1, 3);
     if (vm_chance(200))
         m->pools[world.pool].window = (uint32_t)vm_between(1, 3);
+    for (size_t i = 0; i < MODEL_BUDGETS; i++)
+        m->budgets[i] = vm_chance(300) ? (int32_t)vm_between(1, 3) : 0;
+    m->uploads = vm_chance(200) ? (int32_t)vm_between(1, 4) : 0;
     child_habits(&(ChildHabits){.fails = (unsigned)vm_between(0, 60),
                                 .fails_for_good = (unsigned)vm_between(0, 10),
                                 .crashes = (unsigned)vm_between(0, 30),

@@ -18,6 +18,9 @@ SELECT jsonb_build_object('now', holdfast.rfc3339(clock_timestamp()), 'server', 
       'readers', (SELECT count(*) FROM alive a WHERE a.reader AND a.facts -> 'roles' ? 'read' AND (u.key_set = '' OR a.facts -> 'key_sets' ? u.key_set)))
       ORDER BY u.key_set), '[]')
     FROM (SELECT key_set, count(*) AS n FROM used GROUP BY 1) u),
+  'unserved', (SELECT coalesce(jsonb_agg(jsonb_build_object('source', x.name, 'sources', x.n, 'text', x.text) ORDER BY x.name), '[]')
+    FROM (SELECT min(s.name) AS name, count(*) AS n, holdfast.source_nobody((array_agg(s ORDER BY s.name))[1]) AS text
+          FROM holdfast.source s WHERE s.retired_at IS NULL GROUP BY s.need) x WHERE x.text IS NOT NULL),
   'repositories', (SELECT coalesce(jsonb_agg(jsonb_build_object('store', r.store, 'key_set', r.key_set, 'bound', r.id IS NOT NULL,
       'rolled_back', r.rolled_back,
       'damaged', (SELECT count(*) FROM holdfast.pack p WHERE p.repository = r.no AND p.damaged_at IS NOT NULL)) ORDER BY r.no), '[]')

@@ -248,6 +248,30 @@ class Command(unittest.TestCase):
         waits = stand.ask("POST", "/sources/far/run", {}).json["id"]
         stand.until(lambda: "no live worker serves pool far" in run("job", "show", waits).stdout, "the reason")
 
+    def test_what_each_worker_lacks_is_told_before_and_after(self):
+        waits = stand.ask("POST", "/sources/far/run", {}).json["id"]
+        name = stand.sql("SELECT name FROM holdfast.worker")
+        lacks = f"{name} does not serve pool far"
+        stand.until(lambda: lacks in run("job", "show", waits).stdout, "the reason")
+        self.assertIn(lacks, run("why", "far").stdout)
+        self.assertIn(f"far: no live worker serves pool far: {lacks}", run("doctor").stdout)
+        self.assertEqual([(row["worker"], row["serves"]) for row in stand.ask("GET", f"/jobs/{waits}").json["missing"]],
+                         [(name, False)])
+        stand.ask("POST", f"/jobs/{waits}/cancel", {})
+
+    def test_an_emergency_needs_a_reason_and_is_written_down(self):
+        refused = run("run", "tree", "--emergency")
+        self.assertEqual((refused.returncode, "--reason" in refused.stderr), (2, True), refused.stderr)
+        for body in ({"emergency": True}, {"emergency": True, "reason": " \t"}, {"emergency": 1, "reason": "x"}):
+            self.assertEqual(stand.ask("POST", "/sources/tree/run", body).status, 400, body)
+        self.assertEqual(stand.sql("SELECT count(*) FROM holdfast.job WHERE trigger = 'emergency'"), "0")
+        job = json.loads(run("run", "tree", "--emergency", "--reason", "disk of db1 fails", "--json").stdout)[0]["id"]
+        shown = stand.ended(job)
+        self.assertEqual((shown["trigger"], shown["state"]), ("emergency", "completed"))
+        self.assertIn("disk of db1 fails", run("why", "tree").stdout)
+        self.assertEqual(stand.sql("SELECT reason || ' ' || object FROM holdfast.audit_event"
+                                   " WHERE action = 'backup.emergency'"), "disk of db1 fails tree")
+
     def test_the_log_of_a_backup_is_followed_to_its_end(self):
         started = json.loads(run("run", "tree", "--json").stdout)[0]["id"]
         done = run("job", "logs", started, "--follow", "--json")

@@ -124,8 +124,8 @@ static void a_full_limit_defers_and_frees_with_its_job(void **state)
 {
     char missing[256];
     (void)state;
-    fleet_do(fleet, "SELECT limit_resize('pool:fra', 1)");
     TicketRow first = fleet_ticket(fleet, "s1"), second = fleet_ticket(fleet, "s2");
+    fleet_do(fleet, "SELECT limit_resize('pool:fra', 1)");
     Fence fence = fleet_claim(&one, first);
     assert_int_equal(claim(&two, second, missing), CLAIM_FULL);
     assert_non_null(strstr(missing, "pool:fra"));

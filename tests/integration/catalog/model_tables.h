@@ -118,7 +118,7 @@ static int by_source(const void *a, const void *b)
     return (x->source > y->source) - (x->source < y->source);
 }
 
-/* Texts name one of several holders or workers, whichever comes first: how often is not agreed. */
+/* Texts name holders, workers and what was counted: how often they change is not agreed. */
 static void write_rest(Model *m, Buf *out)
 {
     qsort(m->schedules.rows, m->schedules.count, sizeof *m->schedules.rows, by_source);
@@ -137,9 +137,11 @@ static void write_rest(Model *m, Buf *out)
         }
     for (size_t i = 0; i < m->decisions.count; i++) {
         const ModelDecision *d = &m->decisions.rows[i];
-        buf_printf(
-            out, "decision|%" PRIu64 "|%s|%s|%u\n", d->job, d->verdict, d->code,
-            strcmp(d->code, "no_worker") == 0 || strcmp(d->code, "lane.busy") == 0 ? 0 : d->count);
+        buf_printf(out, "decision|%" PRIu64 "|%s|%s|%u\n", d->job, d->verdict, d->code,
+                   strcmp(d->code, "no_worker") == 0 || strcmp(d->code, "lane.busy") == 0 ||
+                           strcmp(d->code, "limit.full") == 0
+                       ? 0
+                       : d->count);
     }
 }
 

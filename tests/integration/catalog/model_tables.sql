@@ -13,6 +13,6 @@ SELECT 'backup', job, attempt, source, sequence, outcome, (marker_at IS NOT NULL
 SELECT 'schedule', source, name, at, catch_up::int, overlap_skip::int, coalesce(start_deadline_s, 0), pg_temp.us(last_slot)
   FROM schedule ORDER BY source;
 SELECT 'window', source, open::int, cancels::int, pg_temp.us(since), pg_temp.us(until) FROM source_window ORDER BY source;
--- Texts name one of several holders or workers, whichever comes first: how often is not agreed there.
-SELECT 'decision', job, verdict, code, CASE WHEN code IN ('no_worker', 'lane.busy') THEN 0 ELSE count END
+-- Texts name holders, workers and what was counted: how often they change is not agreed.
+SELECT 'decision', job, verdict, code, CASE WHEN code IN ('no_worker', 'lane.busy', 'limit.full') THEN 0 ELSE count END
   FROM decision ORDER BY job, code COLLATE "C";

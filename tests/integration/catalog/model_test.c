@@ -23,6 +23,13 @@ static void write_source(const ModelSpec *spec, const World *w, Buf *out)
         buf_printf(out, "\"start_deadline_s\":%" PRId64 ",", spec->schedule.start_deadline_s);
     if (s->concurrent != 0)
         buf_printf(out, "\"concurrent\":%d,", s->concurrent);
+    if (s->per_host != 0)
+        buf_printf(out, "\"per_host\":%d,", s->per_host);
+    if (s->reads[0] != '\0')
+        buf_printf(out, "\"reads\":\"%s\",", s->reads);
+    if (s->owner[0] != '\0')
+        buf_printf(out, "\"owner\":\"%s\",", s->owner);
+    buf_printf(out, "\"labels\":{\"b0\":\"%u\",\"b1\":\"%u\"},", s->labels & 1, s->labels >> 1);
     buf_printf(
         out, "\"retry\":{\"attempts\":%d,\"backoff_s\":%g,\"max_backoff_s\":%g,\"jitter\":\"%s\"}}",
         s->attempts, s->backoff_s, s->max_backoff_s, s->jitter ? "equal" : "none");
@@ -38,8 +45,15 @@ static void apply(World *w)
     for (uint32_t i = 1; i <= 2; i++)
         buf_printf(&document, m->pools[i].most == 0 ? "%s\"%s\":{}" : "%s\"%s\":{\"max_jobs\":%u}",
                    i == 1 ? "" : ",", m->pools[i].name, m->pools[i].most);
-    buf_printf(&document,
-               "},\"stores\":{\"nas\":{\"type\":\"local\",\"path\":\"/srv\"}},\"sources\":{");
+    buf_printf(&document, "},\"stores\":{\"nas\":{\"type\":\"local\",\"path\":\"/srv\"");
+    if (m->uploads != 0)
+        buf_printf(&document, ",\"max_uploads\":%d", m->uploads);
+    buf_printf(&document, "}},\"budgets\":{");
+    for (unsigned i = 0, told = 0; i < MODEL_BUDGETS; i++)
+        if (m->budgets[i] != 0)
+            buf_printf(&document, "%s\"b%u\":{\"labels\":{\"b%u\":\"1\"},\"concurrent\":%d}",
+                       told++ == 0 ? "" : ",", i, i, m->budgets[i]);
+    buf_printf(&document, "},\"sources\":{");
     for (size_t i = 0; i < w->spec_count; i++) {
         buf_printf(&document, i == 0 ? "" : ",");
         write_source(&w->specs[i], w, &document);
@@ -59,12 +73,16 @@ static void draw_spec(World *w, size_t i)
                                    .backoff_s = 8,
                                    .max_backoff_s = 20,
                                    .jitter = draw(w, 2) == 0,
-                                   .concurrent = draw(w, 3) == 0 ? 1 + (int32_t)draw(w, 2) : 0},
+                                   .concurrent = draw(w, 3) == 0 ? 1 + (int32_t)draw(w, 2) : 0,
+                                   .per_host = draw(w, 3) == 0 ? 1 + (int32_t)draw(w, 2) : 0,
+                                   .labels = (uint32_t)draw(w, 4)},
                         .schedule = {.catch_up = draw(w, 2) == 0,
                                      .overlap_skip = draw(w, 2) == 0,
                                      .start_deadline_s = draw(w, 3) == 0 ? 30 : 0}};
     snprintf(spec->source.name, MODEL_NAME, "s%zu", i + 1);
     snprintf(spec->source.policy, MODEL_NAME, draw(w, 2) == 0 ? "gold" : "iron");
+    snprintf(spec->source.owner, MODEL_NAME, "%s", (const char *[]){"", "ann", "bob"}[draw(w, 3)]);
+    snprintf(spec->source.reads, MODEL_NAME, "%s", (const char *[]){"", "db1", "db2"}[draw(w, 3)]);
     snprintf(spec->schedule.name, MODEL_NAME, "often");
     snprintf(spec->schedule.at, MODEL_NAME, "every %us", 20 + (unsigned)draw(w, 3));
 }
@@ -74,6 +92,10 @@ static void change_policy(World *w)
     size_t i = draw(w, SOURCES);
     if (draw(w, 3) == 0)
         w->model.pools[1 + draw(w, 2)].most = (uint32_t)draw(w, 4);
+    else if (draw(w, 4) == 0)
+        w->model.uploads = (int32_t)draw(w, 4);
+    else if (draw(w, 3) == 0)
+        w->model.budgets[draw(w, MODEL_BUDGETS)] = (int32_t)draw(w, 3);
     else if (i >= w->spec_count || i + 1 < w->spec_count)
         draw_spec(w, i >= w->spec_count ? w->spec_count++ : i);
     else if (w->spec_count > 1)
@@ -134,10 +156,12 @@ static void ask(World *w)
     bool probe = draw(w, 4) == 0;
     uint32_t pool = 1 + (uint32_t)draw(w, 2);
     int64_t by_ms = draw(w, 4) == 0 ? w->now_ms + 20000 : 0;
-    int32_t priority = (int32_t)draw(w, 200) - 100;
+    bool emergency = !probe && draw(w, 8) == 0;
+    int32_t priority = emergency ? JOB_PRIORITY_EMERGENCY : (int32_t)draw(w, 200) - 100;
     ERRS;
     snprintf(name, sizeof name, "s%u", (unsigned)draw(w, SOURCES + 1) + 1);
     JobRequest request = {.kind = probe ? TEXT("probe") : TEXT("backup"),
+                          .trigger = emergency ? TEXT("emergency") : (Text){0},
                           .source = probe ? (Text){0} : text_of(name),
                           .pool = probe ? text_of(w->model.pools[pool].name) : (Text){0},
                           .actor = TEXT("t"),
@@ -145,8 +169,10 @@ static void ask(World *w)
                           .start_by_ns = by_ms * 1000000};
     if (AGREE(catalog_job_create(w->scheduler, &request, &created, &real_err),
               model_create(&w->model, probe ? MODEL_PROBE : MODEL_BACKUP, probe ? NULL : name,
-                           probe ? pool : 0, priority, by_ms * 1000, &job, &model_err)))
+                           probe ? pool : 0, priority, by_ms * 1000, &job, &model_err))) {
         SAME(created.job, job);
+        w->model.jobs.rows[job - 1].emergency = emergency;
+    }
 }
 
 static uint64_t any_job(World *w)
@@ -219,7 +245,8 @@ static void same_tickets(World *w, TicketList *real, TicketList *model, bool ord
 static void pick(World *w)
 {
     TicketList real, model;
-    uint32_t pool = 1 + (uint32_t)draw(w, 2), most = 1 + (uint32_t)draw(w, 4);
+    uint32_t pool = 1 + (uint32_t)draw(w, 2);
+    int32_t most = (int32_t)draw(w, 6) - 1;
     OK(catalog_dispatch_pick(w->scheduler, pool, most, &real, &err));
     model_pick(&w->model, pool, most, &model);
     same_tickets(w, &real, &model, true);
@@ -435,7 +462,8 @@ static void begin(World *w)
                                  .defer_min = 0.1,
                                  .defer_max = 0.2,
                                  .leader = 1,
-                                 .aging = 30};
+                                 .aging = 30,
+                                 .recall = 2};
     m->leader_until = m->hold_until = INT64_MIN;
     pass_time(w);
     (void)model_pool(m, "fra");

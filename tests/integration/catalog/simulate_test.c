@@ -102,7 +102,7 @@ static void put(World *w, const TicketList *list)
 static void pick(World *w)
 {
     TicketList list;
-    OK(catalog_dispatch_pick(scheduler(w), w->pool, 1 + (uint32_t)draw(w, 4), &list, &err));
+    OK(catalog_dispatch_pick(scheduler(w), w->pool, 1 + (int32_t)draw(w, 4), &list, &err));
     put(w, &list);
     if (draw(w, 4) == 0)
         put(w, &list); /* the reply of a push was lost */

@@ -19,6 +19,7 @@ OF_FORM = {"unknown-key", "missing-key", "wrong-shape", "wrong-key", "bad-amount
            "not-in-this-version", "bad-secret", "bad-boolean", "bad-number", "literal-secret", "no-value"}
 # Mistakes of form that JSON Schema has no words for.
 BEYOND = {"bad-pool-name.yaml": "letters that only pools may not have",
+          "budget-without-a-limit.yaml": "one of two keys, whichever",
           "missing-encryption.yaml": "a key that one of three places must have",
           "short-duration.yaml": "the least of a duration, whatever its unit"}
 

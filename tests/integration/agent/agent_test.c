@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Worker parents under faults, against a real catalogue and a real Redis. */
+#include "common/catalog/catalog_policy.h"
 #include "tests/integration/agent/actor.h"
 
 /* --- tests ---------------------------------------------------------------------------------- */
@@ -147,6 +148,28 @@ static void a_parent_stopped_beyond_its_lease_is_fenced_and_kills_its_child(void
     assert_true(is(job, "state = 'running' AND attempt = 2"));
     crew_end(w1, SIGTERM);
     crew_end(w2, SIGTERM);
+}
+
+/* Somebody else ended the lease long before its time: the next beat tells, and the child is killed
+ * then, not when the worker's own clock would say so. */
+static void a_lease_that_is_gone_early_ends_the_child_with_the_next_beat(void **state)
+{
+    Err err = {0};
+    (void)state;
+    assert_true(catalog_setting_set(crew->fleet->scheduler, TEXT("lease_s"), 120, &err));
+    pid_t w1 = crew_hire(crew, "w1", 100);
+    uint64_t job = crew_job(crew, "backup", "s1", "work");
+    crew_until(crew, job, "state = 'running'");
+    pid_t child = child_of(w1);
+    fleet_do(crew->fleet, "DELETE FROM lease");
+    for (int tries = 0; tries < 1000 && !gone(child); tries++)
+        nap(20);
+    assert_true(gone(child));
+    crew_end(w1, SIGKILL);
+    fleet_do(crew->fleet,
+             "UPDATE job SET state = 'cancelled', claim = NULL, finished_at = now() WHERE state = "
+             "'running'");
+    assert_true(catalog_setting_set(crew->fleet->scheduler, TEXT("lease_s"), 2, &err));
 }
 
 static void without_the_catalogue_running_jobs_go_on_and_tickets_stay_takeable(void **state)
@@ -305,6 +328,7 @@ int main(int argc, char **argv)
         CASE(a_child_killed_is_a_failure_that_names_the_signal),
         CASE(a_parent_killed_is_replaced_by_another_worker),
         CASE(a_parent_stopped_beyond_its_lease_is_fenced_and_kills_its_child),
+        CASE(a_lease_that_is_gone_early_ends_the_child_with_the_next_beat),
         CASE(without_the_catalogue_running_jobs_go_on_and_tickets_stay_takeable),
         CASE(cancel_reaches_the_child),
         CASE(a_stalled_job_is_stopped_and_says_so),

@@ -186,15 +186,18 @@ static void check_attempts(const Model *m)
     }
 }
 
-/* No backup starts in a minute without a window, nor for a slot on an excluded day. */
+/* No backup starts in a minute without a window, nor for a slot on an excluded day. A source that
+ * left the policy has no window any more: what ran then and was lost runs again when it may. */
 static void check_starts(Model *m)
 {
     for (; check.claims < m->attempts.count; check.claims++) {
         const ModelAttempt *attempt = &m->attempts.rows[check.claims];
         const ModelJob *job = model_job(m, attempt->job);
         int64_t minute = attempt->started_at / 60000000 % 1440;
-        if (job->kind == MODEL_BACKUP && !job->emergency && check.shut[job->source].known &&
-            minute >= check.shut[job->source].from && minute < check.shut[job->source].until)
+        bool retired = job->source != 0 && m->sources.rows[job->source - 1].retired_at != 0;
+        if (job->kind == MODEL_BACKUP && !job->emergency && !retired &&
+            check.shut[job->source].known && minute >= check.shut[job->source].from &&
+            minute < check.shut[job->source].until)
             check_fail("job %" PRIu64 " starts while its window is shut", attempt->job);
         for (size_t i = 0; job->kind == MODEL_BACKUP && i < m->decisions.count; i++)
             if (m->decisions.rows[i].job == attempt->job &&

@@ -115,9 +115,15 @@ class Events(unittest.TestCase):
             self.assertEqual({(e["event"], e["data"]["source"]) for e in of_source.heard}, {("job.finished", "broken")})
 
     def test_progress_is_told_while_a_job_runs(self):
+        """At the policy's rate the job lasts for more than two beats, however quick the machine is."""
+        before = stand.home / "fleet.yaml"
+        slow = stand.home / "slow.yaml"
+        slow.write_text(before.read_text().replace("store: main}]", "store: main}], limits: {rate: 8MiB/s}", 1))
         with open(stand.tree / "huge", "wb") as huge:
-            huge.write(os.urandom(60_000_000))
+            huge.write(os.urandom(40_000_000))
         try:
+            applied = stand.command("policy", "apply", str(slow))
+            self.assertEqual(applied.returncode, 0, applied.stderr)
             with ear("?event=job.progress") as one:
                 job = stand.ask("POST", "/sources/tree/run").json["id"]
                 told = one.until(lambda e: e["data"]["job"] == job, "its progress")
@@ -127,6 +133,7 @@ class Events(unittest.TestCase):
                 stand.ended(job)
         finally:
             (stand.tree / "huge").unlink()
+            stand.command("policy", "apply", str(before))
 
     def test_who_was_away_goes_on_from_where_it_was(self):
         with ear() as first:

@@ -17,4 +17,4 @@ chmod 755 "$dir"
 cd "$dir/src"
 setpriv --reuid=nobody --regid="$(id -gn nobody)" --clear-groups --reset-env \
     env HOME="$dir/home" TMPDIR="$dir" HOLDFAST_BIN="$dir/src/build" PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-    bash deploy/quickstart --dir "$dir/home/demo" --scale 5 --kill-after 5 --paths /usr/include
+    bash deploy/quickstart --dir "$dir/home/demo" --scale 5 --paths /usr/include

@@ -193,7 +193,8 @@ class Events(unittest.TestCase):
             between = int(quick["id"])
             slow.join()
             late = one.until(lambda e: e["data"].get("code") == "slow", "the slow one")
-            self.assertEqual([e["data"]["code"] for e in one.heard], ["quick", "slow"])
+            codes = [e["data"].get("code") for e in one.heard]  # a source in trouble may raise its alert meanwhile
+            self.assertEqual([code for code in codes if code in ("quick", "slow")], ["quick", "slow"])
         number = int(stand.sql("SELECT id FROM holdfast.event WHERE data ->> 'code' = 'slow'"))
         self.assertLess(between, number, "who goes on from here would never hear the slow one")
         self.assertGreater(int(late["id"]), number)

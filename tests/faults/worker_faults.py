@@ -195,7 +195,12 @@ def test_two_workers_of_one_copied_machine_are_two():
 
 
 def fds(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    """Open descriptors; of a process that nobody may look into but root, how many its table has room for."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except PermissionError:
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            return int(re.search(r"FDSize:\s+(\d+)", file.read()).group(1))
 
 
 def resident(pid):

@@ -50,9 +50,14 @@ at_work() {
 # The sources were known for twenty minutes, and nobody was there: that much is owed at once.
 sql "update schedule set last_slot = date_trunc('minute', clock_timestamp()) - interval '20 minutes'"
 
+grown=0
 for ((round = 0; round < rounds; round++)); do
     for victim in scheduler redis postgres worker-1 worker-2 scheduler; do
-        for tree in "$dir"/tree?; do head -c 1000000 /dev/urandom >"$tree/new"; done
+        # Complete when they appear: what is written while it is read makes a partial backup, rightly.
+        for tree in "$dir"/tree?; do
+            head -c 1000000 /dev/urandom >"$dir/new"
+            mv "$dir/new" "$tree/new.$round.$((++grown))"
+        done
         holdfast run --all >/dev/null # each takes some seconds, at this rate
         for ((i = 0; i < 3; i++)); do flush; sleep 0.4; done
         case $victim in worker-*) at_work "local-${victim#worker-}" ;; esac
@@ -98,12 +103,18 @@ deploy/local down --dir "$dir" >/dev/null
 deploy/local up --dir "$dir" --workers 0 >/dev/null # nobody works any more
 holdfast backup list --limit 1000 --json | jq -r '.[].id' | sort >"$dir/catalogued"
 "$HOLDFAST_BUILD/holdfast-worker" once list --store "$dir/store" --key-set local --keys "$dir/keys" --json | jq -r "select(.marked) | .backup" | sort >"$dir/stored"
-diff "$dir/catalogued" "$dir/stored" || { echo "does not hold: the store and the catalogue know the same backups"; sql "select count(*), count(marker_at) from backup"; exit 1; }
+diff "$dir/catalogued" "$dir/stored" || {
+    echo "does not hold: the store and the catalogue know the same backups"
+    sql "select 'unmarked', b.job, b.attempt, b.committed_at, w.name from backup b join job_attempt a using (job, attempt)
+        join worker w on w.no = a.worker where b.marker_at is null"
+    grep -h 'job.fenced\|worker.drain' "$dir"/log/worker-*.log | tail -5
+    exit 1
+}
 echo "holds: the store and the catalogue know the same backups"
 backups=$(cat "$dir/stored")
 for backup in $backups; do
     "$HOLDFAST_BUILD/holdfast-worker" once verify "$backup" --store "$dir/store" --key-set local --keys "$dir/keys" >/dev/null
 done
 "$HOLDFAST_BUILD/holdfast-worker" once restore latest --source t7 --store "$dir/store" --key-set local --keys "$dir/keys" --to "$dir/out" >/dev/null
-diff -r -x new "$dir/tree7" "$dir/out$dir/tree7"
+diff -r -x "new.*" "$dir/tree7" "$dir/out$dir/tree7"
 echo "holds: $(wc -l <<<"$backups") backups are whole, and the newest is equal to its source"

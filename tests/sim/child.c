@@ -22,6 +22,12 @@ typedef struct Object {
     Sha256 sha256;
 } Object;
 
+typedef struct Frame Frame;
+struct Frame {
+    Frame *next;
+    msgpack_sbuffer bytes;
+};
+
 /* The child, and its parent's handle of it; it stays until the history ends. */
 struct Runner {
     Runner *next;
@@ -36,6 +42,7 @@ struct Runner {
     int status;
     /* the child's own */
     Patient *patient;
+    Frame *frames; /* in the pipe, the oldest first */
     const char *phase;
     uint64_t bytes, packs[PACKS_MOST];
     size_t pack_count;
@@ -49,11 +56,22 @@ static Object objects[OBJECTS_MOST];
 static size_t object_count;
 static ChildHabits habits;
 
+static void frame_free(Frame *frame)
+{
+    msgpack_sbuffer_destroy(&frame->bytes);
+    mem_free(frame);
+}
+
 void child_begin(void)
 {
     while (children != NULL) {
         Runner *one = children;
         children = one->next;
+        while (one->frames != NULL) {
+            Frame *frame = one->frames;
+            one->frames = frame->next;
+            frame_free(frame);
+        }
         mem_free(one);
     }
     object_count = 0;
@@ -88,27 +106,34 @@ static bool put(const Uuid *name, const Sha256 *sha256, Err *err)
 
 /* --- what the child says --------------------------------------------------------------------- */
 
-typedef struct Frame {
-    Runner *runner;
-    msgpack_sbuffer bytes;
-} Frame;
-
+/* The oldest one that nobody heard before. */
 static void on_frame(void *ctx)
 {
-    Frame *frame = ctx;
-    Runner *runner = frame->runner;
+    Runner *runner = ctx;
+    Frame *frame = runner->frames;
+    if (frame == NULL)
+        return;
+    runner->frames = frame->next;
     if (!runner->freed)
         runner->params.on_frame(runner->params.ctx,
                                 (Slice){(const uint8_t *)frame->bytes.data, frame->bytes.size});
-    msgpack_sbuffer_destroy(&frame->bytes);
-    mem_free(frame);
+    frame_free(frame);
 }
 
 static void deliver(Runner *runner, Frame *frame)
 {
-    frame->runner = runner;
+    Frame **last = &runner->frames;
+    while (*last != NULL)
+        last = &(*last)->next;
+    *last = frame;
     events_post(loop_base(runner->params.loop), vm_now() + vm_between(20, 300) * VM_US, on_frame,
-                frame);
+                runner);
+}
+
+void runner_hear(Runner *runner)
+{
+    while (runner->frames != NULL)
+        on_frame(runner);
 }
 
 static void say_progress(Runner *runner)
@@ -383,6 +408,7 @@ void runner_poll(Runner *runner)
     if (!runner->exited || runner->reaped)
         return;
     runner->reaped = true;
+    runner_hear(runner);
     runner->params.on_exit(runner->params.ctx, runner->status);
 }
 

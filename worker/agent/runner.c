@@ -234,6 +234,12 @@ void runner_signal(Runner *runner, int number)
         kill(-runner->pid, number);
 }
 
+void runner_hear(Runner *runner)
+{
+    if (!runner->ended)
+        deliver(runner);
+}
+
 void runner_poll(Runner *runner)
 {
     siginfo_t info = {0};

@@ -38,6 +38,9 @@ MUST_CHECK bool runner_start(Runner **out, const RunnerParams *params, const Job
 void runner_cancel(Runner *runner, Text reason); /* asks; a child that hangs does not hear it */
 void runner_signal(Runner *runner, int number);  /* to the whole group */
 
+/* Delivers what the child has written so far; never on_exit. */
+void runner_hear(Runner *runner);
+
 /* To be called after SIGCHLD: ends the runner when its process has. on_exit may free it. */
 void runner_poll(Runner *runner);
 

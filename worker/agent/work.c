@@ -8,6 +8,7 @@
 #include "common/base/mem.h"
 #include "common/base/rand.h"
 #include "worker/agent/always.h"
+#include "worker/agent/ending.h"
 #include "worker/agent/owed.h"
 #include "worker/agent/scratch.h"
 #include "worker/agent/tasks.h"
@@ -22,7 +23,7 @@ static const int64_t CLEANING_MS = INT64_C(30) * 60 * 1000;
 /* What names no policy (the probe of a store, say) must not hold a worker for ever either. */
 static const int64_t STALL_MS = INT64_C(10) * 60 * 1000;
 /* A backup that was just committed no longer holds its lease while its marker is written. */
-static const int64_t COMMITTED_MS = 60000;
+static const int64_t COMMITTED_MS = INT64_C(60) * 1000;
 
 typedef enum Stage { STAGE_CLAIMING, STAGE_RUNNING, STAGE_CLEANING, STAGE_ENDING } Stage;
 
@@ -48,6 +49,7 @@ struct Work {
     bool termed;
     bool fenced;
     bool owed_taken;
+    bool committing; /* the child said so, and does not go back */
     TasksLog *log;
     Buf verdict_frame;
     bool has_verdict;
@@ -204,6 +206,7 @@ static void on_progress(Work *work, const JobProgress *now)
         .bytes_done = now->bytes_done, .items_done = now->items_done, .stored = now->stored};
     int len = now->phase.len < sizeof work->phase ? (int)now->phase.len : 0;
     snprintf(work->phase, sizeof work->phase, "%.*s", len, now->phase.at);
+    work->committing = work->committing || strcmp(work->phase, "commit") == 0;
     if (work->stage == STAGE_RUNNING)
         lease_progress(work->host.lease, &work->fence, now);
 }
@@ -328,92 +331,6 @@ static void on_finished(void *ctx, const char *state, bool fenced, const Err *er
     over(work);
 }
 
-/* What the parent itself did to the child, as a verdict; false when it did nothing. */
-static bool own_verdict(const Work *work, TasksVerdict *out)
-{
-    switch (work->stop) {
-    case WORK_CANCELLED:
-        *out = (TasksVerdict){.outcome = OUTCOME_CANCELLED,
-                              .code = TEXT("cancelled"),
-                              .cause = TEXT("job.cancelled"),
-                              .text = TEXT("cancelled while it ran")};
-        return true;
-    case WORK_DRAIN:
-        *out = (TasksVerdict){.outcome = OUTCOME_RELEASED,
-                              .code = TEXT("none"),
-                              .cause = TEXT("worker.drained"),
-                              .text = TEXT("its worker was stopped; another one goes on")};
-        return true;
-    case WORK_STALLED:
-        *out = (TasksVerdict){.outcome = OUTCOME_FAILED,
-                              .code = TEXT("timeout"),
-                              .cause = TEXT("job.stalled"),
-                              .text = TEXT("no progress for as long as the policy's stall says; "
-                                           "look at the source, or raise stall"),
-                              .retry = true};
-        return true;
-    case WORK_TIMEOUT:
-        *out = (TasksVerdict){.outcome = OUTCOME_FAILED,
-                              .code = TEXT("timeout"),
-                              .cause = TEXT("job.timeout"),
-                              .text = TEXT("it ran longer than the policy's timeout; raise it, or "
-                                           "make the source smaller"),
-                              .retry = true};
-        return true;
-    case WORK_GO_ON:
-    case WORK_FENCED:
-        break;
-    }
-    return false;
-}
-
-static bool outcome_of(Text word, JobOutcome *out)
-{
-    static const char *const words[] = {
-        [OUTCOME_COMPLETED] = "completed", [OUTCOME_PARTIAL] = "partial",
-        [OUTCOME_FAILED] = "failed",       [OUTCOME_RELEASED] = "released",
-        [OUTCOME_CANCELLED] = "cancelled",
-    };
-    for (JobOutcome outcome = OUTCOME_COMPLETED; outcome <= OUTCOME_CANCELLED; outcome++)
-        if (text_equal(word, text_of(words[outcome]))) {
-            *out = outcome;
-            return true;
-        }
-    return false;
-}
-
-static TasksVerdict verdict_of(const Work *work, char text[300])
-{
-    TasksVerdict out = {.outcome = OUTCOME_FAILED, .code = TEXT("bug"), .retry = true};
-    if (work->has_verdict && outcome_of(work->verdict.outcome, &out.outcome)) {
-        /* A watchdog's stop reads as the child's failure; we know the reason. */
-        if (out.outcome == OUTCOME_FAILED && work->stop != WORK_GO_ON && own_verdict(work, &out))
-            return out;
-        out.code = work->verdict.code;
-        out.cause = work->verdict.cause;
-        out.text = work->verdict.text;
-        out.retry = work->verdict.retry;
-        out.answer = work->verdict.answer;
-        return out;
-    }
-    if (own_verdict(work, &out))
-        return out;
-    if (work->failure.code != ERR_NONE) {
-        out.code = text_of(err_name(work->failure.code));
-        out.cause = text_of(work->failure.cause);
-        out.text = text_of(work->failure.text);
-        out.retry = err_retry(work->failure.code);
-        return out;
-    }
-    snprintf(text, 300,
-             "the job process %s in phase %s and said nothing more; see its log, and the "
-             "kernel's for want of memory",
-             work->died, work->phase[0] == '\0' ? "start" : work->phase);
-    out.cause = TEXT("job.died");
-    out.text = text_of(text);
-    return out;
-}
-
 static void on_owed(void *ctx, const char *state, const Err *err)
 {
     Work *work = ctx;
@@ -442,7 +359,7 @@ static bool take_owed(Work *work)
 
 static void finish(Work *work)
 {
-    char text[300];
+    char text[ENDING_TEXT];
     if (work->ticket == NULL) { /* only a hook after a dead worker: nothing is ours to end */
         over(work);
         return;
@@ -459,7 +376,12 @@ static void finish(Work *work)
         on_finished(work, state, work->fenced, &none);
         return;
     }
-    TasksVerdict verdict = verdict_of(work, text);
+    Ending ending = {.stop = work->stop,
+                     .verdict = work->has_verdict ? &work->verdict : NULL,
+                     .failure = &work->failure,
+                     .died = work->died,
+                     .phase = work->phase};
+    TasksVerdict verdict = ending_verdict(&ending, text);
     tasks_finish(work->host.desk, &work->fence, &verdict, on_finished, work);
 }
 
@@ -471,20 +393,28 @@ static Text reason_of(WorkStop why)
     return text_of(words[why]);
 }
 
+/* A child that commits tells us before it asks the catalogue, so before any beat can say that the
+ * job is over. What is left to it is the marker, and an `after` hook with a time limit of its own.
+ */
+static bool may_finish(Work *work)
+{
+    if (!work->committing)
+        return false;
+    if (work->stopped_ns == 0)
+        work->stopped_ns = clock_mono_ns();
+    int64_t most_ms = strcmp(work->phase, "after") == 0 ? CLEANING_MS : COMMITTED_MS;
+    return clock_mono_ns() - work->stopped_ns < most_ms * NS_A_MS;
+}
+
 /* The lease is gone. Unless that is so because the backup was committed a moment ago, whatever the
  * child still does is refused, and may disturb its successor. */
 static void stop_fenced(Work *work)
 {
-    bool committing = strcmp(work->phase, "commit") == 0 || strcmp(work->phase, "marker") == 0;
+    if (work->runner != NULL)
+        runner_hear(work->runner);
     bool already = work->has_verdict && work->verdict.committed;
-    if (already || work->stage != STAGE_RUNNING)
+    if (already || work->stage != STAGE_RUNNING || may_finish(work))
         return;
-    if (committing) {
-        if (work->stopped_ns == 0)
-            work->stopped_ns = clock_mono_ns();
-        if (clock_mono_ns() - work->stopped_ns < COMMITTED_MS * NS_A_MS)
-            return;
-    }
     work->fenced = true;
     work->stop = WORK_FENCED;
     log_warn("job.fenced", "job=%s attempt=%" PRIu64, work->name, work->fence.attempt);

@@ -40,7 +40,7 @@ typedef enum WorkStop {
     WORK_DRAIN,     /* this worker stops: another goes on */
     WORK_STALLED,   /* no progress for stall_s */
     WORK_TIMEOUT,   /* longer than timeout_s */
-    WORK_FENCED,    /* the lease is lost: killed at once, nothing more to say */
+    WORK_FENCED,    /* the lease is lost: killed at once, unless it has just committed */
 } WorkStop;
 
 /* Asks the desk for the claim. The ticket is the work's from now on. */

@@ -91,11 +91,6 @@ void job_close(Job *job)
 
 /* --- reporting ------------------------------------------------------------------------------ */
 
-void job_phase(Job *job, const char *literal)
-{
-    job->counters.phase = literal;
-}
-
 void job_log(Job *job, LogLevel level, const char *event, const char *format, ...)
 {
     char line[LINE];
@@ -119,6 +114,13 @@ static void report_now(Job *job)
                             .errors = now->errors,
                             .stored = now->stored};
     job->report.progress(job->report.ctx, &progress);
+}
+
+/* At once: by the phase the worker knows what it may still be patient with. */
+void job_phase(Job *job, const char *literal)
+{
+    job->counters.phase = literal;
+    report_now(job);
 }
 
 typedef struct Reporter {

@@ -86,7 +86,7 @@ void job_cancel(Job *job, const char *reason);
 
 /* --- for the kinds ------------------------------------------------------------------------- */
 
-void job_phase(Job *job, const char *literal);
+void job_phase(Job *job, const char *literal); /* the worker hears of it at once */
 void job_log(Job *job, LogLevel level, const char *event, const char *format, ...)
     PRINTF_LIKE(4, 5);
 bool job_cancelled(void *job);

@@ -41,8 +41,8 @@ static int begin(void **state)
     (void)state;
     stage = stage_new("");
     crew = crew_join(stage->fleet);
-    snprintf(allow, sizeof allow, "{read: {paths: [%s]}, restore: {paths: [%s]}}", stage->tree->top,
-             stage->tree->top);
+    snprintf(allow, sizeof allow, "{read: {paths: [%s]}, restore: {paths: [%s]}, hooks: [slow]}",
+             stage->tree->top, stage->tree->top);
     configure("slots: 2\n");
     /* What the harness said hello as takes no tickets: nothing may count on it. */
     fleet_do(stage->fleet, "UPDATE worker_instance SET bye_at = clock_timestamp()");
@@ -168,6 +168,34 @@ static void a_commit_that_its_worker_took_to_the_grave_is_asked_for_at_its_next_
     crew_end(w1, SIGKILL);
     w1 = crew_run(stage->config);
     crew_until(crew, job, "state = 'completed'");
+    assert_int_equal(crew_end(w1, SIGTERM), 0);
+    assert_one_backup_that_restores(job);
+}
+
+/* After the commit there is no lease any more, and a beat says so. The child is not at fault: it
+ * writes the marker, and its hook takes its time. */
+static void a_committed_backup_gets_its_marker_and_its_hook_whatever_the_beat_says(void **state)
+{
+    (void)state;
+    file_tree_shell(
+        "printf '#!/bin/sh\nsleep 3\necho \"$HOLDFAST_OUTCOME\" > %s/ran\n' > %s/slow && "
+        "chmod 755 %s/slow",
+        stage->tree->top, stage->hooks, stage->hooks);
+    stage_policy(stage, "files", NULL, ",\"hooks\":{\"after\":{\"run\":\"slow\"}}");
+    pid_t w1 = run_until("commit.after", true);
+    uint64_t job = backup_job();
+    pid_t child = wait_stopped(w1);
+    assert_true(crew_holds(crew, job, "state = 'completed'"));
+    nap(2500); /* several beats */
+    assert_int_equal(state_of(child), 'T');
+    assert_int_equal(
+        fleet_count(stage->fleet, "SELECT count(*) FROM backup WHERE marker_at IS NULL"), 1);
+    kill(child, SIGCONT);
+    for (int tries = 0; tries < 200 && crew_child(w1) == child; tries++)
+        nap(50);
+    file_tree_shell("grep -qx completed %s/ran", stage->tree->top);
+    assert_int_equal(
+        fleet_count(stage->fleet, "SELECT count(*) FROM backup WHERE marker_at IS NULL"), 0);
     assert_int_equal(crew_end(w1, SIGTERM), 0);
     assert_one_backup_that_restores(job);
 }
@@ -337,6 +365,7 @@ int main(int argc, char **argv)
         CASE(a_child_killed_before_its_commit_is_committed_by_its_parent),
         CASE(a_commit_whose_answer_was_lost_is_asked_for_again),
         CASE(a_commit_that_its_worker_took_to_the_grave_is_asked_for_at_its_next_start),
+        CASE(a_committed_backup_gets_its_marker_and_its_hook_whatever_the_beat_says),
         CASE(postgresql_and_the_worker_killed_at_commit_lose_nothing),
         CASE(a_note_of_a_lost_attempt_is_fenced),
         CASE(a_worker_that_slept_beyond_its_lease_stores_nothing_visible),

@@ -21,10 +21,23 @@ static const char ORPHANS_A_CALL[] = "100";
  * ticket it takes then waits until it counts as lost, after requeue_force_s. */
 static const int64_t FORGET_MS = 60000;
 
+/* In a cluster a pool's keys lie on one node, and the connection to it follows them. */
+enum { LINKS_MOST = 64 };
+typedef struct Link {
+    uint32_t pool;
+    int64_t used_ms;
+    Redis *redis;
+} Link;
+
 struct Queue {
     struct event_base *base;
     struct event *alarm;
+    RedisParams params; /* of every connection */
     Redis *redis;
+    Link links[LINKS_MOST]; /* of a cluster; beyond them the one that was used least lately is
+                               closed */
+    size_t link_count;
+    Redis *here; /* who is asked: one of these */
     int64_t timeout_ms;
     int64_t forget_ms;
     Gone gone;
@@ -48,14 +61,13 @@ bool queue_open(Queue **out, const QueueParams *params, Err *err)
     queue->timeout_ms = params->timeout_ms > 0 ? params->timeout_ms : TIMEOUT_MS;
     queue->forget_ms = params->forget_ms > 0 ? params->forget_ms : FORGET_MS;
     queue->base = event_base_new();
-    RedisParams redis = {0};
     bool ok = queue->base != NULL;
     if (!ok)
         err_set(err, ERR_FULL, "queue.memory", "no memory for an event loop");
     queue->alarm = ok ? evtimer_new(queue->base, on_alarm, NULL) : NULL;
-    ok = ok && queue_params_redis(params, &redis, err) &&
-         redis_open(&queue->redis, queue->base, &redis, err);
-    redis_address_free(&redis.address);
+    ok = ok && queue_params_redis(params, &queue->params, err) &&
+         redis_open(&queue->redis, queue->base, &queue->params, err);
+    queue->here = queue->redis;
     if (!ok) {
         queue_close(queue);
         return false;
@@ -68,7 +80,10 @@ void queue_close(Queue *queue)
 {
     if (queue == NULL)
         return;
+    for (size_t i = 0; i < queue->link_count; i++)
+        redis_close(queue->links[i].redis);
     redis_close(queue->redis);
+    redis_address_free(&queue->params.address);
     if (queue->alarm != NULL)
         event_free(queue->alarm);
     if (queue->base != NULL)
@@ -96,6 +111,38 @@ static bool turn(Queue *queue, int64_t deadline_ms)
     return true;
 }
 
+static Link *free_link(Queue *queue)
+{
+    if (queue->link_count < LINKS_MOST)
+        return &queue->links[queue->link_count++];
+    Link *oldest = &queue->links[0];
+    for (size_t i = 1; i < queue->link_count; i++)
+        if (queue->links[i].used_ms < oldest->used_ms)
+            oldest = &queue->links[i];
+    redis_close(oldest->redis);
+    return oldest;
+}
+
+/* From now on the node that has this pool is asked. */
+static bool go_to(Queue *queue, uint32_t pool, Err *err)
+{
+    Link *link = NULL;
+    if (!queue->params.address.cluster)
+        return true;
+    for (size_t i = 0; i < queue->link_count && link == NULL; i++)
+        if (queue->links[i].pool == pool)
+            link = &queue->links[i];
+    if (link == NULL) {
+        link = free_link(queue);
+        *link = (Link){.pool = pool};
+    }
+    link->used_ms = now_ms();
+    if (link->redis == NULL && !redis_open(&link->redis, queue->base, &queue->params, err))
+        return false;
+    queue->here = link->redis;
+    return true;
+}
+
 static void on_done(void *ctx, redisReply **reply, const Err *err)
 {
     Call *call = ctx;
@@ -106,24 +153,34 @@ static void on_done(void *ctx, redisReply **reply, const Err *err)
 }
 
 /* Waits for the connection, sends, waits for the answer. The reply is the caller's. */
-static bool ask(Queue *queue, const Slice *argv, size_t argc, redisReply **reply, Err *err)
+static bool ask_once(Queue *queue, int64_t deadline_ms, const Slice *argv, size_t argc,
+                     redisReply **reply, Err *err)
 {
-    int64_t deadline_ms = now_ms() + queue->timeout_ms;
     Call call = {0};
-    /* What happened meanwhile comes first: a connection that died unseen is noticed here. */
-    event_base_loop(queue->base, EVLOOP_NONBLOCK);
-    while (!redis_command(queue->redis, argv, argc, queue->timeout_ms, on_done, &call, err))
+    *err = (Err){0};
+    while (!redis_command(queue->here, argv, argc, queue->timeout_ms, on_done, &call, err))
         if (err->code == ERR_DENIED || err->code == ERR_BUG || !turn(queue, deadline_ms))
             return false;
     *err = (Err){0};
     /* Bounded: the command has a deadline of its own, so done is set in any case. */
     while (!call.done)
         event_base_loop(queue->base, EVLOOP_ONCE);
-    if (call.reply == NULL) {
-        *err = call.err;
-        return false;
-    }
     *reply = call.reply;
+    if (call.reply == NULL)
+        *err = call.err;
+    return call.reply != NULL;
+}
+
+/* A node that does not have the slot has done nothing: the one that it names is asked. */
+static bool ask(Queue *queue, const Slice *argv, size_t argc, redisReply **reply, Err *err)
+{
+    int64_t deadline_ms = now_ms() + queue->timeout_ms;
+    bool cluster = queue->params.address.cluster;
+    /* What happened meanwhile comes first: a connection that died unseen is noticed here. */
+    event_base_loop(queue->base, EVLOOP_NONBLOCK);
+    while (!ask_once(queue, deadline_ms, argv, argc, reply, err))
+        if (!cluster || strcmp(err->cause, "queue.moved") != 0 || now_ms() > deadline_ms)
+            return false;
     return true;
 }
 
@@ -219,6 +276,7 @@ static bool info(Queue *queue, Text section, redisReply **reply, Err *err)
 
 bool queue_check(Queue *queue, QueueStatus *status, Err *err)
 {
+    queue->here = queue->redis;
     *status = (QueueStatus){0};
     redisReply *reply = NULL;
     if (!info(queue, TEXT("server"), &reply, err))
@@ -258,6 +316,8 @@ bool queue_push(Queue *queue, uint32_t pool, const Uuid *generation, bool urgent
         return true;
     if (count > QUEUE_PUSH_MOST)
         return err_set(err, ERR_BUG, "queue.push", "%zu tickets in one push", count);
+    if (!go_to(queue, pool, err))
+        return false;
     KeysName ready = keys_ready(pool), inq = keys_inq(pool), name = keys_generation(pool);
     char id[UUID_TEXT];
     uuid_text(generation, id);
@@ -290,6 +350,8 @@ bool queue_generation(Queue *queue, uint32_t pool, Uuid *out, bool *present, Err
     Slice argv[2] = {slice_of_text(TEXT("GET")), keys_slice(&name)};
     redisReply *reply = NULL;
     *present = false;
+    if (!go_to(queue, pool, err))
+        return false;
     if (!ask(queue, argv, 2, &reply, err))
         return overwritten(err);
     /* What is no uuid was not written by us: the same as none. */
@@ -310,7 +372,8 @@ bool queue_generation_begin(Queue *queue, uint32_t pool, const Uuid *generation,
     int64_t removed = 0;
     redisReply *reply = NULL;
     /* In this order: a push under the new generation never meets the old memory. */
-    if (!ask_integer(queue, forget, 3, &removed, err) || !ask(queue, set, 3, &reply, err))
+    if (!go_to(queue, pool, err) || !ask_integer(queue, forget, 3, &removed, err) ||
+        !ask(queue, set, 3, &reply, err))
         return false;
     freeReplyObject(reply);
     return true;
@@ -321,7 +384,7 @@ bool queue_depth(Queue *queue, uint32_t pool, uint64_t *out, Err *err)
     KeysName ready = keys_ready(pool);
     Slice argv[2] = {slice_of_text(TEXT("LLEN")), keys_slice(&ready)};
     int64_t depth = 0;
-    if (!ask_integer(queue, argv, 2, &depth, err))
+    if (!go_to(queue, pool, err) || !ask_integer(queue, argv, 2, &depth, err))
         return false;
     *out = (uint64_t)depth;
     return true;
@@ -363,7 +426,7 @@ bool queue_orphans_return(Queue *queue, uint32_t pool, QueueOrphans *out, Err *e
     KeysName workers = keys_workers(pool);
     Slice argv[2] = {slice_of_text(TEXT("SMEMBERS")), keys_slice(&workers)};
     redisReply *reply = NULL;
-    if (!ask(queue, argv, 2, &reply, err))
+    if (!go_to(queue, pool, err) || !ask(queue, argv, 2, &reply, err))
         return false;
     if (reply->type != REDIS_REPLY_ARRAY)
         return unexpected(reply, err);
@@ -418,7 +481,7 @@ bool queue_pushed(Queue *queue, uint32_t pool, QueueVisit *visit, void *ctx, Err
     char cursor[24] = "0";
     bool more = true;
     while (more)
-        if (!scan_page(queue, pool, cursor, visit, ctx, &more, err))
+        if (!go_to(queue, pool, err) || !scan_page(queue, pool, cursor, visit, ctx, &more, err))
             return false;
     return true;
 }
@@ -436,5 +499,5 @@ bool queue_forget(Queue *queue, uint32_t pool, uint64_t job, uint64_t dispatch, 
                      [6] = count_slice(numbers[0], job),
                      [7] = count_slice(numbers[1], dispatch)};
     int64_t removed = 0;
-    return run(queue, SCRIPT_ACK, argv, 8, &removed, err);
+    return go_to(queue, pool, err) && run(queue, SCRIPT_ACK, argv, 8, &removed, err);
 }

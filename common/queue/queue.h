@@ -36,7 +36,8 @@ void queue_close(Queue *queue); /* NULL is fine */
 
 /* Loads the scripts, which workers may not do, and says what the server is. Refuses, as
  * "queue.eviction", a server that may evict keys when its memory is full: a ticket that vanishes
- * silently is found again only by time. To be called at start and after every reconnect. */
+ * silently is found again only by time. To be called at start and after every reconnect. Of a
+ * cluster one node is looked at; the others are given the scripts when they ask for them. */
 MUST_CHECK bool queue_check(Queue *queue, QueueStatus *status, Err *err);
 
 /* Makes tickets visible; one that is in the queue under the same dispatch already is not doubled.

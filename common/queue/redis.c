@@ -46,8 +46,8 @@ struct Redis {
     Stage stage;
     struct bufferevent *bev;
     redisReader *reader;
-    RedisHost master; /* what a sentinel said last */
-    size_t sentinel_at;
+    RedisHost master; /* what a sentinel said last, or MOVED; host NULL: nobody did */
+    size_t host_at;   /* the sentinel, or the node, that is asked next */
     Pending *first;
     Pending **end;
     struct event *retry;
@@ -142,13 +142,30 @@ static void fail_pending(Redis *redis, const Err *err)
     }
 }
 
+static bool is_cause(const Err *err, const char *cause)
+{
+    return strcmp(err->cause, cause) == 0;
+}
+
+/* Who did not help is not asked again at once. */
+static void ask_another(Redis *redis, const Err *err)
+{
+    bool cluster = redis->params.address.cluster && !is_cause(err, "queue.moved");
+    if (redis->stage != STAGE_SENTINEL && !cluster)
+        return;
+    redis->host_at = (redis->host_at + 1) % redis->params.address.host_count;
+    if (!cluster)
+        return;
+    mem_free(redis->master.host);
+    redis->master.host = NULL;
+}
+
 /* The connection is over, for the reason in *err. Inside enter/leave. */
 static void lose(Redis *redis, const Err *err)
 {
     if (redis->stage == STAGE_WAITING || redis->closed)
         return;
-    if (redis->stage == STAGE_SENTINEL)
-        redis->sentinel_at = (redis->sentinel_at + 1) % redis->params.address.host_count;
+    ask_another(redis, err);
     redis->trouble = *err;
     redis->stage = STAGE_WAITING;
     drop_connection(redis);
@@ -167,11 +184,27 @@ static void lose(Redis *redis, const Err *err)
 /* These mean: this server will not serve us now, another (or later the same) one will. */
 static bool must_reconnect(const Err *err)
 {
-    static const char *const causes[] = {"queue.readonly", "queue.loading", "queue.masterdown"};
-    for (size_t i = 0; i < sizeof causes / sizeof causes[0]; i++)
-        if (strcmp(err->cause, causes[i]) == 0)
-            return true;
-    return false;
+    return is_cause(err, "queue.readonly") || is_cause(err, "queue.loading") ||
+           is_cause(err, "queue.masterdown") || is_cause(err, "queue.moved");
+}
+
+static const RedisHost *where(const Redis *redis)
+{
+    const RedisAddress *address = &redis->params.address;
+    bool told = redis->master.host != NULL && redis->stage != STAGE_SENTINEL;
+    return told ? &redis->master : &address->hosts[redis->host_at];
+}
+
+/* What moved is looked for where the answer says. */
+static void follow(Redis *redis, const redisReply *reply)
+{
+    RedisHost to = {0};
+    if (!redis->params.address.cluster || !redis_reply_moved(reply, &to))
+        return;
+    if (to.host == NULL)
+        to.host = mem_string(where(redis)->host);
+    mem_free(redis->master.host);
+    redis->master = to;
 }
 
 static void watch_deadline(Redis *redis)
@@ -207,6 +240,7 @@ static void answer(Redis *redis, redisReply *reply)
     if (reply->type == REDIS_REPLY_ERROR) {
         redis_reply_err(reply, &err);
         lost = must_reconnect(&err);
+        follow(redis, reply);
         freeReplyObject(reply);
         reply = NULL;
     }
@@ -461,11 +495,7 @@ static bool make_transport(Redis *redis, const RedisHost *host, Err *err)
 static void start(Redis *redis)
 {
     const RedisAddress *address = &redis->params.address;
-    const RedisHost *host = &address->hosts[0];
-    if (redis->stage == STAGE_SENTINEL)
-        host = &address->hosts[redis->sentinel_at];
-    else if (address->master != NULL)
-        host = &redis->master;
+    const RedisHost *host = where(redis);
     Err err = {0};
     bool ok = make_transport(redis, host, &err);
     if (ok)

@@ -4,9 +4,12 @@
  * and reads. Every command has a deadline: replies come in order, so one that is late means that
  * the connection is dead, and all that wait on it fail. A connection lost is opened again after
  * 50 ms, doubling to 2 s; READONLY, LOADING, MASTERDOWN and UNBLOCKED count as lost, and with
- * sentinels every attempt asks them anew who the master is. Nothing is sent again: a command whose
- * connection was lost may or may not have happened, and the caller says what that means.
- * A Redis belongs to the thread that runs its event_base. Only common/queue uses this header. */
+ * sentinels every attempt asks them anew who the master is. In a cluster a connection follows
+ * MOVED: it is lost as "queue.moved" and opened again where the slot lies, so that it serves one
+ * slot well; a node that does not answer is forgotten, and the next of the URL asked. Nothing is
+ * sent again: a command whose connection was lost may or may not have happened, and the caller says
+ * what that means. A Redis belongs to the thread that runs its event_base. Only common/queue uses
+ * this header. */
 #ifndef COMMON_QUEUE_REDIS_H
 #define COMMON_QUEUE_REDIS_H
 

@@ -10,7 +10,7 @@ static bool invalid(Err *err, const char *what)
 {
     return err_set(err, ERR_INVALID, "queue.address",
                    "the Redis address %s; write redis://host:6379/0, rediss://…, "
-                   "unix:///path or redis+sentinel://s1,s2/NAME",
+                   "unix:///path, redis+sentinel://s1,s2/NAME or redis+cluster://n1,n2",
                    what);
 }
 
@@ -103,38 +103,56 @@ static bool parse_socket(Text rest, RedisAddress *out, Err *err)
     return parse_database((Text){rest.at + 3, rest.len - 3}, out, err);
 }
 
-static bool parse_hosts(Text rest, bool sentinel, RedisAddress *out, Err *err)
+typedef enum Kind { KIND_SERVER, KIND_SOCKET, KIND_SENTINEL, KIND_CLUSTER } Kind;
+
+static bool parse_list(Text hosts, Kind kind, RedisAddress *out, Err *err)
 {
-    bool slash = false;
+    uint16_t port = kind == KIND_SENTINEL ? SENTINEL_PORT : SERVER_PORT;
     bool comma = true;
-    Text hosts = cut(&rest, '/', &slash);
     while (comma) {
-        if (out->host_count == (sentinel ? REDIS_HOSTS_MAX : 1))
-            return invalid(err, sentinel ? "names more than 8 sentinels" : "names two servers");
+        if (out->host_count == (kind == KIND_SERVER ? 1 : REDIS_HOSTS_MAX))
+            return invalid(err, kind == KIND_SERVER ? "names two servers" : "names more than 8");
         Text host = cut(&hosts, ',', &comma);
-        RedisHost *at = &out->hosts[out->host_count];
-        if (!parse_host(host, sentinel ? SENTINEL_PORT : SERVER_PORT, at, err))
+        if (!parse_host(host, port, &out->hosts[out->host_count], err))
             return false;
         out->host_count++;
     }
-    if (sentinel) {
+    return true;
+}
+
+static bool parse_hosts(Text rest, Kind kind, RedisAddress *out, Err *err)
+{
+    bool slash = false;
+    Text hosts = cut(&rest, '/', &slash);
+    out->cluster = kind == KIND_CLUSTER;
+    if (!parse_list(hosts, kind, out, err))
+        return false;
+    if (kind == KIND_SENTINEL) {
         Text master = cut(&rest, '/', &slash);
         if (master.len == 0)
             return invalid(err, "does not say which master the sentinels watch");
         out->master = mem_text(master);
     }
-    return parse_database(rest, out, err);
+    if (!parse_database(rest, out, err))
+        return false;
+    return out->database == 0 || !out->cluster ||
+           invalid(err, "names a database, and a cluster has none but 0");
 }
 
 static bool parse(Text url, RedisAddress *out, Err *err)
 {
     static const struct {
         const char *scheme;
-        bool tls, socket, sentinel;
+        bool tls;
+        Kind kind;
     } schemes[] = {
-        {"redis://", false, false, false},         {"rediss://", true, false, false},
-        {"unix://", false, true, false},           {"redis+sentinel://", false, false, true},
-        {"rediss+sentinel://", true, false, true},
+        {"redis://", false, KIND_SERVER},
+        {"rediss://", true, KIND_SERVER},
+        {"unix://", false, KIND_SOCKET},
+        {"redis+sentinel://", false, KIND_SENTINEL},
+        {"rediss+sentinel://", true, KIND_SENTINEL},
+        {"redis+cluster://", false, KIND_CLUSTER},
+        {"rediss+cluster://", true, KIND_CLUSTER},
     };
     for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
         Text scheme = text_of(schemes[i].scheme);
@@ -144,8 +162,8 @@ static bool parse(Text url, RedisAddress *out, Err *err)
         out->tls = schemes[i].tls;
         if (!parse_user(&rest, out, err))
             return false;
-        return schemes[i].socket ? parse_socket(rest, out, err)
-                                 : parse_hosts(rest, schemes[i].sentinel, out, err);
+        return schemes[i].kind == KIND_SOCKET ? parse_socket(rest, out, err)
+                                              : parse_hosts(rest, schemes[i].kind, out, err);
     }
     return invalid(err, "has an unknown scheme");
 }

@@ -3,7 +3,8 @@
  *   redis://[user@]host[:6379][/db]             rediss:// the same over TLS
  *   unix:///path/to/socket[?db=N]               user by unix://user@/path
  *   redis+sentinel://s1[:26379],s2/NAME[/db]    rediss+sentinel:// the same over TLS
- * IPv6 addresses stand in brackets. A password in the URL is refused: URLs end up in logs. */
+ *   redis+cluster://n1[:6379],n2                rediss+cluster:// the same over TLS; some of its
+ * nodes IPv6 addresses stand in brackets. A password in the URL is refused: URLs end up in logs. */
 #ifndef COMMON_QUEUE_REDIS_ADDRESS_H
 #define COMMON_QUEUE_REDIS_ADDRESS_H
 
@@ -17,13 +18,14 @@ typedef struct RedisHost {
 } RedisHost;
 
 typedef struct RedisAddress {
-    RedisHost hosts[REDIS_HOSTS_MAX]; /* the server, or the sentinels */
+    RedisHost hosts[REDIS_HOSTS_MAX]; /* the server, or the sentinels, or nodes to begin with */
     size_t host_count;
     char *socket_path; /* instead of hosts */
     char *master;      /* the name that sentinels know; NULL without sentinels */
     char *user;        /* of the ACL; NULL is Redis' default user */
     unsigned database;
     bool tls;
+    bool cluster;
 } RedisAddress;
 
 MUST_CHECK bool redis_address_parse(Text url, RedisAddress *out, Err *err);

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/queue/redis_reply.h"
 
+#include "common/base/mem.h"
+
+#include <stdlib.h>
+
 bool redis_reply_err(const redisReply *reply, Err *err)
 {
     static const struct {
@@ -15,6 +19,9 @@ bool redis_reply_err(const redisReply *reply, Err *err)
         {"MASTERDOWN", ERR_UNREACHABLE, "queue.masterdown", "waiting for the new primary"},
         {"UNBLOCKED", ERR_UNREACHABLE, "queue.readonly", "waiting for the new primary"},
         {"CLUSTERDOWN", ERR_UNREACHABLE, "queue.clusterdown", "waiting for the cluster"},
+        {"MOVED", ERR_UNREACHABLE, "queue.moved",
+         "that node is asked; the address of a cluster begins with redis+cluster://"},
+        {"ASK", ERR_UNREACHABLE, "queue.moving", "waiting until the slot has moved"},
         {"TRYAGAIN", ERR_UNREACHABLE, "queue.tryagain", "waiting for the slot"},
         {"NOREPLICAS", ERR_UNREACHABLE, "queue.noreplicas", "waiting for replicas"},
         {"BUSY", ERR_UNREACHABLE, "queue.busy", "waiting for a running script"},
@@ -37,6 +44,26 @@ bool redis_reply_err(const redisReply *reply, Err *err)
                        "Redis answers %.200s; check redis_password", text);
     return err_set(err, ERR_INVALID, "queue.refused",
                    "Redis refuses a command: %.200s; it must be Redis 6.2 or newer", text);
+}
+
+bool redis_reply_moved(const redisReply *reply, RedisHost *out)
+{
+    static const char WORD[] = "MOVED ";
+    if (reply->type != REDIS_REPLY_ERROR || strncmp(reply->str, WORD, sizeof WORD - 1) != 0)
+        return false;
+    const char *host = strchr(reply->str + sizeof WORD - 1, ' ');
+    const char *colon = strrchr(reply->str, ':');
+    if (host == NULL || colon == NULL || colon < host)
+        return false;
+    unsigned long port = strtoul(colon + 1, NULL, 10);
+    host++;
+    if (port == 0 || port > 65535)
+        return false;
+    mem_free(out->host);
+    *out = (RedisHost){.port = (uint16_t)port};
+    if (colon > host)
+        out->host = mem_text((Text){host, (size_t)(colon - host)});
+    return true;
 }
 
 Slice redis_reply_bytes(const redisReply *reply)

@@ -25,7 +25,8 @@ typedef enum End { END_NONE, END_ACK, END_GIVEBACK, END_BOUNCE, END_DROP } End;
 typedef struct Pool {
     Taker *taker;
     uint32_t number;
-    Redis *redis;
+    Redis *redis;   /* for BLMOVE, which keeps what follows it waiting */
+    Redis *command; /* for all else: the taker's, or in a cluster its own */
     struct event *rest;
     KeysName ready, claimed, inq, workers, alive;
     bool serving;    /* false: its tickets are somebody else's now */
@@ -50,7 +51,7 @@ struct Taker {
     RedisParams redis; /* of every connection */
     char worker[UUID_TEXT];
     char liveness[24], block[24];
-    Redis *command;
+    Redis *command; /* NULL in a cluster, where each pool has one */
     struct event *refresh;
     struct event *retry;
     Pool pools[TAKER_POOLS_MOST];
@@ -62,7 +63,7 @@ struct Taker {
 
 static void take(Pool *pool);
 static void say_alive(Pool *pool, Redis *redis);
-static void send_end(Taker *taker, TakerTicket *ticket);
+static void send_end(TakerTicket *ticket);
 
 static void set_timer(struct event *timer, int64_t ms)
 {
@@ -79,6 +80,8 @@ static void rest(Pool *pool)
 
 static void tell(Pool *pool, const Err *err)
 {
+    if (err != NULL && strcmp(err->cause, "queue.moved") == 0)
+        return; /* the connection follows, and says what it finds */
     pool->taker->params.on_state(pool->taker->params.ctx, pool->number, err);
 }
 
@@ -106,8 +109,8 @@ static void on_ended(void *ctx, redisReply **reply, const Err *err)
         set_timer(taker->retry, REST_MS);
 }
 
-static void send_script(Taker *taker, TakerTicket *ticket, Script script, const KeysName *second,
-                        Slice first_arg, Slice second_arg)
+static void send_script(TakerTicket *ticket, Script script, const KeysName *second, Slice first_arg,
+                        Slice second_arg)
 {
     Slice argv[8] = {slice_of_text(TEXT("EVALSHA")),
                      scripts_sha1(script),
@@ -118,12 +121,12 @@ static void send_script(Taker *taker, TakerTicket *ticket, Script script, const 
                      first_arg,
                      second_arg};
     Err err = {0};
-    ticket->sent = redis_command(taker->command, argv, second_arg.len == 0 ? 7 : 8, COMMAND_MS,
-                                 on_ended, ticket, &err);
+    ticket->sent = redis_command(ticket->pool->command, argv, second_arg.len == 0 ? 7 : 8,
+                                 COMMAND_MS, on_ended, ticket, &err);
 }
 
 /* Nothing is lost when the connection is not there: on_command_ready sends what is left. */
-static void send_end(Taker *taker, TakerTicket *ticket)
+static void send_end(TakerTicket *ticket)
 {
     Pool *pool = ticket->pool;
     char job[24], dispatch[24];
@@ -133,45 +136,45 @@ static void send_end(Taker *taker, TakerTicket *ticket)
     if (ticket->end == END_ACK) {
         snprintf(job, sizeof job, "%" PRIu64, ticket->ticket.job);
         snprintf(dispatch, sizeof dispatch, "%" PRIu64, ticket->ticket.dispatch);
-        send_script(taker, ticket, SCRIPT_ACK, &pool->inq, slice_of_text(text_of(job)),
+        send_script(ticket, SCRIPT_ACK, &pool->inq, slice_of_text(text_of(job)),
                     slice_of_text(text_of(dispatch)));
     } else if (ticket->end == END_DROP) {
         Slice argv[4] = {slice_of_text(TEXT("LREM")), keys_slice(&pool->claimed),
                          slice_of_text(TEXT("1")), buf_slice(&ticket->raw)};
-        ticket->sent = redis_command(taker->command, argv, 4, COMMAND_MS, on_ended, ticket, &err);
+        ticket->sent = redis_command(pool->command, argv, 4, COMMAND_MS, on_ended, ticket, &err);
     } else {
         Text side = ticket->end == END_BOUNCE ? TEXT("L") : TEXT("R");
-        send_script(taker, ticket, SCRIPT_GIVEBACK, &pool->ready, slice_of_text(side), (Slice){0});
+        send_script(ticket, SCRIPT_GIVEBACK, &pool->ready, slice_of_text(side), (Slice){0});
     }
 }
 
-static void end_ticket(Taker *taker, TakerTicket *ticket, End end, uint64_t *count)
+static void end_ticket(TakerTicket *ticket, End end, uint64_t *count)
 {
     ticket->end = end;
     (*count)++;
-    send_end(taker, ticket);
+    send_end(ticket);
 }
 
 void taker_ack(Taker *taker, TakerTicket *ticket)
 {
-    end_ticket(taker, ticket, END_ACK, &taker->counts.acked);
+    end_ticket(ticket, END_ACK, &taker->counts.acked);
 }
 
 void taker_giveback(Taker *taker, TakerTicket *ticket)
 {
-    end_ticket(taker, ticket, END_GIVEBACK, &taker->counts.given_back);
+    end_ticket(ticket, END_GIVEBACK, &taker->counts.given_back);
 }
 
 void taker_bounce(Taker *taker, TakerTicket *ticket)
 {
     rest(ticket->pool);
-    end_ticket(taker, ticket, END_BOUNCE, &taker->counts.bounced);
+    end_ticket(ticket, END_BOUNCE, &taker->counts.bounced);
 }
 
 static void send_all(Taker *taker)
 {
     for (TakerTicket *one = taker->first; one != NULL; one = one->next)
-        send_end(taker, one);
+        send_end(one);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *ctx)
@@ -195,7 +198,7 @@ static void accept_element(Pool *pool, Slice element)
     Err err = {0};
     if (!ticket_unpack(buf_slice(&ticket->raw), &ticket->ticket, &err)) {
         taker->params.on_dropped(taker->params.ctx, pool->number, element, &err);
-        end_ticket(taker, ticket, END_DROP, &taker->counts.dropped);
+        end_ticket(ticket, END_DROP, &taker->counts.dropped);
     } else if (taker->wanted == 0 || !pool->serving) {
         taker_giveback(taker, ticket);
     } else {
@@ -334,7 +337,7 @@ static void on_refresh(evutil_socket_t fd, short what, void *ctx)
     Taker *taker = ctx;
     (void)fd, (void)what;
     for (size_t i = 0; i < taker->pool_count; i++)
-        say_alive(&taker->pools[i], taker->command);
+        say_alive(&taker->pools[i], taker->pools[i].command);
     set_timer(taker->refresh, taker->params.liveness_ms / 3);
 }
 
@@ -346,6 +349,14 @@ static void on_command_ready(void *ctx)
 }
 
 /* --- opening and closing -------------------------------------------------------------------- */
+
+static bool open_command(Taker *taker, Redis **out, Err *err)
+{
+    RedisParams redis = taker->redis;
+    redis.ctx = taker;
+    redis.on_ready = on_command_ready;
+    return redis_open(out, taker->base, &redis, err);
+}
 
 static bool open_pool(Taker *taker, Pool *pool, uint32_t number, Err *err)
 {
@@ -363,7 +374,9 @@ static bool open_pool(Taker *taker, Pool *pool, uint32_t number, Err *err)
     redis.on_ready = on_pool_ready;
     redis.on_lost = on_pool_lost;
     pool->rest = evtimer_new(taker->base, on_rested, pool);
-    return redis_open(&pool->redis, taker->base, &redis, err);
+    pool->command = taker->command;
+    return (pool->command != NULL || open_command(taker, &pool->command, err)) &&
+           redis_open(&pool->redis, taker->base, &redis, err);
 }
 
 /* The pool of that number, serving; a new one when there is none. */
@@ -391,16 +404,6 @@ bool taker_serve(Taker *taker, const uint32_t *pools, size_t count, Err *err)
     return true;
 }
 
-static bool open_command(Taker *taker, Err *err)
-{
-    RedisParams redis = taker->redis;
-    redis.ctx = taker;
-    redis.on_ready = on_command_ready;
-    taker->refresh = evtimer_new(taker->base, on_refresh, taker);
-    taker->retry = evtimer_new(taker->base, on_retry, taker);
-    return redis_open(&taker->command, taker->base, &redis, err);
-}
-
 bool taker_open(Taker **out, struct event_base *base, const TakerParams *params, Err *err)
 {
     Taker *taker = mem_new(Taker);
@@ -413,13 +416,16 @@ bool taker_open(Taker **out, struct event_base *base, const TakerParams *params,
     uuid_text(&params->worker, taker->worker);
     snprintf(taker->liveness, sizeof taker->liveness, "%" PRId64, taker->params.liveness_ms);
     snprintf(taker->block, sizeof taker->block, "%.3f", (double)taker->params.block_ms / 1000);
-    if (!queue_params_redis(&params->queue, &taker->redis, err) || !open_command(taker, err) ||
-        !taker_serve(taker, params->pools, params->pool_count, err)) {
+    taker->refresh = evtimer_new(base, on_refresh, taker);
+    taker->retry = evtimer_new(base, on_retry, taker);
+    bool ok = queue_params_redis(&params->queue, &taker->redis, err) &&
+              (taker->redis.address.cluster || open_command(taker, &taker->command, err)) &&
+              taker_serve(taker, params->pools, params->pool_count, err);
+    if (ok)
+        *out = taker;
+    else
         taker_close(taker);
-        return false;
-    }
-    *out = taker;
-    return true;
+    return ok;
 }
 
 void taker_want(Taker *taker, unsigned count)
@@ -463,6 +469,8 @@ void taker_close(Taker *taker)
         return;
     for (size_t i = 0; i < taker->pool_count; i++) {
         redis_close(taker->pools[i].redis);
+        if (taker->pools[i].command != taker->command)
+            redis_close(taker->pools[i].command);
         if (taker->pools[i].rest != NULL)
             event_free(taker->pools[i].rest);
     }

@@ -6,6 +6,7 @@ import threading
 import time
 
 import invariants
+from cluster import Cluster
 from installation import Installation, RedisServer, free_port, wait_until
 from settings import offsets, short_or
 
@@ -179,4 +180,24 @@ def test_a_worker_without_redis_ends_its_job_and_acks_later():
         place.proxies["w1"]["redis"].block()
         place.complete(job)
         assert place.attempts(job) == 1
+        place.check()
+
+
+def test_slots_that_move_between_the_nodes_of_a_cluster_delay_only():
+    """The pool's keys go round and round the nodes while jobs run; then a node dies and comes back without them."""
+    with Installation(workers=2, files=2, file_bytes=300, sources=4, slots=2, redis=Cluster) as place:
+        cluster = place.redis
+        slot, jobs, moves = cluster.slot("hf:{p1}:ready"), [], 0
+        while moves < short_or(9, 300):
+            jobs += [place.run(source) for source in place.sources]
+            cluster.move(slot, pause=lambda: time.sleep(0.05))
+            moves += 1
+        place.complete(*jobs)
+        assert place.count("SELECT max(attempt) FROM job") == 1 and place.count("SELECT max(losses) FROM job") == 0
+        node = cluster.owner(slot)
+        node.kill()
+        jobs = [place.run(source) for source in place.sources]
+        time.sleep(1)
+        node.start()
+        place.complete(*jobs)
         place.check()

@@ -129,6 +129,16 @@ class RedisServer:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_us)
         wait_until(self.answers, what="Redis answers")
 
+    def url(self, proxy):
+        """How a program reaches it through its proxy."""
+        return f"redis://127.0.0.1:{proxy.port}/0"
+
+    def ports(self):
+        return str(self.port)
+
+    def look(self):
+        return invariants.Redis(self.port)
+
     def answers(self):
         try:
             return self("PING") == "PONG"
@@ -153,7 +163,7 @@ class RedisServer:
 class Installation:
     def __init__(self, workers=1, sources=2, schedulers=1, files=24, file_bytes=60000, rate="", policy="", schedule="0 0 1 1 *",
                  timers=None, slots=4, retry="attempts: 20, backoff: 1s, max_backoff: 1s", postgres_options=("-c", "fsync=off"),
-                 redis_options=(), environment=None, drain="15s", store=None):
+                 redis_options=(), environment=None, drain="15s", store=None, redis=RedisServer):
         self.top = pathlib.Path(tempfile.mkdtemp(prefix="hf-fault."))
         self.top.chmod(0o755)
         self.slots, self.drain, self.timers = slots, drain, {**TIMERS, **(timers or {})}
@@ -161,6 +171,7 @@ class Installation:
         self.sources = [f"s{i}" for i in range(1, sources + 1)]
         self.store = pathlib.Path(store) if store else self.top / "store"
         self.closed = False
+        self.redis_as = redis
         try:
             self.build(workers, schedulers, files, file_bytes, rate, policy, schedule, retry, postgres_options, redis_options,
                        environment or {})
@@ -177,7 +188,7 @@ class Installation:
         for source in self.sources:
             self.grow(source, files, file_bytes)
         self.postgres = Postgres(self.top / "pg", postgres_options)
-        self.redis = RedisServer(self.top / "redis", redis_options)
+        self.redis = self.redis_as(self.top / "redis", redis_options)
         self.sql_in("postgres", "CREATE ROLE holdfast_admin SUPERUSER LOGIN; CREATE DATABASE holdfast OWNER holdfast_admin")
         self.catalogue = invariants.Catalogue(self.postgres.conninfo(), BINARIES + "psql")
         self.make_keys()
@@ -227,7 +238,7 @@ class Installation:
         catalogue = f"host=127.0.0.1 port={link['catalogue'].port} dbname=holdfast"
         (self.top / f"{name}.yaml").write_text(
             f'catalogue: "{catalogue} user=holdfast_scheduler"\ncatalogue_password: {{file: "{password}"}}\n'
-            f'admin: "{catalogue} user=holdfast_admin"\nredis: redis://127.0.0.1:{link["redis"].port}/0\n'
+            f'admin: "{catalogue} user=holdfast_admin"\nredis: {self.redis.url(link["redis"])}\n'
             f"policy: {self.top}/fleet.yaml\nlisten: 127.0.0.1:{listen}\nadmin_token_file: {self.top}/secrets/token\n"
             f"timers: {json.dumps(self.timers)}\n", encoding="utf-8")
         setattr(self, f"api_{name}", listen)
@@ -269,7 +280,7 @@ class Installation:
         (self.top / f"cache-{name}").mkdir(exist_ok=True)
         (self.top / f"{name}.yaml").write_text(
             f'name: {name}\nslots: {self.slots}\ncatalogue: "host=127.0.0.1 port={link["catalogue"].port} dbname=holdfast user={name}"\n'
-            f'catalogue_password: {{file: "{password}"}}\nredis: redis://127.0.0.1:{link["redis"].port}/0\n'
+            f'catalogue_password: {{file: "{password}"}}\nredis: {self.redis.url(link["redis"])}\n'
             f"credentials: {self.top}/credentials\nhooks: {self.top}/hooks\ncache: {self.top}/cache-{name}\nkeys: {self.top}/keys\n"
             f"drain: {self.drain}\nkill_grace: 2s\nallow:\n  key_sets: [local]\n  stores: [main]\n"
             f"  restore: {{paths: [{self.top}/restore]}}\n", encoding="utf-8")
@@ -366,12 +377,12 @@ class Installation:
 
         def quiet():
             return self.count(f"SELECT count(*) FROM job WHERE state NOT IN {ended}") == 0 and \
-                not list(invariants.redis_problems(self.catalogue, invariants.Redis(self.redis.port), True))
+                not list(invariants.redis_problems(self.catalogue, self.redis.look(), True))
         wait_until(quiet, seconds, "all work ended: " + str(self.catalogue.rows(
             f"SELECT id, kind, state, attempt, error FROM job WHERE state NOT IN {ended}")))
 
     def options(self):
-        words = ["--catalogue", self.postgres.conninfo(), "--psql", BINARIES + "psql", "--redis", f"127.0.0.1:{self.redis.port}",
+        words = ["--catalogue", self.postgres.conninfo(), "--psql", BINARIES + "psql", "--redis", f"127.0.0.1:{self.redis.ports()}",
                  "--store", str(self.store), "--keys", str(self.top / "keys"), "--worker", str(BUILD / "holdfast-worker")]
         for name in ("scheduler", *[n for n in self.processes if n.startswith("w")]):
             words += ["--canary", self.secret(name).read_text(encoding="ascii")]

@@ -2,7 +2,7 @@
 """The invariants of the job machine, checked on what a history left behind: the catalogue, Redis, the
 store. Each that does not hold is printed with the rows that break it. A library, and a program:
 
-    invariants.py --catalogue CONNINFO [--psql PSQL] [--running] [--redis HOST:PORT]
+    invariants.py --catalogue CONNINFO [--psql PSQL] [--running] [--redis HOST:PORT[,PORT...]]
                   [--store DIR --key-set NAME --keys DIR --worker PROGRAM] [--tree SOURCE=DIR]...
                   [--canary TEXT --log FILE...]
 
@@ -163,6 +163,28 @@ def missing_slots(catalogue):
                 yield source, name, due.isoformat()
 
 
+class Nodes:
+    """The nodes of a cluster as one Redis, again to look."""
+
+    def __init__(self, ports, host="127.0.0.1"):
+        self.nodes = [Redis(port, host) for port in ports]
+
+    def __call__(self, *words):
+        if words[0] == "KEYS":
+            return [key for node in self.nodes for key in node(*words)]
+        for node in self.nodes:
+            try:
+                return node(*words)
+            except RuntimeError as error:
+                if not str(error).startswith(("MOVED", "ASK")):
+                    raise
+        raise RuntimeError(f"no node answers {words}")
+
+    def close(self):
+        for node in self.nodes:
+            node.close()
+
+
 def redis_problems(catalogue, redis, settled):
     ended = {r[0] for r in catalogue.rows(f"SELECT id FROM job WHERE state IN {ENDED}")}
     known = {r[0] for r in catalogue.rows("SELECT id FROM job")}
@@ -284,8 +306,8 @@ def check(options):
             found += [(invariant, what, " ".join(row)) for row in catalogue.rows(sql)]
     found += [("I1", "due slots without a job", " ".join(map(str, row))) for row in missing_slots(catalogue)]
     if options.redis:
-        host, port = options.redis.rsplit(":", 1)
-        redis = Redis(int(port), host)
+        host, ports = options.redis.rsplit(":", 1)
+        redis = Redis(int(ports), host) if ports.isdigit() else Nodes(map(int, ports.split(",")), host)
         found += redis_problems(catalogue, redis, not options.running)
     if options.store:
         repository = pathlib.Path(options.store) / options.key_set

@@ -61,6 +61,22 @@ static void sentinels_are_a_list_and_a_name(void **state)
     redis_address_free(&address);
 }
 
+static void nodes_of_a_cluster_are_a_list_without_a_database(void **state)
+{
+    RedisAddress address;
+    Err err = {0};
+    (void)state;
+    assert_true(redis_address_parse(TEXT("rediss+cluster://us@a,[::1]:7000"), &address, &err));
+    assert_true(address.cluster && address.tls);
+    assert_int_equal(address.host_count, 2);
+    assert_string_equal(address.hosts[0].host, "a");
+    assert_int_equal(address.hosts[0].port, 6379);
+    assert_string_equal(address.hosts[1].host, "::1");
+    assert_int_equal(address.hosts[1].port, 7000);
+    assert_string_equal(address.user, "us");
+    redis_address_free(&address);
+}
+
 static void what_is_no_address_is_refused_by_name(void **state)
 {
     static const char *const wrong[] = {
@@ -83,6 +99,9 @@ static void what_is_no_address_is_refused_by_name(void **state)
         "redis+sentinel://s1",
         "redis+sentinel://s1/",
         "redis+sentinel://a,b,c,d,e,f,g,h,i/main",
+        "redis+cluster://",
+        "redis+cluster://a,b/1",
+        "redis+cluster://a,b,c,d,e,f,g,h,i",
     };
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
@@ -101,6 +120,7 @@ int main(void)
         cmocka_unit_test(a_server_has_host_port_database_and_user),
         cmocka_unit_test(a_socket_has_a_path),
         cmocka_unit_test(sentinels_are_a_list_and_a_name),
+        cmocka_unit_test(nodes_of_a_cluster_are_a_list_without_a_database),
         cmocka_unit_test(what_is_no_address_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

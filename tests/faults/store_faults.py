@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import time
 
 import faultio
 import invariants
@@ -75,6 +76,65 @@ def test_a_store_that_runs_full_and_has_room_again():
     finally:
         subprocess.run(["umount", "-l", str(mount)], check=False)
         mount.rmdir()
+
+
+def test_a_store_that_does_not_answer_costs_its_job_nothing_but_the_time():
+    """Longer than the lease: a job is not lost while its worker beats, however its store hangs."""
+    with Installation(workers=0, files=4, file_bytes=30000, sources=1) as place:
+        place.hire("w1", faults=True)
+        place.wait_workers(1)
+        plan = place.faults["w1"]
+        plan.only(place.store)
+        for number, call in enumerate(("open", "write", "fsync", "link")):
+            (place.top / "tree" / "s1" / f"more-{call}").write_bytes(os.urandom(50000))
+            plan.hang(call, 1 + number % 2)
+            job = place.run("s1")
+            wait_until(lambda c=call: plan.hit(c), what=f"the store hangs in {call}")
+            time.sleep(short_or(2.5 * place.timers["lease_s"], 300))
+            assert place.state(job) == "running", place.catalogue.rows(f"SELECT to_jsonb(j) FROM job j WHERE id = {job}")
+            plan.heal()
+            place.complete(job)
+            assert place.attempts(job) == 1 and place.count(f"SELECT losses + failures FROM job WHERE id = {job}") == 0
+        place.check()
+
+
+def made(log):
+    """[(path, made anew, mode)...] of every file and folder that was made."""
+    return [(path, other.startswith("new ") or what != "create", int(other.split()[-1], 8))
+            for what, path, other, _, _ in log if what in ("create", "unnamed", "mkdir")]
+
+
+def test_nothing_that_is_made_is_anybody_elses_before_it_is_whole():
+    """Under an umask that forbids nothing. A restored file has its owner and mode before it has its name."""
+    umask = os.umask(0)
+    try:
+        with Installation(workers=0, files=3, file_bytes=20000, sources=1) as place:
+            tree = place.top / "tree" / "s1"
+            for name, mode in (("f000", 0o666), ("f001", 0o755), ("f002", 0o400)):
+                (tree / name).chmod(mode)
+            place.faults["w1"] = plan = faultio.Plan(place.top / "faults-w1", log=place.top / "operations")
+            plan.only(place.top)
+            place.hire("w1", plan.environment())
+            place.wait_workers(1)
+            place.complete(place.run("s1"))
+            subprocess.run([str(BUILD / "holdfast-worker"), "once", "restore", "latest", "--source", "s1", "--store", str(place.store),
+                            "--key-set", "local", "--keys", str(place.top / "keys"), "--to", str(place.top / "restore" / "out")],
+                           check=True, capture_output=True, env={**os.environ, **plan.environment()})
+            log = operations(place.top / "operations")
+            found = made(log)
+            assert sum(str(place.store) in path for path, _, _ in found) >= 4 and sum("/restore/" in path for path, _, _ in found) >= 5, found
+            assert not [each for each in found if each[2] & 0o077 or not each[1]], found
+            for name in ("f000", "f001", "f002"):
+                out = f"{place.top}/restore/out{tree}/{name}"
+                named = [n for n, each in enumerate(log) if each[0] in ("link", "rename") and each[2] == out]
+                assert len(named) == 1, (name, named)
+                inode = log[named[0]][1]
+                last = {what: max([n for n, each in enumerate(log) if each[0] == what and each[1] == inode], default=-1)
+                        for what in ("write", "owner", "mode")}
+                assert -1 < last["write"] < last["mode"] < named[0] and last["owner"] < last["mode"], (name, last, named)
+            place.check()
+    finally:
+        os.umask(umask)
 
 
 # --- power cut: the log of operations is replayed in part --------------------------------------------

@@ -43,6 +43,11 @@ class Plan:
         number = error if isinstance(error, int) else getattr(errno, error)
         self.store(call, [row[0], row[0] + nth, times, number, 0])
 
+    def hang(self, call, nth):
+        """The nth call from now on does not come back before heal(), and is done then."""
+        row = self.row(call)
+        self.store(call, [row[0], row[0] + nth, 1, -1, 0])
+
     def hit(self, call):
         return self.row(call)[4]
 

@@ -475,7 +475,8 @@ static bool prepare_root(FilesTarget *target, Text path, Text mark, Err *err)
                        TEXT_ARG(path));
     if (!empty && !files_place_clear(root, MARK))
         return target_refused(path, err);
-    int fd = openat(root, MARK, O_CREAT | O_TRUNC | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
+    (void)unlinkat(root, MARK, 0); /* made anew: nobody else has this one open, or a name for it */
+    int fd = openat(root, MARK, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
     bool put = fd >= 0 && write(fd, mark.at, mark.len) == (ssize_t)mark.len;
     int failure = errno;
     if (fd >= 0)

@@ -97,7 +97,16 @@ static void *next(const char *name)
     if (real_##function == NULL)                                                                   \
     *(void **)&real_##function = next(#function)
 
-/* True: this call is the one that fails, errno is set. */
+/* Until the plan is taken back: a disk or a server that does not answer. */
+static void hang(const Row *row)
+{
+    struct timespec step = {.tv_nsec = 20000000};
+    while (row->at != 0)
+        syscall(SYS_nanosleep, &step, NULL);
+}
+
+/* True: this call is the one that fails, errno is set. An error below zero: it hangs, and then is
+ * done after all. */
 static bool fails(Call call)
 {
     Row *row = &plan->rows[call];
@@ -106,6 +115,10 @@ static bool fails(Call call)
     if (at == 0 || number < at || number >= at + row->times)
         return false;
     atomic_fetch_add(&row->failed, 1);
+    if (row->error < 0) {
+        hang(row);
+        return false;
+    }
     errno = (int)row->error;
     return true;
 }
@@ -281,10 +294,39 @@ int mkdirat(int directory, const char *path, mode_t mode)
     char whole[PLACE];
     int done = real_mkdirat(directory, path, mode);
     if (plan != NULL && done == 0 && log_fd >= 0) {
+        char how[32];
+        snprintf(how, sizeof how, "%o", mode);
         path_at(directory, path, whole);
         if (meant(whole))
-            note("mkdir", whole, "", 0, NULL, 0);
+            note("mkdir", whole, how, 0, NULL, 0);
     }
+    return done;
+}
+
+static void note_fd(const char *what, int fd, int64_t value)
+{
+    char path[PLACE], how[32];
+    if (log_fd < 0 || !fd_meant(fd, path))
+        return;
+    snprintf(how, sizeof how, "%llo", (unsigned long long)value);
+    note(what, path, how, 0, NULL, 0);
+}
+
+int fchmod(int fd, mode_t mode)
+{
+    NEXT(fchmod);
+    int done = real_fchmod(fd, mode);
+    if (plan != NULL && done == 0)
+        note_fd("mode", fd, mode);
+    return done;
+}
+
+int fchown(int fd, uid_t owner, gid_t group)
+{
+    NEXT(fchown);
+    int done = real_fchown(fd, owner, group);
+    if (plan != NULL && done == 0)
+        note_fd("owner", fd, owner);
     return done;
 }
 
@@ -315,8 +357,11 @@ int openat(int directory, const char *path, int flags, ...)
             return -1;
     }
     int fd = (int)syscall(SYS_openat, directory, path, flags, mode);
-    if (makes && fd >= 0 && flags & O_CREAT && meant(whole))
-        note("create", whole, "", 0, NULL, 0);
+    if (makes && fd >= 0 && meant(whole)) {
+        char how[32];
+        snprintf(how, sizeof how, "%s%o", flags & O_EXCL ? "new " : "", mode);
+        note(flags & O_CREAT ? "create" : "unnamed", whole, how, 0, NULL, 0);
+    }
     return fd;
 }
 

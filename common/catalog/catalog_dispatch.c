@@ -127,14 +127,15 @@ bool catalog_redis_generation(Catalog *c, uint32_t pool, bool renew, Uuid *out, 
 }
 
 /* A switch of a named thing: no row means that nothing has the name. */
-static bool flip(Catalog *c, const Asset *sql, Text name, bool on, Text actor, const char *cause,
-                 Err *err)
+static bool flip(Catalog *c, const Asset *sql, Text name, bool on, Text reason, Text actor,
+                 const char *cause, Err *err)
 {
     scoped(args_free) Args args = {0};
     scoped(rows_free) Rows rows = {0};
     args_text(&args, name);
     args_flag(&args, on);
     args_text(&args, actor);
+    args_text(&args, reason);
     if (!statement_run(c, sql, &args, &rows, err))
         return false;
     if (rows_count(&rows) == 0)
@@ -142,12 +143,13 @@ static bool flip(Catalog *c, const Asset *sql, Text name, bool on, Text actor, c
     return true;
 }
 
-bool catalog_pool_pause(Catalog *c, Text pool, bool paused, Text actor, Err *err)
+bool catalog_pool_pause(Catalog *c, Text pool, bool paused, Text reason, Text actor, Err *err)
 {
-    return flip(c, &asset_sql_pool_pause_sql, pool, paused, actor, "pool.unknown", err);
+    return flip(c, &asset_sql_pool_pause_sql, pool, paused, reason, actor, "pool.unknown", err);
 }
 
-bool catalog_worker_drain(Catalog *c, Text worker, bool drain, Text actor, Err *err)
+bool catalog_worker_drain(Catalog *c, Text worker, bool drain, Text reason, Text actor, Err *err)
 {
-    return flip(c, &asset_sql_worker_drain_sql, worker, drain, actor, "worker.unknown", err);
+    return flip(c, &asset_sql_worker_drain_sql, worker, drain, reason, actor, "worker.unknown",
+                err);
 }

@@ -118,8 +118,10 @@ MUST_CHECK bool catalog_tickets_done(Catalog *c, const TicketRow *rows, size_t c
 MUST_CHECK bool catalog_redis_generation(Catalog *c, uint32_t pool, bool renew, Uuid *out,
                                          Err *err);
 
-MUST_CHECK bool catalog_pool_pause(Catalog *c, Text pool, bool paused, Text actor, Err *err);
-MUST_CHECK bool catalog_worker_drain(Catalog *c, Text worker, bool drain, Text actor, Err *err);
+MUST_CHECK bool catalog_pool_pause(Catalog *c, Text pool, bool paused, Text reason, Text actor,
+                                   Err *err);
+MUST_CHECK bool catalog_worker_drain(Catalog *c, Text worker, bool drain, Text reason, Text actor,
+                                     Err *err);
 
 /* --- reaping -------------------------------------------------------------------------------- */
 

@@ -102,9 +102,9 @@ bool catalog_source_pause(Catalog *c, Text source, int64_t until_ns, Text reason
     return pause_until(c, source, true, until_ns, reason, actor, err);
 }
 
-bool catalog_source_resume(Catalog *c, Text source, Text actor, Err *err)
+bool catalog_source_resume(Catalog *c, Text source, Text reason, Text actor, Err *err)
 {
-    return pause_until(c, source, false, 0, (Text){0}, actor, err);
+    return pause_until(c, source, false, 0, reason, actor, err);
 }
 
 bool catalog_setting_set(Catalog *c, Text name, double value, Err *err)

@@ -76,7 +76,7 @@ void catalog_policy_version_free(PolicyVersion *version); /* also for scoped() *
 /* until_ns 0: for ever. ERR_MISSING source.unknown. Slots meanwhile become `skipped`. */
 MUST_CHECK bool catalog_source_pause(Catalog *c, Text source, int64_t until_ns, Text reason,
                                      Text actor, Err *err);
-MUST_CHECK bool catalog_source_resume(Catalog *c, Text source, Text actor, Err *err);
+MUST_CHECK bool catalog_source_resume(Catalog *c, Text source, Text reason, Text actor, Err *err);
 
 /* Timers of the machine: every one is a row of `settings`; see 0001_base.sql for names and
  * defaults ("lease_s", "beat_s", "liveness_s", "looks_s", "grace_s", "mass_wait_s", "requeue_s",

@@ -76,13 +76,20 @@ bool api_route_takes_file(const ApiRoute *route)
            strcmp(route->symbol, "policy_check") == 0 || strcmp(route->symbol, "policy_plan") == 0;
 }
 
+/* Where those who only ask whether it lives expect it, beside its place below /api/v1. */
+static bool is_probe(const char *path)
+{
+    return strcmp(path, "/healthz") == 0 || strcmp(path, "/readyz") == 0;
+}
+
 bool api_route_find(const ServerCall *http, const ApiRoute **route, Buf parts[API_PARTS],
                     Buf *allow, Err *err)
 {
     static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "DELETE"};
-    size_t skip = sizeof PREFIX - 1;
     Text raw[API_PARTS];
-    bool ours = strncmp(http->path, PREFIX, skip) == 0;
+    bool below = strncmp(http->path, PREFIX, sizeof PREFIX - 1) == 0;
+    bool ours = below || is_probe(http->path);
+    size_t skip = below ? sizeof PREFIX - 1 : 0;
     if (!check_parts(text_of(http->path), err))
         return false;
     for (size_t i = 0; ours && i < ROUTE_COUNT; i++) {

@@ -44,6 +44,7 @@ bool ctl_audit_log(Ctl *ctl, Err *err)
     size_t limit;
     scoped(buf_free) Buf path = {0};
     buf_printf(&path, "/audit/events");
+    ctl_query(&path, "action", ctl->args->action);
     ctl_query(&path, "since", ctl->args->since);
     ctl_query(&path, "until", ctl->args->until);
     bool done = ctl_limit(ctl, 50, &limit, err) &&

@@ -65,6 +65,7 @@ bool ctl_backup_list(Ctl *ctl, Err *err)
     buf_printf(&path, "/backups");
     ctl_query(&path, "source", ctl->args->source);
     ctl_query(&path, "state", ctl->args->state);
+    ctl_query(&path, "store", ctl->args->store);
     ctl_query(&path, "since", ctl->args->since);
     ctl_query(&path, "until", ctl->args->until);
     bool done = ctl_limit(ctl, 50, &limit, err) &&

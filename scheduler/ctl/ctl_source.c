@@ -51,7 +51,11 @@ static bool source_path(const Ctl *ctl, const char *suffix, Buf *path, Err *err)
 bool ctl_source_list(Ctl *ctl, Err *err)
 {
     json_t *items = NULL;
-    bool done = client_list(ctl->client, "/sources", 0, &items, err);
+    scoped(buf_free) Buf path = {0};
+    buf_printf(&path, "/sources");
+    ctl_query(&path, "type", ctl->args->type);
+    ctl_query(&path, "state", ctl->args->state);
+    bool done = client_list(ctl->client, buf_cstr(&path), 0, &items, err);
     if (done)
         ctl_list(ctl, items, list_columns, COUNT(list_columns), "name");
     json_decref(items);

@@ -156,7 +156,8 @@ static void a_worker_drained_by_the_operator_takes_nothing(void **state)
     pid_t w1 = crew_hire(crew, "w1", 100);
     uint64_t first = crew_job(crew, "probe", "s1", "answer");
     crew_until(crew, first, "state = 'completed'");
-    assert_true(catalog_worker_drain(crew->fleet->scheduler, TEXT("w1"), true, TEXT("t"), &err));
+    assert_true(
+        catalog_worker_drain(crew->fleet->scheduler, TEXT("w1"), true, (Text){0}, TEXT("t"), &err));
     nap(1200);
     uint64_t job = crew_job(crew, "probe", "s1", "answer");
     for (int i = 0; i < 10; i++) {
@@ -164,7 +165,8 @@ static void a_worker_drained_by_the_operator_takes_nothing(void **state)
         nap(100);
     }
     assert_false(crew_holds(crew, job, "state = 'completed'"));
-    assert_true(catalog_worker_drain(crew->fleet->scheduler, TEXT("w1"), false, TEXT("t"), &err));
+    assert_true(catalog_worker_drain(crew->fleet->scheduler, TEXT("w1"), false, (Text){0},
+                                     TEXT("t"), &err));
     crew_until(crew, job, "state = 'completed'");
     crew_end(w1, SIGTERM);
 }

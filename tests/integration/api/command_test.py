@@ -62,6 +62,8 @@ class Command(unittest.TestCase):
             "backup_show": ["tree"], "backup_files": ["tree"],
             "backup_fetch": ["tree", f"{stand.tree}/small", "--out", str(out)], "job_show": [job], "job_logs": [job],
             "job_follow": [job], "job_cancel": [queued], "job_retry": [ended], "why": ["tree"],
+            "source_pause": ["far", "--for", "1h"], "source_resume": ["far"], "queue_pause": ["far"], "queue_resume": ["far"],
+            "worker_drain": ["local-1"], "worker_resume": ["local-1"],
             "worker_show": ["local-1"], "token_revoke": [made], "completion": ["bash"],
         }.get(symbol, [])
 
@@ -324,6 +326,43 @@ class Command(unittest.TestCase):
         text = subprocess.run(["timeout", "3", str(stands.BUILD / "holdfast"), "status", "--watch"], env=stand.environment,
                               capture_output=True, text=True, check=False)
         self.assertIn("NOT OK", text.stdout, text.stderr)
+
+    def test_what_is_held_back_says_so_and_comes_again(self):
+        def state(kind, name):
+            return next(one for one in stand.ask("GET", f"/{kind}").json["items"] if one["name"] == name)
+        for words, wrong in ((["source", "pause", "far"], "until"), (["source", "pause", "far", "--for", "1h", "--until", "2199-01-01T00:00Z"], "either"),
+                             (["source", "pause", "far", "--until", "2020-01-01T00:00Z"], "over"), (["source", "pause", "far", "--for", "long"], "long"),
+                             (["source", "pause", "none", "--for", "1h"], "none"), (["queue", "pause", "none"], "none"),
+                             (["worker", "drain", "none"], "none")):
+            done = run(*words)
+            self.assertIn(done.returncode, (2, 5), done.stdout)
+            self.assertIn(wrong, done.stderr)
+            self.assertIsNone(state("sources", "far").get("paused_until"))
+        for words in (["source", "pause", "far", "--for", "1h"], ["queue", "pause", "far"], ["worker", "drain", "local-1"]):
+            self.assertRegex(run(*words, "--dry-run").stdout, f"would {words[1]} {words[2]}")
+        self.assertEqual(stand.sql("SELECT count(*) FROM holdfast.audit_event WHERE action = 'queue.pause' AND reason = 'a move'"), "0")
+        self.assertEqual(run("source", "pause", "far", "--until", "2199-01-01T00:00Z", "--reason", "a move").stdout, "far: paused\n")
+        self.assertEqual(state("sources", "far")["state"], "paused")
+        self.assertEqual(state("sources", "far")["paused_reason"], "a move")
+        self.assertIn("2199-01-01", state("sources", "far")["paused_until"])
+        self.assertEqual(run("source", "list", "--state", "paused", "-o", "name").stdout, "far\n")
+        self.assertEqual(run("source", "list", "--type", "postgresql", "-o", "name").stdout, "")
+        self.assertEqual(run("source", "resume", "far").stdout, "far: resumed\n")
+        self.assertNotEqual(state("sources", "far")["state"], "paused")
+        self.assertEqual(run("queue", "pause", "default", "--reason", "a move").stdout, "default: paused\n")
+        self.assertTrue(state("queues", "default")["paused"])
+        waits = json.loads(run("run", "tree", "--json").stdout)[0]["id"]
+        held = run("job", "follow", waits, "--timeout", "2s")
+        self.assertEqual(held.returncode, 7, held.stdout)
+        self.assertEqual(run("queue", "resume", "default").stdout, "default: resumed\n")
+        stand.ended(waits)
+        self.assertEqual(run("worker", "drain", "local-1", "--reason", "a move").stdout, "local-1: draining\n")
+        stand.until(lambda: state("workers", "local-1")["state"] == "draining", "the worker drains")
+        self.assertEqual(run("worker", "resume", "local-1").stdout, "local-1: resumed\n")
+        stand.until(lambda: state("workers", "local-1")["state"] == "alive", "the worker takes tickets")
+        told = json.loads(run("audit", "log", "--action", "queue.pause", "--json").stdout)
+        self.assertEqual({one["action"] for one in told}, {"queue.pause"})
+        self.assertIn("a move", [one["reason"] for one in told])
 
     def test_a_dry_run_shows_and_does_nothing(self):
         made = stand.ask("POST", "/sources/far/run", {}).json["id"]

@@ -404,11 +404,17 @@ class Api(unittest.TestCase):
 
 class Outages(unittest.TestCase):
     def test_a_catalogue_that_is_away_is_503_and_comes_back(self):
+        for path in ("/healthz", "/readyz"):
+            self.assertEqual(stand.ask("GET", path, role=None).json, {"catalogue": True, "redis": True, "leads": True})
+            self.assertIn(b" 200 ", stand.raw(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()))
         os.kill(stand.pid("postgres"), signal.SIGQUIT)
         answer = stand.until(lambda: (a := stand.ask("GET", "/status")).status == 503 and a, "503")
         self.assertEqual(answer.json["code"], "catalogue.unreachable")
         self.assertTrue(answer.headers["Retry-After"])
         self.assertEqual(stand.ask("GET", "/version", role=None).status, 200)
+        away = stand.until(lambda: (a := stand.ask("GET", "/readyz", role=None)).status == 503 and a, "not ready")
+        self.assertEqual(away.json["code"], "catalogue.unreachable")
+        self.assertFalse(stand.ask("GET", "/healthz", role=None).json["catalogue"])
         told = stand.command("doctor")
         self.assertIn("FAIL catalogue", told.stdout)
         self.assertIn("next: start PostgreSQL", told.stdout)

@@ -98,7 +98,8 @@ class OpenApi(unittest.TestCase):
             return stand.ask("POST", "/sources/far/run").json["id"] if symbol != "job_show" else self.job()
         if symbol.startswith("token"):
             return stand.ask("POST", "/tokens", {"role": "viewer", "expires": "1h"}).json["id"]
-        return {"name": "local-1" if symbol.startswith("worker") else "tree", "id": backup, "ticket": "none",
+        names = {"worker": "local-1", "queue": "far"}
+        return {"name": names.get(symbol.split("_")[0], "tree"), "id": backup, "ticket": "none",
                 "version": "1"}[name]
 
     @staticmethod
@@ -114,6 +115,8 @@ class OpenApi(unittest.TestCase):
             body, headers = policy, {"Content-Type": "application/yaml"}
         elif symbol == "token_create":
             body = {"role": "viewer", "expires": "1h"}
+        elif symbol == "source_pause":
+            body = {"for": "1h", "reason": "a visit"}
         elif symbol == "restore_plan":
             body = {"backup": backup, "to": str(stand.dir / "restore/x")}
         elif symbol == "restore_start":

@@ -216,14 +216,14 @@ static void a_paused_pool_and_a_draining_worker_give_tickets_back(void **state)
     BeatSummary summary;
     (void)state;
     TicketRow ticket = fleet_ticket(fleet, "s1");
-    OK(catalog_pool_pause(fleet->scheduler, TEXT("fra"), true, TEXT("t"), &err));
+    OK(catalog_pool_pause(fleet->scheduler, TEXT("fra"), true, (Text){0}, TEXT("t"), &err));
     assert_int_equal(claim(&one, ticket, missing), CLAIM_PAUSED);
-    OK(catalog_pool_pause(fleet->scheduler, TEXT("fra"), false, TEXT("t"), &err));
-    OK(catalog_worker_drain(fleet->scheduler, TEXT("w1"), true, TEXT("t"), &err));
+    OK(catalog_pool_pause(fleet->scheduler, TEXT("fra"), false, (Text){0}, TEXT("t"), &err));
+    OK(catalog_worker_drain(fleet->scheduler, TEXT("w1"), true, (Text){0}, TEXT("t"), &err));
     assert_int_equal(claim(&one, ticket, missing), CLAIM_PAUSED);
     OK(catalog_worker_beat(one.c, &one.instance, NULL, 0, NULL, &summary, &err));
     assert_true(summary.drain && summary.known && !summary.changed);
-    OK(catalog_worker_drain(fleet->scheduler, TEXT("w1"), false, TEXT("t"), &err));
+    OK(catalog_worker_drain(fleet->scheduler, TEXT("w1"), false, (Text){0}, TEXT("t"), &err));
     Fence fence = fleet_claim(&one, ticket);
     finish(&one, &fence, OUTCOME_FAILED, false, "failed");
 }

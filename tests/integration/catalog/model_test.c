@@ -371,12 +371,12 @@ static void flip(World *w)
     case 0:
         m->pools[i].paused = draw(w, 4) == 0;
         OK(catalog_pool_pause(w->scheduler, text_of(m->pools[i].name), m->pools[i].paused,
-                              TEXT("t"), &err));
+                              (Text){0}, TEXT("t"), &err));
         break;
     case 1:
         m->workers.rows[i].drain = draw(w, 4) == 0;
         OK(catalog_worker_drain(w->scheduler, text_of(m->workers.rows[i].name),
-                                m->workers.rows[i].drain, TEXT("t"), &err));
+                                m->workers.rows[i].drain, (Text){0}, TEXT("t"), &err));
         break;
     default:
         m->sources.rows[0].paused_until = m->now + 15000000;

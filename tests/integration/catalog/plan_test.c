@@ -259,7 +259,7 @@ static void a_paused_source_skips_its_slots_until_it_is_resumed(void **state)
                         "skipped");
     fleet_ask(fleet, "SELECT text FROM decision ORDER BY id DESC LIMIT 1", why);
     assert_string_equal(why, "paused: moving house");
-    OK(catalog_source_resume(fleet->scheduler, TEXT("s1"), TEXT("t"), &err));
+    OK(catalog_source_resume(fleet->scheduler, TEXT("s1"), (Text){0}, TEXT("t"), &err));
     row = schedule_of("s1");
     assert_string_equal(fire(fleet->scheduler, &row, row.last_slot_ns + 9 * minute_ns, false).state,
                         "pending");

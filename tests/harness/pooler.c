@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 struct Pooler {
-    char directory[80], config[96];
+    char directory[80], config[96], admin[64];
     uint16_t port;
     pid_t pid;
 };
@@ -44,10 +44,10 @@ static void write_config(const Pooler *pooler, const Postgres *pg, const char *c
     fprintf(file,
             "[databases]\n* = host=%s port=%u\n[pgbouncer]\npool_mode = transaction\n"
             "listen_addr =\nlisten_port = %u\nunix_socket_dir = %s\nauth_type = trust\n"
-            "auth_file = %s/users\nmax_client_conn = 200\ndefault_pool_size = 2\n"
+            "auth_file = %s/users\nadmin_users = %s\nmax_client_conn = 200\ndefault_pool_size = 2\n"
             "server_reset_query_always = 0\nserver_fast_close = 1\nserver_login_retry = 0.1\n",
             postgres_socket(pg), postgres_port(pg), pooler->port, pooler->directory,
-            pooler->directory);
+            pooler->directory, users[0]);
     if (fclose(file) != 0)
         fail(pooler->config);
 }
@@ -96,6 +96,7 @@ Pooler *pooler_start(const Postgres *pg, const char *const *users)
     Pooler *pooler = mem_new(Pooler);
     snprintf(pooler->directory, sizeof pooler->directory, "%s/pooler", postgres_socket(pg));
     snprintf(pooler->config, sizeof pooler->config, "%s/ini", pooler->directory);
+    snprintf(pooler->admin, sizeof pooler->admin, "%s", users[0]);
     pooler->port = postgres_port(pg); /* only names its socket: no other network is listened on */
     if (mkdir(pooler->directory, 0700) != 0)
         fail(pooler->directory);
@@ -120,6 +121,23 @@ void pooler_as(const Pooler *pooler, const char *role, const char *database, cha
 {
     snprintf(out, 256, "host=%s port=%u user=%s dbname=%s", pooler->directory, pooler->port, role,
              database);
+}
+
+void pooler_reconnect(const Pooler *pooler)
+{
+    static const char *const words[] = {"RECONNECT", "WAIT_CLOSE"};
+    char conninfo[256];
+    pooler_as(pooler, pooler->admin, "pgbouncer", conninfo);
+    PGconn *console = PQconnectdb(conninfo);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        PGresult *result = PQexec(console, words[i]);
+        if (PQresultStatus(result) != PGRES_COMMAND_OK) {
+            fprintf(stderr, "harness: pooler: %s: %s\n", words[i], PQerrorMessage(console));
+            abort();
+        }
+        PQclear(result);
+    }
+    PQfinish(console);
 }
 
 void pooler_stop(Pooler *pooler)

@@ -13,6 +13,8 @@ typedef struct Pooler Pooler;
 /* users: the roles that may pass, ended by NULL. */
 Pooler *pooler_start(const Postgres *pg, const char *const *users);
 void pooler_as(const Pooler *pooler, const char *role, const char *database, char out[256]);
+/* Its connections to the server are closed, those in use when they are free; none is left then. */
+void pooler_reconnect(const Pooler *pooler);
 void pooler_stop(Pooler *pooler); /* NULL is fine */
 
 #endif

@@ -45,9 +45,7 @@ void virtual_clock_begin(const Fleet *fleet, const char *roles)
     }
     /* What a role is set to holds for connections that begin now; a pooler keeps old ones. */
     if (fleet->pooler != NULL)
-        postgres_do(fleet->pg, "postgres", "postgres",
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> "
-                    "pg_backend_pid() AND usename LIKE 'holdfast%'");
+        pooler_reconnect(fleet->pooler);
 }
 
 void virtual_clock_set(Catalog *scheduler, int64_t now_ms)

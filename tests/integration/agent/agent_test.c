@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Worker parents under faults, against a real catalogue and a real Redis. */
 #include "common/catalog/catalog_policy.h"
+#include "tests/harness/file_tree.h"
 #include "tests/integration/agent/actor.h"
 
 /* --- tests ---------------------------------------------------------------------------------- */
@@ -172,6 +173,24 @@ static void a_lease_that_is_gone_early_ends_the_child_with_the_next_beat(void **
     assert_true(catalog_setting_set(crew->fleet->scheduler, TEXT("lease_s"), 2, &err));
 }
 
+static void catalogue_again(void)
+{
+    Err err = {0};
+    postgres_again(crew->fleet->pg);
+    for (int tries = 0; tries < 50 && !catalog_reset(crew->fleet->scheduler, &err); tries++)
+        nap(100);
+}
+
+/* Redis has no blocked client, for longer than lies between two waits of one worker. */
+static void nobody_waits_for_tickets(void)
+{
+    file_tree_shell("free=0; for i in $(seq 600); do "
+                    "redis-cli -p %u info clients | grep -q '^blocked_clients:0' && "
+                    "free=$((free + 1)) || free=0; [ $free -lt 20 ] || exit 0; sleep 0.05; done; "
+                    "exit 1",
+                    redis_server_port(crew->redis));
+}
+
 static void without_the_catalogue_running_jobs_go_on_and_tickets_stay_takeable(void **state)
 {
     (void)state;
@@ -186,7 +205,7 @@ static void without_the_catalogue_running_jobs_go_on_and_tickets_stay_takeable(v
     assert_int_equal(list.count, 1);
     pid_t child = child_of(w1);
     postgres_kill(crew->fleet->pg);
-    nap(2500); /* longer than the lease */
+    nobody_waits_for_tickets();
     Uuid generation;
     bool present = false, lost = false;
     size_t pushed = 0;
@@ -194,20 +213,12 @@ static void without_the_catalogue_running_jobs_go_on_and_tickets_stay_takeable(v
     assert_true(queue_generation(crew->queue, crew->pool, &generation, &present, &err));
     assert_true(
         queue_push(crew->queue, crew->pool, &generation, false, &ticket, 1, &pushed, &lost, &err));
-    nap(500);
-    for (int tries = 0; tries < 100 && depth != 1; tries++) {
-        nap(50); /* a busy machine may be slow to give it back */
-        assert_true(queue_depth(crew->queue, crew->pool, &depth, &err));
-    }
-    assert_int_equal(depth, 1); /* the breaker is open: nobody takes it, or gave it back */
+    nap(1000);
+    assert_true(queue_depth(crew->queue, crew->pool, &depth, &err));
+    assert_int_equal(depth, 1); /* the breaker is open */
     assert_int_equal(crew_child(w1), child);
     catalog_tickets_free(&list);
-    postgres_again(crew->fleet->pg);
-    for (int tries = 0; tries < 50; tries++) {
-        if (catalog_reset(crew->fleet->scheduler, &err))
-            break;
-        nap(100);
-    }
+    catalogue_again();
     crew->paused = true; /* nobody reaps: the worker alone must find its way back */
     crew_until(crew, next, "state = 'completed'");
     assert_true(is(job, "state = 'running' AND attempt = 1"));
@@ -255,6 +266,19 @@ static void draining_releases_without_counting_a_failure(void **state)
     assert_true(is(job, "state = 'running'"));
     assert_int_equal(crew_end(w1, SIGTERM), 0); /* the second one does not */
     assert_true(is(job, "state IN ('pending','queued') AND failures = 0 AND losses = 0"));
+}
+
+/* It has nothing to ask the catalogue: that it is away is seen by the beats alone. */
+static void an_idle_worker_that_cannot_beat_asks_for_no_ticket(void **state)
+{
+    (void)state;
+    pid_t w1 = crew_hire(crew, "w1", 100);
+    crew_until(crew, crew_job(crew, "probe", "s1", "answer"), "state = 'completed'");
+    postgres_kill(crew->fleet->pg);
+    nobody_waits_for_tickets();
+    catalogue_again();
+    crew_until(crew, crew_job(crew, "probe", "s1", "answer"), "state = 'completed'");
+    assert_int_equal(crew_end(w1, SIGTERM), 0);
 }
 
 static void a_stop_does_not_wait_for_a_catalogue_that_is_away(void **state)
@@ -333,6 +357,7 @@ int main(int argc, char **argv)
         CASE(cancel_reaches_the_child),
         CASE(a_stalled_job_is_stopped_and_says_so),
         CASE(draining_releases_without_counting_a_failure),
+        CASE(an_idle_worker_that_cannot_beat_asks_for_no_ticket),
         CASE(a_stop_does_not_wait_for_a_catalogue_that_is_away),
         CASE(a_hook_marked_always_runs_when_child_or_worker_was_killed),
     };

@@ -5,6 +5,8 @@
 
 #include "common/base/clock.h"
 #include "common/base/json.h"
+#include "common/base/log.h"
+#include "common/catalog/catalog_audit.h"
 #include "common/catalog/catalog_policy.h"
 #include "scheduler/plan/fleet_bundle.h"
 #include "scheduler/plan/fleet_plan.h"
@@ -161,15 +163,39 @@ static bool applied_already(ApiCall *call, const Sent *sent, PolicyApplied *out,
     return true;
 }
 
+/* Who tried to change what runs is written down, too, when nothing changed. Returns false. */
+static bool refused(ApiCall *call, Text reason, const Err *why)
+{
+    Err ignored = {0};
+    json_t *detail = json_pack("{s:s, s:s%}", "code", why->cause, "text", why->text,
+                               strnlen(why->text, sizeof why->text));
+    scoped(buf_free) Buf text = {0};
+    if (detail != NULL) /* words that are UTF-8 */
+        json_canonical(detail, &text);
+    json_decref(detail);
+    AuditRow row = {.actor = text_of(call->token.name),
+                    .actor_kind = TEXT("token"),
+                    .via = TEXT("api"),
+                    .client_ip = text_of(call->http->client_ip),
+                    .action = TEXT("policy.apply"),
+                    .object = TEXT("fleet.yaml"),
+                    .reason = reason,
+                    .result = TEXT("refused"),
+                    .detail = buf_text(&text)};
+    if (!catalog_audit_add(call->catalog, &row, &ignored))
+        log_err("audit.failed", &ignored);
+    return false;
+}
+
 bool api_policy_apply(ApiCall *call, Err *err)
 {
     PolicyApplied applied = {0};
     char expected[SHA256_TEXT];
     scoped(sent_free) Sent sent = {0};
     scoped(buf_free) Buf reason = {0};
-    if (!expected_digest(call, expected, err) || !read_body(call, &sent, err))
-        return false;
     api_query(call, "reason", &reason);
+    if (!expected_digest(call, expected, err) || !read_body(call, &sent, err))
+        return refused(call, buf_text(&reason), err);
     PolicyBy by = {.actor = text_of(call->token.name),
                    .kind = TEXT("token"),
                    .via = TEXT("api"),
@@ -178,7 +204,7 @@ bool api_policy_apply(ApiCall *call, Err *err)
     if (!catalog_policy_apply_by(call->catalog, buf_text(&sent.document), text_of(expected), &by,
                                  &applied, err) &&
         !applied_already(call, &sent, &applied, err))
-        return false;
+        return refused(call, buf_text(&reason), err);
     core_wake(call->params->core);
     json_t *body =
         json_pack("{s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:O}", "version",

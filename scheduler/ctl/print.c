@@ -326,6 +326,13 @@ static void add_csv(Buf *line, Buf *cell)
     buf_add_byte(line, '"');
 }
 
+/* A name from outside that a spreadsheet would take for a formula is shown as the text it is. */
+static bool is_formula(const json_t *value)
+{
+    const char *text = json_string_value(value);
+    return text != NULL && *text != 0 && strchr("=+-@\t\r", *text) != NULL;
+}
+
 void print_csv(FILE *out, const json_t *items, const PrintColumn *columns, size_t count)
 {
     size_t i;
@@ -339,7 +346,10 @@ void print_csv(FILE *out, const json_t *items, const PrintColumn *columns, size_
         scoped(buf_free) Buf line = {0};
         for (size_t c = 0; c < count; c++) {
             scoped(buf_free) Buf cell = {0};
-            add_plain(&cell, print_at(item, columns[c].path));
+            const json_t *value = print_at(item, columns[c].path);
+            if (is_formula(value))
+                buf_add_byte(&cell, '\'');
+            add_plain(&cell, value);
             if (c != 0)
                 buf_add_byte(&line, ',');
             add_csv(&line, &cell);

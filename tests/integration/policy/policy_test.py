@@ -224,6 +224,20 @@ class Policy(unittest.TestCase):
             self.done("policy", "apply", str(self.main), "--expect", other, code=6)
         self.assertEqual(self.apply("--expect", digest[:12])["version"], version + 2)
 
+    def test_an_apply_that_was_refused_is_written_down(self):
+        def newest():
+            return next(row for row in stand.ask("GET", "/audit/events").json["items"] if row["action"] == "policy.apply")
+        self.apply()
+        given = {"Content-Type": "application/yaml"}
+        self.assertEqual(stand.ask("PUT", "/policy?reason=PR-7", b"version: 1\n", headers=given).status, 422)
+        event = newest()
+        self.assertEqual((event["result"], event["reason"], event["detail"]["code"]), ("refused", "PR-7", "policy.invalid"))
+        other = {**given, "If-Match": '"' + "0" * 64 + '"'}
+        body = self.main.read_text().replace("include: [fleet.d/*.yaml]\n", "").encode()
+        self.assertEqual(stand.ask("PUT", "/policy", body + b"# other\n", headers=other).status, 412)
+        event = newest()
+        self.assertEqual((event["result"], event["detail"]["code"]), ("refused", "policy.changed"))
+
     def test_a_request_whose_answer_was_lost_may_be_sent_again(self):
         self.apply()
         tag = stand.ask("GET", "/policy").headers["ETag"]

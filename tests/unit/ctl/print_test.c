@@ -142,7 +142,7 @@ static char *printed(void (*print)(FILE *, const json_t *, const PrintColumn *, 
     return text;
 }
 
-static void a_cell_of_csv_comes_back_as_it_was(void **state)
+static void a_cell_of_csv_comes_back_as_it_was_and_is_no_formula(void **state)
 {
     static const PrintColumn columns[] = {{"A", "a", AS_BYTES}, {"B", "b.c", AS_AGO}};
     static const struct {
@@ -154,6 +154,10 @@ static void a_cell_of_csv_comes_back_as_it_was(void **state)
         {"\"say \\\"no\\\"\"", "1024,\"say \"\"no\"\"\"\n"},
         {"\"two\\nlines\"", "1024,\"two\nlines\"\n"},
         {"\" led\"", "1024,\" led\"\n"},
+        {"\"=1+2\"", "1024,'=1+2\n"},
+        {"\"@SUM(A1,B1)\"", "1024,\"'@SUM(A1,B1)\"\n"},
+        {"\"-x\"", "1024,'-x\n"},
+        {"-5", "1024,-5\n"},
         {"null", "1024,\n"},
         {"true", "1024,true\n"},
         {"0.5", "1024,0.5\n"},
@@ -240,7 +244,7 @@ int main(void)
         cmocka_unit_test(columns_stand_below_each_other),
         cmocka_unit_test(a_cell_that_is_too_wide_is_cut_unless_it_is_the_last),
         cmocka_unit_test(values_are_shown_as_people_read_them),
-        cmocka_unit_test(a_cell_of_csv_comes_back_as_it_was),
+        cmocka_unit_test(a_cell_of_csv_comes_back_as_it_was_and_is_no_formula),
         cmocka_unit_test(a_card_has_no_empty_lines),
         cmocka_unit_test(paths_lead_into_objects_and_null_is_absent),
         cmocka_unit_test(a_job_s_end_has_its_exit_code),

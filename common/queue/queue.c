@@ -15,6 +15,8 @@
 #include <stdlib.h>
 
 static const int64_t TIMEOUT_MS = 5000;
+/* A scan that does not come to its end is ended; the next pass begins a new one. */
+enum { PAGES_MOST = 65536 };
 /* Of one orphan call: keeps a script short; what is left is found by the next pass. */
 static const char ORPHANS_A_CALL[] = "100";
 /* A guess at how long a command of a dead worker is on its way; TCP may bring one later still. The
@@ -246,26 +248,6 @@ static bool run(Queue *queue, Script script, Slice *argv, size_t argc, int64_t *
     return load_all(queue, err) && ask_integer(queue, argv, argc, out, err);
 }
 
-/* "name:value" of an INFO answer; empty when it is not there. */
-static Text info_field(Text info, const char *name)
-{
-    size_t len = strlen(name);
-    const char *end = info.at + info.len;
-    for (const char *line = info.at; line < end;) {
-        const char *stop = memchr(line, '\n', (size_t)(end - line));
-        stop = stop == NULL ? end : stop;
-        size_t room = (size_t)(stop - line);
-        if (room > len && memcmp(line, name, len) == 0 && line[len] == ':') {
-            Text value = {line + len + 1, room - len - 1};
-            while (value.len > 0 && value.at[value.len - 1] == '\r')
-                value.len--;
-            return value;
-        }
-        line = stop < end ? stop + 1 : end;
-    }
-    return (Text){0};
-}
-
 static bool info(Queue *queue, Text section, redisReply **reply, Err *err)
 {
     Slice argv[2] = {slice_of_text(TEXT("INFO")), slice_of_text(section)};
@@ -281,14 +263,14 @@ bool queue_check(Queue *queue, QueueStatus *status, Err *err)
     redisReply *reply = NULL;
     if (!info(queue, TEXT("server"), &reply, err))
         return false;
-    Text version = info_field(text_of_slice(redis_reply_bytes(reply)), "redis_version");
+    Text version = redis_reply_field(text_of_slice(redis_reply_bytes(reply)), "redis_version");
     snprintf(status->version, sizeof status->version, "%.*s", TEXT_ARG(version));
     freeReplyObject(reply);
     if (!info(queue, TEXT("memory"), &reply, err))
         return false;
     Text memory = text_of_slice(redis_reply_bytes(reply));
-    Text eviction = info_field(memory, "maxmemory_policy");
-    Text used = info_field(memory, "used_memory");
+    Text eviction = redis_reply_field(memory, "maxmemory_policy");
+    Text used = redis_reply_field(memory, "used_memory");
     snprintf(status->eviction, sizeof status->eviction, "%.*s", TEXT_ARG(eviction));
     for (size_t i = 0; i < used.len && used.at[i] >= '0' && used.at[i] <= '9'; i++)
         status->used_memory = status->used_memory * 10 + (uint64_t)(used.at[i] - '0');
@@ -439,18 +421,9 @@ bool queue_orphans_return(Queue *queue, uint32_t pool, QueueOrphans *out, Err *e
     return ok;
 }
 
-static bool to_number(const redisReply *reply, uint64_t *out)
-{
-    if (reply->type != REDIS_REPLY_STRING || reply->len == 0 || reply->len > 20)
-        return false;
-    char *end = NULL;
-    *out = strtoull(reply->str, &end, 10);
-    return end == reply->str + reply->len;
-}
-
 /* One page of HSCAN; *cursor is "0" again at the end. */
-static bool scan_page(Queue *queue, uint32_t pool, char cursor[24], QueueVisit *visit, void *ctx,
-                      bool *more, Err *err)
+static bool scan_page(Queue *queue, uint32_t pool, char cursor[REDIS_REPLY_CURSOR],
+                      QueueVisit *visit, void *ctx, bool *more, Err *err)
 {
     KeysName inq = keys_inq(pool);
     Slice argv[5] = {slice_of_text(TEXT("HSCAN")), keys_slice(&inq), slice_of_text(text_of(cursor)),
@@ -458,19 +431,16 @@ static bool scan_page(Queue *queue, uint32_t pool, char cursor[24], QueueVisit *
     redisReply *reply = NULL;
     if (!ask(queue, argv, 5, &reply, err))
         return false;
-    bool sound = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-                 reply->element[0]->type == REDIS_REPLY_STRING && reply->element[0]->len < 24 &&
-                 reply->element[1]->type == REDIS_REPLY_ARRAY;
-    if (!sound)
+    const redisReply *pairs;
+    if (!redis_reply_page(reply, cursor, &pairs))
         return unexpected(reply, err);
-    const redisReply *pairs = reply->element[1];
     *more = true;
     for (size_t i = 0; *more && i + 1 < pairs->elements; i += 2) {
         uint64_t job = 0, dispatch = 0;
-        if (to_number(pairs->element[i], &job) && to_number(pairs->element[i + 1], &dispatch))
+        if (redis_reply_number(pairs->element[i], &job) &&
+            redis_reply_number(pairs->element[i + 1], &dispatch))
             *more = visit(ctx, job, dispatch);
     }
-    memcpy(cursor, reply->element[0]->str, reply->element[0]->len + 1);
     *more = *more && strcmp(cursor, "0") != 0;
     freeReplyObject(reply);
     return true;
@@ -478,9 +448,9 @@ static bool scan_page(Queue *queue, uint32_t pool, char cursor[24], QueueVisit *
 
 bool queue_pushed(Queue *queue, uint32_t pool, QueueVisit *visit, void *ctx, Err *err)
 {
-    char cursor[24] = "0";
+    char cursor[REDIS_REPLY_CURSOR] = "0";
     bool more = true;
-    while (more)
+    for (unsigned page = 0; more && page < PAGES_MOST; page++)
         if (!go_to(queue, pool, err) || !scan_page(queue, pool, cursor, visit, ctx, &more, err))
             return false;
     return true;

@@ -261,7 +261,7 @@ static bool feed(Redis *redis)
             return false;
         evbuffer_drain(input, piece.iov_len);
     }
-    return true;
+    return !redis_reply_too_long(redis->reader);
 }
 
 static void on_read(struct bufferevent *bev, void *ctx)
@@ -381,20 +381,13 @@ static void on_master(void *ctx, redisReply **reply, const Err *err)
     Err why = *err;
     if (redis->stage != STAGE_SENTINEL)
         return;
-    const redisReply *pair = *reply;
-    bool named = pair != NULL && pair->type == REDIS_REPLY_ARRAY && pair->elements == 2 &&
-                 pair->element[0]->type == REDIS_REPLY_STRING &&
-                 pair->element[1]->type == REDIS_REPLY_STRING;
-    if (!named) {
+    if (!redis_reply_host(*reply, &redis->master)) {
         if (why.code == ERR_NONE)
             err_set(&why, ERR_UNREACHABLE, "queue.no_master", "the sentinel knows no master %s",
                     redis->params.address.master);
         lose(redis, &why);
         return;
     }
-    mem_free(redis->master.host);
-    redis->master.host = mem_string(pair->element[0]->str);
-    redis->master.port = (uint16_t)strtoul(pair->element[1]->str, NULL, 10);
     /* start() replaces the bufferevent whose callback this is: libevent defers the free. */
     redis->stage = STAGE_CONNECTING;
     drop_connection(redis);
@@ -483,7 +476,7 @@ static bool make_transport(Redis *redis, const RedisHost *host, Err *err)
         if (redis->bev != NULL)
             bufferevent_openssl_set_allow_dirty_shutdown(redis->bev, 1);
     }
-    redis->reader = redisReaderCreate();
+    redis->reader = redis_reply_reader();
     if (redis->bev == NULL || redis->reader == NULL)
         return err_set(err, ERR_FULL, "queue.memory", "no memory for a connection to Redis");
     bufferevent_setcb(redis->bev, on_read, NULL, on_event, redis);

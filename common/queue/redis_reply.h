@@ -15,6 +15,27 @@ bool redis_reply_err(const redisReply *reply, Err *err);
  * freed. False for every other reply. */
 bool redis_reply_moved(const redisReply *reply, RedisHost *out);
 
+/* A reader whose arrays are bounded: a server that announces a thousand million elements is no
+ * reason to make room for them. NULL: no memory. */
+redisReader *redis_reply_reader(void);
+
+/* Has the reader kept more of one answer than any of ours has? */
+bool redis_reply_too_long(const redisReader *reader);
+
+/* The two texts of a sentinel's answer; what out held is freed. False for every other reply. */
+bool redis_reply_host(const redisReply *reply, RedisHost *out);
+
+/* Decimal digits and nothing else, at most 2^64 - 1. */
+bool redis_reply_number(const redisReply *reply, uint64_t *out);
+
+/* A page of HSCAN: its cursor, digits, and the array of its pairs. False for every other reply. */
+enum { REDIS_REPLY_CURSOR = 24 };
+bool redis_reply_page(const redisReply *reply, char cursor[REDIS_REPLY_CURSOR],
+                      const redisReply **pairs);
+
+/* "name:value" of an INFO answer; empty when it is not there. */
+Text redis_reply_field(Text info, const char *name);
+
 /* A string as borrowed bytes; empty for every other type. */
 Slice redis_reply_bytes(const redisReply *reply);
 

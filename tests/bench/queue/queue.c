@@ -3,12 +3,14 @@
  *     bench_queue slots [SOURCES]      one minute of a fleet comes due: slots made a second
  *     bench_queue jobs [JOBS [SLOTS]]  slot, ticket, claim, commit of no-op backups: jobs a second
  *     bench_queue latency [JOBS]       asked for to claimed, one at a time, twenty a second
+ *     bench_queue noticed              a worker's last word to the loss of its job, two timer sets
  * Scheduler core and agent are the production ones; only the child process is left out
  * (noop_runner.h). Each part prints the same plain work done by PostgreSQL alone in the same run,
  * as the peer: multi-row inserts for slots, three commits a job by eight clients for jobs. */
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/rand.h"
 #include "common/catalog/catalog_enroll.h"
 #include "common/catalog/catalog_policy.h"
 #include "scheduler/core/core.h"
@@ -170,8 +172,8 @@ static void plant_start(Plant *plant, unsigned sources, uint32_t slots)
     snprintf(plant->cache, sizeof plant->cache, "/tmp/hf-bench.XXXXXX");
     if (mkdtemp(plant->cache) == NULL)
         exit(1);
-    plant->agent = fork();
-    if (plant->agent == 0)
+    plant->agent = slots == 0 ? 0 : fork();
+    if (plant->agent == 0 && slots != 0)
         be_agent(plant, slots);
     CoreParams params = {.catalog = {.conninfo = plant->scheduler},
                          .queue = {.url = text_of(redis_server_url(plant->redis))},
@@ -182,8 +184,10 @@ static void plant_start(Plant *plant, unsigned sources, uint32_t slots)
 static void plant_stop(Plant *plant)
 {
     core_stop(plant->core);
-    kill(plant->agent, SIGKILL);
-    waitpid(plant->agent, NULL, 0);
+    if (plant->agent != 0) {
+        kill(plant->agent, SIGKILL);
+        waitpid(plant->agent, NULL, 0);
+    }
     redis_server_stop(plant->redis);
     file_tree_shell("rm -rf %s", plant->cache);
     fleet_stop(plant->fleet);
@@ -311,6 +315,60 @@ static void latency(unsigned count)
     plant_stop(&plant);
 }
 
+/* --- a dead worker ---------------------------------------------------------------------------- */
+
+/* Claims a job and says nothing more, as one that was killed; seconds until the job is lost. */
+static double silence(Plant *plant, unsigned lease_s, unsigned looks_s)
+{
+    char sql[200], out[512];
+    JobCreated created;
+    ClaimAnswer answer;
+    Uuid claim = rand_uuid();
+    Err err = {0};
+    snprintf(sql, sizeof sql,
+             "UPDATE setting SET value = CASE name WHEN 'lease_s' THEN %u WHEN 'looks_s' THEN %u "
+             "ELSE 0 END WHERE name IN ('lease_s', 'looks_s', 'grace_s')",
+             lease_s, looks_s);
+    fleet_do(plant->fleet, sql);
+    FleetWorker dead = fleet_worker(plant->fleet, "w2", false);
+    JobRequest request = {.kind = TEXT("backup"),
+                          .trigger = TEXT("manual"),
+                          .source = TEXT("s1"),
+                          .actor = TEXT("bench")};
+    must(catalog_job_create(plant->fleet->scheduler, &request, &created, &err), &err);
+    core_wake(plant->core);
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM job WHERE id = %" PRIu64 " AND state = 'queued'", created.job);
+    wait_for(plant, sql, 1);
+    must(catalog_job_claim(dead.c, &dead.instance, created.job, 1, &claim, &answer, &err), &err);
+    if (answer.status != CLAIM_GRANTED)
+        exit(1);
+    catalog_job_claim_free(&answer);
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM job_attempt WHERE job = %" PRIu64 " AND outcome = 'lost'",
+             created.job);
+    while (fleet_count(plant->fleet, sql) == 0)
+        nap(100);
+    snprintf(sql, sizeof sql,
+             "SELECT extract(epoch FROM ended_at - started_at) FROM job_attempt "
+             "WHERE job = %" PRIu64,
+             created.job);
+    fleet_ask(plant->fleet, sql, out);
+    fleet_worker_close(&dead);
+    fleet_do(plant->fleet, "UPDATE job SET state = 'cancelled', finished_at = clock_timestamp()");
+    return strtod(out, NULL);
+}
+
+static void noticed(void)
+{
+    Plant plant = {0};
+    plant_start(&plant, 1, 0);
+    fleet_do(plant.fleet, "UPDATE schedule SET at = '0 0 1 1 *'");
+    row("queue.noticed.short", silence(&plant, 6, 2), 0, "s", 10, false);
+    row("queue.noticed.default", silence(&plant, 60, 15), 0, "s", 80, false);
+    plant_stop(&plant);
+}
+
 int main(int argc, char **argv)
 {
     const char *part = argc > 1 ? argv[1] : "";
@@ -322,8 +380,10 @@ int main(int argc, char **argv)
         jobs(count != 0 ? count : 10000, argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 32);
     else if (strcmp(part, "latency") == 0)
         latency(count != 0 ? count : 400);
+    else if (strcmp(part, "noticed") == 0)
+        noticed();
     else {
-        fprintf(stderr, "usage: bench_queue slots|jobs|latency [COUNT [SLOTS]]\n");
+        fprintf(stderr, "usage: bench_queue slots|jobs|latency|noticed [COUNT [SLOTS]]\n");
         return 2;
     }
     return 0;

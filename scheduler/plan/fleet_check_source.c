@@ -2,6 +2,8 @@
 #include "scheduler/plan/fleet_check.h"
 #include "scheduler/plan/fleet_tree.h"
 
+#include <stdio.h>
+
 /* Which methods an engine has; the first is what it does unless it is told. */
 static const struct {
     const char *type, *methods;
@@ -75,31 +77,67 @@ static void check_place(FleetCheck *check, Text name, const YamlNode *source)
                       "sources.%.*s.run_on names a pool or a host, not both", TEXT_ARG(name));
 }
 
-/* A place without workers is a warning: they may come. */
-static void check_worker(FleetCheck *check, Text name, const YamlNode *source)
+static const YamlNode *place_of(const YamlNode *source, bool *host)
 {
     const YamlNode *run_on = yaml_get(source, "run_on");
-    const YamlNode *pool = yaml_get(run_on, "pool");
-    const YamlNode *host = yaml_get(run_on, "host");
-    const YamlNode *node = host != NULL ? host : pool;
+    const YamlNode *named = yaml_get(run_on, "host");
+    *host = named != NULL;
+    return named != NULL ? named : yaml_get(run_on, "pool");
+}
+
+/* Of each place without workers the first source, and how many there are: {key: [which, count]}. */
+static void note_place(const FleetCheck *check, size_t which, const YamlNode *source,
+                       json_t *unserved)
+{
+    bool host;
     scoped(buf_free) Buf key = {0};
+    const YamlNode *node = place_of(source, &host);
     if (check->facts == NULL || check->facts->places == NULL ||
         (node != NULL && node->kind != YAML_SCALAR))
         return;
-    buf_printf(&key, "%s%.*s", host != NULL ? "host:" : "",
+    if (host && yaml_get(yaml_get(source, "run_on"), "pool") != NULL)
+        return; /* told as one too many */
+    buf_printf(&key, "%s%.*s", host ? "host:" : "",
                TEXT_ARG(node == NULL ? TEXT("default") : node->text));
-    if (pool != NULL && fleet_tree_at(check->root, "pools", buf_cstr(&key), NULL) == NULL &&
-        !text_equal(pool->text, TEXT("default")))
+    if (!host && node != NULL && !text_equal(node->text, TEXT("default")) &&
+        fleet_tree_at(check->root, "pools", buf_cstr(&key), NULL) == NULL)
         return; /* told as unknown */
     const json_t *place = json_object_get(check->facts->places, buf_cstr(&key));
-    const char *seen = json_string_value(json_object_get(place, "seen"));
     if (json_integer_value(json_object_get(place, "workers")) > 0)
         return;
-    FLEET_WARNING(check, node != NULL ? node : yaml_get(source, "type"), "no-worker",
-                  "holdfast worker list", "sources.%.*s runs %s %s, which has no worker%s%s",
-                  TEXT_ARG(name), host != NULL ? "on host" : "in pool",
-                  buf_cstr(&key) + (host != NULL ? 5 : 0), seen == NULL ? "" : " since ",
-                  seen == NULL ? "" : seen);
+    json_t *found = json_object_get(unserved, buf_cstr(&key));
+    json_int_t count = json_integer_value(json_array_get(found, 1));
+    if (found == NULL)
+        json_object_set_new(unserved, buf_cstr(&key), json_pack("[i, i]", (int)which, 1));
+    else
+        json_integer_set(json_array_get(found, 1), count + 1);
+}
+
+/* A place without workers is a warning: they may come. One a place, however many sources it has. */
+static void tell_places(FleetCheck *check, const YamlNode *sources, json_t *unserved)
+{
+    const char *key;
+    json_t *found;
+    json_object_foreach(unserved, key, found)
+    {
+        bool host;
+        char others[40] = "";
+        size_t which = (size_t)json_integer_value(json_array_get(found, 0));
+        if (sources == NULL || which >= sources->count)
+            continue;
+        const YamlPair *first = &sources->pairs[which];
+        json_int_t more = json_integer_value(json_array_get(found, 1)) - 1;
+        const YamlNode *node = place_of(first->value, &host);
+        const json_t *place = json_object_get(check->facts->places, key);
+        const char *seen = json_string_value(json_object_get(place, "seen"));
+        if (more > 0)
+            snprintf(others, sizeof others, " and %lld more run", (long long)more);
+        FLEET_WARNING(check, node != NULL ? node : yaml_get(first->value, "type"), "no-worker",
+                      "holdfast worker list", "sources.%.*s%s %s %s, which has no worker%s%s",
+                      TEXT_ARG(first->key->text), more > 0 ? others : " runs",
+                      host ? "on host" : "in pool", key + (host ? 5 : 0),
+                      seen == NULL ? "" : " since ", seen == NULL ? "" : seen);
+    }
 }
 
 /* It is easy to forget and cannot be added to what is stored: no encryption must be said. */
@@ -138,6 +176,7 @@ void fleet_check_sources(FleetCheck *check)
 {
     const YamlNode *sources = yaml_get(check->root, "sources");
     const json_t *policies = json_object_get(check->walked, "policies");
+    json_t *unserved = json_object();
     for (size_t i = 0; sources != NULL && sources->kind == YAML_MAP && i < sources->count; i++) {
         const YamlPair *pair = &sources->pairs[i];
         const YamlNode *named = yaml_get(pair->value, "policy");
@@ -155,10 +194,12 @@ void fleet_check_sources(FleetCheck *check)
             continue;
         check_methods(check, pair->key->text, pair->value, policy);
         check_place(check, pair->key->text, pair->value);
-        check_worker(check, pair->key->text, pair->value);
+        note_place(check, i, pair->value, unserved);
         check_databases(check, pair->key->text, pair->value);
         check_log(check, pair->key->text, pair->value);
         if (policy != NULL)
             check_key_set(check, pair, policy);
     }
+    tell_places(check, sources, unserved);
+    json_decref(unserved);
 }

@@ -51,15 +51,15 @@ def flush_until(place, stop, every):
 
 def test_no_job_is_lost_or_doubled_under_flushes_and_kills():
     """FLUSHALL again and again, kill -9 of a random worker, forced leaders: the heart of the design."""
-    count, workers = short_or(60, 10000), short_or(3, 8)
-    with Installation(workers=workers, schedulers=2, files=2, file_bytes=300, sources=6, slots=2) as place:
+    count, workers, sources = short_or(60, 10000), short_or(3, 8), short_or(6, 60)
+    with Installation(workers=workers, schedulers=2, files=2, file_bytes=300, sources=sources, slots=2) as place:
         stop = threading.Event()
         flusher = threading.Thread(target=flush_until, args=(place, stop, short_or(1, 5)))
         flusher.start()
         jobs = []
         try:
             while len(jobs) < count:
-                jobs += [place.run(random.choice(place.sources)) for _ in range(min(6, count - len(jobs)))]
+                jobs += [place.run(random.choice(place.sources)) for _ in range(min(sources, count - len(jobs)))]
                 victim = f"w{random.randint(1, workers)}"
                 place.kill(victim)
                 place.hire(victim)

@@ -280,7 +280,8 @@ static void on_read(struct bufferevent *bev, void *ctx)
     if (!sound && !redis->closed) {
         Err err = {0};
         err_set(&err, ERR_CORRUPT, "queue.protocol",
-                "what answers is no Redis: %.100s; check address and TLS", redis->reader->errstr);
+                "what answers is no Redis: %.100s; check address and TLS",
+                redis_reply_trouble(redis->reader));
         lose(redis, &err);
     }
     if (!redis->closed && redis->stage != STAGE_WAITING)

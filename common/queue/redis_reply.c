@@ -38,6 +38,15 @@ bool redis_reply_too_long(const redisReader *reader)
     return reader->len - reader->pos > ANSWER_MOST;
 }
 
+const char *redis_reply_trouble(const redisReader *reader)
+{
+    if (redis_reply_too_long(reader))
+        return "an answer longer than 64 MiB";
+    /* What make_array refuses reads as a want of memory. */
+    return reader->err == REDIS_ERR_OOM ? "more elements than any answer has, or no memory for them"
+                                        : reader->errstr;
+}
+
 bool redis_reply_err(const redisReply *reply, Err *err)
 {
     static const struct {

@@ -22,6 +22,9 @@ redisReader *redis_reply_reader(void);
 /* Has the reader kept more of one answer than any of ours has? */
 bool redis_reply_too_long(const redisReader *reader);
 
+/* Why the reader cannot go on. */
+const char *redis_reply_trouble(const redisReader *reader);
+
 /* The two texts of a sentinel's answer; what out held is freed. False for every other reply. */
 bool redis_reply_host(const redisReply *reply, RedisHost *out);
 

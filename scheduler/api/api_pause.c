@@ -10,6 +10,8 @@
 #include "common/catalog/catalog_policy.h"
 
 static const int64_t NS_A_MS = 1000000;
+/* A hundred years: the sum stays an instant that nanoseconds can count. */
+static const int64_t LONGEST_MS = INT64_C(100) * 366 * 86400 * 1000;
 
 static bool say(ApiCall *call, const char *state)
 {
@@ -41,6 +43,10 @@ static bool pause_end(const ApiCall *call, int64_t *until_ns, Err *err)
     if (span.len != 0) {
         if (!units_duration_ms(span, &ms, err))
             return err_set(err, ERR_USAGE, "request.for", "'%.*s' is no time; write 2h or 30m",
+                           TEXT_ARG(span));
+        if (ms > LONGEST_MS)
+            return err_set(err, ERR_USAGE, "request.for",
+                           "%.*s is longer than a hundred years: take it out of the policy",
                            TEXT_ARG(span));
         *until_ns = now_ns + ms * NS_A_MS;
     } else {

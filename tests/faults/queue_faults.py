@@ -197,7 +197,8 @@ def test_slots_that_move_between_the_nodes_of_a_cluster_delay_only():
         node = cluster.owner(slot)
         node.kill()
         jobs = [place.run(source) for source in place.sources]
-        time.sleep(1)
+        other = next(one for one in cluster.nodes if one is not node)
+        wait_until(lambda: b",fail " in other("CLUSTER", "NODES"), what="the cluster gives the node up")
         node.start()
         place.complete(*jobs)
         place.check()

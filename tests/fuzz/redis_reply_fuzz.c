@@ -82,6 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
             freeReplyObject(reply);
         }
     }
+    must(sound || redis_reply_trouble(reader)[0] != '\0');
     redisReaderFree(reader);
     return 0;
 }

@@ -332,6 +332,7 @@ class Command(unittest.TestCase):
             return next(one for one in stand.ask("GET", f"/{kind}").json["items"] if one["name"] == name)
         for words, wrong in ((["source", "pause", "far"], "until"), (["source", "pause", "far", "--for", "1h", "--until", "2199-01-01T00:00Z"], "either"),
                              (["source", "pause", "far", "--until", "2020-01-01T00:00Z"], "over"), (["source", "pause", "far", "--for", "long"], "long"),
+                             (["source", "pause", "far", "--for", "120000d"], "hundred years"),
                              (["source", "pause", "none", "--for", "1h"], "none"), (["queue", "pause", "none"], "none"),
                              (["worker", "drain", "none"], "none")):
             done = run(*words)

@@ -165,6 +165,18 @@ bool ctl_word(const Ctl *ctl, size_t n, const char **word, Err *err)
     return err_set(err, ERR_USAGE, "usage.words", "an argument is missing:  %.*s", TEXT_ARG(first));
 }
 
+void ctl_outcome(const Ctl *ctl, const json_t *answer, const char *said)
+{
+    if (ctl_wants_json(ctl)) {
+        print_json(stdout, answer);
+        return;
+    }
+    print_safe(stdout, ctl->args->words.at[0]);
+    printf("%s: ", said);
+    print_safe(stdout, print_text_at(answer, "state"));
+    printf("\n");
+}
+
 void ctl_would(const Ctl *ctl, const char *what, const json_t *thing, const char *name_path)
 {
     const char *state = print_text_at(thing, "state");

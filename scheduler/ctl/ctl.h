@@ -41,6 +41,9 @@ MUST_CHECK bool ctl_started(Ctl *ctl, const json_t *jobs, Err *err);
 /* --dry-run: says what would be done to a thing that was only looked at. `what`: "back up". */
 void ctl_would(const Ctl *ctl, const char *what, const json_t *thing, const char *name_path);
 
+/* What became of the thing that the first word names: its state, after what is said of it. */
+void ctl_outcome(const Ctl *ctl, const json_t *answer, const char *said);
+
 /* The backup that a selector names: an id, a unique prefix, SOURCE, SOURCE@latest, SOURCE@latest~N,
  * SOURCE@TIME (the newest that is consistent at or before it). *backup is the caller's. */
 MUST_CHECK bool ctl_select(Ctl *ctl, const char *selector, json_t **backup, Err *err);

@@ -229,14 +229,8 @@ static bool act(Ctl *ctl, const char *suffix, const char *said, Err *err)
         json_object_set_new(body, "reason", json_string(ctl->args->reason));
     bool done = job_path(ctl, suffix, &path, err) &&
                 client_send(ctl->client, "POST", buf_cstr(&path), body, &answer, err);
-    if (done && ctl_wants_json(ctl))
-        print_json(stdout, answer);
-    else if (done) {
-        print_safe(stdout, ctl->args->words.at[0]);
-        printf(" %s: ", said);
-        print_safe(stdout, print_text_at(answer, "state"));
-        printf("\n");
-    }
+    if (done)
+        ctl_outcome(ctl, answer, said);
     json_decref(body);
     json_decref(answer);
     return done;
@@ -244,10 +238,10 @@ static bool act(Ctl *ctl, const char *suffix, const char *said, Err *err)
 
 bool ctl_job_cancel(Ctl *ctl, Err *err)
 {
-    return act(ctl, "/cancel", "will stop", err);
+    return act(ctl, "/cancel", " will stop", err);
 }
 
 bool ctl_job_retry(Ctl *ctl, Err *err)
 {
-    return act(ctl, "/retry", "will be tried again", err);
+    return act(ctl, "/retry", " will be tried again", err);
 }

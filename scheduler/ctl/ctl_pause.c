@@ -57,16 +57,10 @@ static bool act(Ctl *ctl, const char *below, const char *verb, Err *err)
                     ? look(ctl, below, &answer, err)
                     : path_of(ctl, below, buf_cstr(&suffix), &path, err) &&
                           client_send(ctl->client, "POST", buf_cstr(&path), body, &answer, err);
-    if (done && ctl->args->dry_run) {
+    if (done && ctl->args->dry_run)
         ctl_would(ctl, verb, answer, "name");
-    } else if (done && ctl_wants_json(ctl)) {
-        print_json(stdout, answer);
-    } else if (done) {
-        print_safe(stdout, ctl->args->words.at[0]);
-        printf(": ");
-        print_safe(stdout, print_text_at(answer, "state"));
-        printf("\n");
-    }
+    else if (done)
+        ctl_outcome(ctl, answer, "");
     json_decref(body);
     json_decref(answer);
     return done;

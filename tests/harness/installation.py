@@ -192,14 +192,7 @@ class Installation:
         self.sql_in("postgres", "CREATE ROLE holdfast_admin SUPERUSER LOGIN; CREATE DATABASE holdfast OWNER holdfast_admin")
         self.catalogue = invariants.Catalogue(self.postgres.conninfo(), BINARIES + "psql")
         self.make_keys()
-        limits = f", limits: {{rate: {rate}}}" if rate else ""
-        sources = "".join(f"  {s}: {{type: files, policy: p, paths: [{self.top}/tree/{s}]}}\n" for s in self.sources)
-        (self.top / "fleet.yaml").write_text(
-            "version: 1\nfleet: faults\n"
-            f"defaults: {{timezone: UTC, encryption: local, retry: {{{retry}}}}}\n"
-            f"keys: {{local: {{}}}}\nstores: {{main: {{type: local, path: {self.store}}}}}\n"
-            f"policies: {{p: {{schedule: \"{schedule}\", copies: [{{store: main}}]{limits}{policy}}}}}\n"
-            f"sources:\n{sources}", encoding="utf-8")
+        (self.top / "fleet.yaml").write_text(self.fleet(rate, policy, schedule, retry), encoding="utf-8")
         for number in range(1, schedulers + 1):
             self.write_scheduler(f"c{number}")
         self.program("scheduler", "c1", "migrate")
@@ -208,6 +201,17 @@ class Installation:
         for number in range(1, workers + 1):
             self.hire(f"w{number}", environment)
         self.wait_workers(workers)
+
+    def fleet(self, rate, policy, schedule, retry):
+        """The fleet file."""
+        limits = f", limits: {{rate: {rate}}}" if rate else ""
+        sources = "".join(f"  {s}: {{type: files, policy: p, paths: [{self.top}/tree/{s}]}}\n" for s in self.sources)
+        return (
+            "version: 1\nfleet: faults\n"
+            f"defaults: {{timezone: UTC, encryption: local, retry: {{{retry}}}}}\n"
+            f"keys: {{local: {{}}}}\nstores: {{main: {{type: local, path: {self.store}}}}}\n"
+            f"policies: {{p: {{schedule: \"{schedule}\", copies: [{{store: main}}]{limits}{policy}}}}}\n"
+            f"sources:\n{sources}")
 
     def grow(self, source, files, file_bytes):
         tree = self.top / "tree" / source

@@ -79,4 +79,7 @@ seek log "$secret" "$dir/log"
 "$pgbin/pg_dump" -h 127.0.0.1 -p "$HOLDFAST_LOCAL_PG_PORT" -U holdfast_admin holdfast >"$dir/catalogue.sql"
 seek catalogue "$content" "$dir/catalogue.sql"
 seek catalogue "$secret" "$dir/catalogue.sql"
+REDISCLI_AUTH=$(cat "$dir/secrets/redis") python3 -B tests/harness/invariants.py --redis "127.0.0.1:$HOLDFAST_LOCAL_REDIS_PORT" --wait 60 \
+    --catalogue "host=127.0.0.1 port=$HOLDFAST_LOCAL_PG_PORT user=holdfast_admin dbname=holdfast" --store "$dir/store" --keys "$dir/keys" \
+    --worker "$HOLDFAST_BUILD/holdfast-worker" --tree "tree=$dir/tree" || failed=1
 exit $failed

@@ -32,6 +32,14 @@ static void connect_queue(Crew *crew)
     QueueParams params = {.url = text_of(redis_server_url(crew->redis))};
     must(queue_open(&crew->queue, &params, &err), &err, "queue");
     crew->pool = (uint32_t)fleet_count(crew->fleet, "SELECT no FROM pool WHERE name = 'fra'");
+    crew->fleet->history.redis = crew->redis;
+}
+
+static void take_redis_away(Crew *crew)
+{
+    queue_close(crew->queue);
+    redis_server_stop(crew->redis);
+    mem_free(crew);
 }
 
 Crew *crew_start(const char *policy_extra)
@@ -67,9 +75,8 @@ Crew *crew_join(Fleet *fleet)
 
 void crew_leave(Crew *crew)
 {
-    queue_close(crew->queue);
-    redis_server_stop(crew->redis);
-    mem_free(crew);
+    fleet_check(crew->fleet);
+    take_redis_away(crew);
 }
 
 static int remove_one(const char *path, const struct stat *about, int type, struct FTW *where)
@@ -82,7 +89,7 @@ void crew_stop(Crew *crew)
 {
     fleet_stop(crew->fleet);
     nftw(crew->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-    crew_leave(crew);
+    take_redis_away(crew);
 }
 
 pid_t crew_hire(Crew *crew, const char *name, unsigned drain_ms)

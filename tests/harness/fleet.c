@@ -72,13 +72,36 @@ Fleet *fleet_start_with(const char *const *options)
     return fleet;
 }
 
+void fleet_settled(Fleet *fleet)
+{
+    fleet->history.settled = true;
+}
+
+void fleet_breaks(Fleet *fleet, const char *what_and_why)
+{
+    history_broken(&fleet->history, what_and_why);
+}
+
+void fleet_check(Fleet *fleet)
+{
+    if (!fleet->checked)
+        fleet->broken = !history_holds(fleet->pg, &fleet->history);
+    fleet->checked = true;
+}
+
 void fleet_stop(Fleet *fleet)
 {
+    fleet_check(fleet);
+    bool broken = fleet->broken;
     catalog_close(fleet->admin);
     catalog_close(fleet->scheduler);
     pooler_stop(fleet->pooler);
     postgres_stop(fleet->pg);
     mem_free(fleet);
+    if (broken) {
+        fprintf(stderr, "harness: the history of this test breaks an invariant\n");
+        abort();
+    }
 }
 
 void fleet_policy(Fleet *fleet, unsigned count, const char *extra)

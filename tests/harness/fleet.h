@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * fleet.h — a catalogue with everything a job needs: a private PostgreSQL, the schema, a policy,
  * enrolled workers that said hello. A failure ends the test. Timers are set to be short. With
- * HOLDFAST_POOLER in the environment schedulers and workers connect through PgBouncer. */
+ * HOLDFAST_POOLER in the environment schedulers and workers connect through PgBouncer. At its end
+ * what is left behind is held against the invariants of the job machine; one that does not hold
+ * ends the test too. */
 #ifndef TESTS_HARNESS_FLEET_H
 #define TESTS_HARNESS_FLEET_H
 
@@ -9,6 +11,7 @@
 #include "common/catalog/catalog_job.h"
 #include "common/catalog/catalog_plan.h"
 #include "common/catalog/catalog_worker.h"
+#include "tests/harness/history.h"
 #include "tests/harness/pooler.h"
 #include "tests/harness/postgres.h"
 
@@ -17,6 +20,8 @@ typedef struct Fleet {
     Pooler *pooler;     /* NULL: none asked for */
     Catalog *admin;     /* superuser */
     Catalog *scheduler; /* role holdfast_scheduler */
+    History history;    /* what there is to check */
+    bool checked, broken;
 } Fleet;
 
 typedef struct FleetWorker {
@@ -28,7 +33,16 @@ typedef struct FleetWorker {
 /* Migrates; no policy, no workers yet. */
 Fleet *fleet_start(void);
 Fleet *fleet_start_with(const char *const *options); /* of postgres_start */
+/* Checks, if nobody did; then everything is stopped, and the test ends if an invariant was broken.
+ */
 void fleet_stop(Fleet *fleet);
+/* Holds the history against the invariants now, once: for who is about to take away something that
+ * history names. The verdict is fleet_stop's. */
+void fleet_check(Fleet *fleet);
+/* The test says that all its work has ended: nothing may be left half done. */
+void fleet_settled(Fleet *fleet);
+/* The test breaks this invariant by its own hand: "WHAT: WHY", WHAT in the checker's words. */
+void fleet_breaks(Fleet *fleet, const char *what_and_why);
 
 /* How a role reaches the catalogue: directly, or through the pooler. */
 void fleet_conninfo(const Fleet *fleet, const char *role, char out[256]);

@@ -4,12 +4,15 @@ store. Each that does not hold is printed with the rows that break it. A library
 
     invariants.py --catalogue CONNINFO [--psql PSQL] [--running] [--redis HOST:PORT[,PORT...]]
                   [--store DIR --key-set NAME --keys DIR --worker PROGRAM] [--tree SOURCE=DIR]...
-                  [--canary TEXT --log FILE...]
+                  [--canary TEXT --log FILE...] [--broken "WHAT: WHY"]...
 
---running leaves out what holds only when all work has ended. --tree: the newest backup of SOURCE
-restores to exactly that directory."""
+--running leaves out what holds only when all work has ended. --unacknowledged: nobody was there to
+make Redis forget what has ended; --wait S: somebody is, and may take so long. Redis' password, if it
+has one, is in REDISCLI_AUTH. --tree: the newest backup of SOURCE restores to exactly that directory.
+--broken: a test broke this one itself, for that reason; that it holds nevertheless is a violation too."""
 import argparse
 import datetime
+import glob
 import hashlib
 import os
 import pathlib
@@ -18,6 +21,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 ENDED = "('completed','partial','failed','cancelled','skipped','missed')"
 
@@ -40,9 +44,10 @@ ALWAYS = [
      "SELECT source, repository, count(*), max(sequence) FROM backup GROUP BY 1, 2 "
      "HAVING count(*) <> max(sequence) OR count(DISTINCT sequence) <> count(*)"),
     ("I4", "attempts of one source and lane at the same time",
-     "SELECT j.source, a.job, a.attempt, b.job, b.attempt FROM job_attempt a JOIN job j ON j.id = a.job "
-     "JOIN job k ON k.source = j.source AND k.lanes & j.lanes <> 0 JOIN job_attempt b ON b.job = k.id "
-     "WHERE (a.job, a.attempt) < (b.job, b.attempt) AND tstzrange(a.started_at, a.ended_at) && tstzrange(b.started_at, b.ended_at)"),
+     "SELECT source, job, attempt, started_at, busy_until FROM (SELECT j.source, a.job, a.attempt, a.started_at, "
+     "max(coalesce(a.ended_at, 'infinity')) OVER (PARTITION BY j.source, lane ORDER BY a.started_at, a.job, a.attempt "
+     "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS busy_until FROM job_attempt a JOIN job j ON j.id = a.job "
+     "JOIN (VALUES (1), (2)) AS l(lane) ON j.lanes & lane <> 0) AS a WHERE started_at < busy_until"),
     ("I5", "slots of a limit held by what does not run",
      "SELECT l.scope, l.n, l.job, l.attempt, j.state, j.attempt FROM limit_slot l JOIN job j ON j.id = l.job "
      "WHERE j.state <> 'running' OR j.attempt <> l.attempt"),
@@ -76,6 +81,12 @@ ALWAYS = [
      "WHERE j.state <> 'running' OR j.attempt <> l.attempt"),
     ("I9", "running jobs without a lease",
      "SELECT j.id FROM job j WHERE j.state = 'running' AND NOT EXISTS (SELECT FROM lease l WHERE l.job = j.id)"),
+    ("I2", "attempts that go on of jobs that do not run",
+     "SELECT a.job, a.attempt, j.state, j.attempt FROM job_attempt a JOIN job j ON j.id = a.job "
+     "WHERE a.ended_at IS NULL AND (j.state <> 'running' OR j.attempt <> a.attempt)"),
+    ("I2", "sessions open of attempts that do not run",
+     "SELECT s.job, s.attempt, s.repository, j.state, j.attempt FROM session s JOIN job j ON j.id = s.job "
+     "WHERE s.state = 'open' AND (j.state <> 'running' OR j.attempt <> s.attempt)"),
 ]
 # They compare instants of two transactions: a server's clock that was moved breaks them, not us.
 TIMED = {"attempts of one source and lane at the same time", "more at once than a pool's limit",
@@ -92,12 +103,19 @@ class Catalogue:
     def __init__(self, conninfo, psql="psql"):
         self.conninfo, self.psql = conninfo, psql
 
-    def rows(self, sql):
+    def all_rows(self, statements):
+        """The rows of each statement, by one connection."""
+        end = "\x1e"
+        script = "SET search_path = holdfast;\n" + "".join(f"{sql};\n\\echo {end}\n" for sql in statements)
         done = subprocess.run([self.psql, "-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-d", self.conninfo],
-                              input=f"SET search_path = holdfast; {sql};", capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"{sql}: {done.stderr.strip()}")
-        return [line.split("\t") for line in done.stdout.splitlines() if line]
+                              input=script, capture_output=True, text=True, check=False)
+        answers = done.stdout.split(f"{end}\n")[:-1]
+        if done.returncode != 0 or len(answers) != len(statements):
+            raise RuntimeError(f"{(statements + [''])[len(answers)]}: {done.stderr.strip()}")
+        return [[line.split("\t") for line in answer.splitlines() if line] for answer in answers]
+
+    def rows(self, sql):
+        return self.all_rows([sql])[0]
 
     def one(self, sql):
         found = self.rows(sql)
@@ -147,17 +165,16 @@ def minutes_of(at):
     return set(range(0, 60, step)) if step else None
 
 
-def missing_slots(catalogue):
+SLOTS = ("SELECT s.source, s.name, s.at, extract(epoch FROM s.last_slot)::bigint, "
+         "string_agg(extract(epoch FROM j.slot)::bigint::text, ' ' ORDER BY j.slot) "
+         "FROM schedule s JOIN job j ON j.source = s.source AND j.schedule = s.name WHERE j.slot IS NOT NULL GROUP BY 1, 2, 3, 4")
+
+
+def missing_slots(schedules):
     """I1: every due instant between a schedule's first job and what it has decided has its job."""
-    for source, name, at, first, last in catalogue.rows(
-            "SELECT s.source, s.name, s.at, extract(epoch FROM min(j.slot))::bigint, extract(epoch FROM s.last_slot)::bigint "
-            "FROM schedule s JOIN job j ON j.source = s.source AND j.schedule = s.name GROUP BY 1, 2, 3, s.last_slot"):
-        minutes = minutes_of(at)
-        if minutes is None:
-            continue
-        have = {int(r[0]) for r in catalogue.rows(
-            f"SELECT extract(epoch FROM slot)::bigint FROM job WHERE source = {source} AND schedule = '{name}'")}
-        for instant in range(int(first), int(last) + 1, 60):
+    for source, name, at, last, slots in schedules:
+        minutes, have = minutes_of(at), {int(slot) for slot in slots.split()}
+        for instant in range(min(have), int(last) + 1, 60) if minutes else ():
             due = datetime.datetime.fromtimestamp(instant, datetime.timezone.utc)
             if due.minute in minutes and instant not in have:
                 yield source, name, due.isoformat()
@@ -202,6 +219,16 @@ def redis_problems(catalogue, redis, settled):
                     yield "I2", "tickets remembered of jobs that have ended", f"{name} {job}"
         elif settled and redis("TYPE", key) == "list":
             yield "I2", "tickets left in a list", f"{name} {redis('LRANGE', key, 0, 3)}"
+
+
+def patient_redis_problems(catalogue, redis, seconds):
+    """The same of a settled one, which may still hear of what has just ended."""
+    end = time.monotonic() + seconds
+    while True:
+        found = list(redis_problems(catalogue, redis, True))
+        if not found or time.monotonic() >= end:
+            return found
+        time.sleep(0.2)
 
 
 def objects(store, uuid):
@@ -302,14 +329,18 @@ def check(options):
     catalogue = Catalogue(options.catalogue, options.psql)
     redis = None
     found = []
-    for invariant, what, sql in ALWAYS + ([] if options.running else SETTLED):
-        if not (options.clock_moved and what in TIMED):
-            found += [(invariant, what, " ".join(row)) for row in catalogue.rows(sql)]
-    found += [("I1", "due slots without a job", " ".join(map(str, row))) for row in missing_slots(catalogue)]
+    asked = [each for each in ALWAYS + ([] if options.running else SETTLED) if not (options.clock_moved and each[1] in TIMED)]
+    *answers, schedules = catalogue.all_rows([sql for _, _, sql in asked] + [SLOTS])
+    for (invariant, what, _), rows in zip(asked, answers):
+        found += [(invariant, what, " ".join(row)) for row in rows]
+    found += [("I1", "due slots without a job", " ".join(map(str, row))) for row in missing_slots(schedules)]
     if options.redis:
         host, ports = options.redis.rsplit(":", 1)
-        redis = Redis(int(ports), host) if ports.isdigit() else Nodes(map(int, ports.split(",")), host)
-        found += redis_problems(catalogue, redis, not options.running)
+        redis = Redis(int(ports), host, os.environ.get("REDISCLI_AUTH")) if ports.isdigit() else Nodes(map(int, ports.split(",")), host)
+        if options.running or options.unacknowledged:
+            found += redis_problems(catalogue, redis, False)
+        else:
+            found += patient_redis_problems(catalogue, redis, options.wait)
     if options.store:
         repository = pathlib.Path(options.store) / options.key_set
         found += store_problems(catalogue, repository)
@@ -319,20 +350,24 @@ def check(options):
         found += secret_problems(options, catalogue, redis)
     if redis is not None:
         redis.close()
-    return found
+    broken = {each.split(": ", 1)[0] for each in options.broken or []}
+    needless = broken - {what for _, what, _ in found}
+    return [each for each in found if each[1] not in broken] + [("Left out", "what was said to be broken", what) for what in needless]
 
 
 def arguments(words=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("--catalogue", "--redis", "--store", "--worker"):
         parser.add_argument(name)
-    parser.add_argument("--psql", default="psql")
+    parser.add_argument("--psql", default=(sorted(glob.glob("/usr/lib/postgresql/*/bin/psql")) or ["psql"])[-1])
     parser.add_argument("--key-set", default="local")
     parser.add_argument("--keys", default="")
     parser.add_argument("--opened", type=int, default=0, help="so many backups are opened, about; 0: all")
     parser.add_argument("--running", action="store_true")
+    parser.add_argument("--unacknowledged", action="store_true")
+    parser.add_argument("--wait", type=float, default=0)
     parser.add_argument("--clock-moved", action="store_true", help="leaves out what compares instants")
-    for name in ("--tree", "--canary", "--log", "--process"):
+    for name in ("--tree", "--canary", "--log", "--process", "--broken"):
         parser.add_argument(name, action="append")
     return parser.parse_args(words)
 

@@ -95,6 +95,10 @@ Stage *stage_new(const char *extra)
     snprintf(link, sizeof link, "%s/test", stage->repository->dir);
     if (symlink(stage->repository->store_path, link) != 0)
         abort();
+    snprintf(stage->keys, sizeof stage->keys, "%s/keys", stage->repository->dir);
+    stage->fleet->history.store = stage->repository->dir;
+    stage->fleet->history.key_set = "test";
+    stage->fleet->history.keys = stage->keys;
     make_config(stage);
     stage_policy(stage, "files", NULL, extra);
     stage->worker = fleet_worker(stage->fleet, "w1", true);

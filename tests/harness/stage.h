@@ -18,7 +18,7 @@ typedef struct Stage {
     FleetWorker worker; /* reads and writes */
     Repository *repository;
     FileTree *tree;
-    char config[96], hooks[96], scratch[96];
+    char config[96], hooks[96], scratch[96], keys[96];
     Fence fence;    /* of the last attempt */
     char state[16]; /* of its job, after its end */
     Buf order;      /* of the last attempt */

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """faults.py BUILD [--tests|--count] — tests/faults.tsv names tests and cases that exist, every fault test
-is in it, every row of the programme has a line. --tests: the pattern of its tests for ctest -R;
---count: how many rows are covered, and which are not."""
+is in it, every row of the programme has a line, and what runs a job machine ends in the checker of its
+invariants. --tests: the pattern of its tests for ctest -R; --count: how many rows are covered, and which
+are not."""
+import ast
 import re
 import subprocess
 import sys
@@ -39,6 +41,61 @@ def source_of(test):
     return path if (tree.ROOT / path).exists() else None
 
 
+def last_call(body, functions):
+    """The name of what a test does at its very end, through with, try and functions of its own file."""
+    last = body[-1]
+    if isinstance(last, (ast.With, ast.Try)):
+        return last_call(last.body, functions)
+    if not isinstance(last, ast.Expr) or not isinstance(last.value, ast.Call):
+        return ""
+    called = last.value.func
+    if isinstance(called, ast.Name) and called.id in functions:
+        return last_call(functions[called.id].body, functions)
+    return called.attr if isinstance(called, ast.Attribute) else ""
+
+
+def python_unchecked():
+    """Fault tests that do not end in place.check() or place.check_idle()."""
+    for path in tree.files(".py", below=("tests/faults/",)):
+        if not path.name.endswith("_faults.py") or path.name == "checker_faults.py":
+            continue
+        functions = {each.name: each for each in ast.parse(tree.text(path)).body if isinstance(each, ast.FunctionDef)}
+        for name, function in functions.items():
+            if name.startswith("test_") and last_call(function.body, functions) not in ("check", "check_idle"):
+                yield f"{path}:{function.lineno}: {name} does not end in the checker"
+
+
+# What begins a history in C, and the one end of each, which holds it against the invariants.
+ENDS = {"fleet_start": "fleet_stop", "crew_start": "crew_stop", "crew_join": "crew_leave", "stage_new": "stage_free"}
+
+
+def body_of(path, function):
+    found = re.search(rf"^[^\n]*\b{function}\([^;{{]*\n\{{\n(.*?)^\}}", tree.text(path), re.DOTALL | re.MULTILINE)
+    return found.group(1) if found else ""
+
+
+def harness_unchecked():
+    for path, function, needs in (("fleet.c", "fleet_check", "history_holds("), ("fleet.c", "fleet_stop", "fleet_check("),
+                                  ("fleet.c", "fleet_stop", "abort("), ("crew.c", "crew_leave", "fleet_check("),
+                                  ("crew.c", "crew_stop", "fleet_stop("), ("stage.c", "stage_free", "fleet_stop("),
+                                  ("history.c", "command", "tests/harness/invariants.py")):
+        if needs not in body_of(f"tests/harness/{path}", function):
+            yield f"tests/harness/{path}: {function} does not end in the checker: no {needs}"
+
+
+def unchecked(test):
+    """Why a test of the table that runs a job machine does not end in the checker, or None."""
+    script = tree.ROOT / "tests/e2e" / f"{test.removeprefix('e2e.')}.sh"
+    if script.exists():
+        return None if "tests/harness/invariants.py" in tree.text(script) else "its script does not call the checker"
+    source = tree.text(source_of(test)) if source_of(test) else ""
+    begun = [begin for begin in ENDS if f"{begin}(" in source]
+    for begin in begun:
+        if f"{ENDS[begin]}(" not in source:
+            return f"{begin} without {ENDS[begin]}, which calls the checker"
+    return "a catalogue that is no fleet's is not checked" if "common/catalog/" in source and not begun else None
+
+
 def problems(build):
     tests, seen = tests_of(build), set()
     for number, fields in table():
@@ -52,8 +109,12 @@ def problems(build):
             yield f"{where} {row} is no row of the programme"
         if test != "none" and test not in tests:
             yield f"{where} there is no test {test}"
+        elif unchecked(test):
+            yield f"{where} {test}: {unchecked(test)}"
         elif case != "-" and (source_of(test) is None or f"static void {case}(" not in tree.text(source_of(test))):
             yield f"{where} {test} has no case {case}"
+    yield from python_unchecked()
+    yield from harness_unchecked()
     yield from (f"{TABLE}: nothing says what becomes of {row}" for row in ROWS if row not in seen)
     yield from (f"{TABLE}: {test} is in no row" for test in sorted(tests)
                 if test.startswith("faults.") and not test.startswith("faults.checker.") and test not in seen)

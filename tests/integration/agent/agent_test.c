@@ -60,6 +60,7 @@ static void a_job_is_claimed_run_and_answered(void **state)
              (unsigned long long)job);
     assert_int_equal(fleet_count(crew->fleet, sql), 1);
     assert_int_equal(crew_end(w1, SIGTERM), 0);
+    fleet_settled(crew->fleet);
 }
 
 static void a_failure_is_told_with_its_cause(void **state)
@@ -70,6 +71,7 @@ static void a_failure_is_told_with_its_cause(void **state)
     crew_until(crew, job, "state = 'failed'");
     assert_true(attempt_is(job, "cause = 'test.failed'"));
     crew_end(w1, SIGTERM);
+    fleet_settled(crew->fleet);
 }
 
 static void a_verdict_that_the_catalogue_refuses_is_a_failure(void **state)
@@ -82,6 +84,7 @@ static void a_verdict_that_the_catalogue_refuses_is_a_failure(void **state)
     job = crew_job(crew, "backup", "s1", "answer");
     crew_until(crew, job, "state = 'failed'");
     crew_end(w1, SIGTERM);
+    fleet_settled(crew->fleet);
 }
 
 static void progress_reaches_the_catalogue_within_a_second(void **state)
@@ -162,14 +165,12 @@ static void a_lease_that_is_gone_early_ends_the_child_with_the_next_beat(void **
     uint64_t job = crew_job(crew, "backup", "s1", "work");
     crew_until(crew, job, "state = 'running'");
     pid_t child = child_of(w1);
-    fleet_do(crew->fleet, "DELETE FROM lease");
+    fleet_do(crew->fleet, "SELECT job_end(j, 'lost', NULL, NULL, NULL, true) FROM job j WHERE "
+                          "state = 'running'");
     for (int tries = 0; tries < 1000 && !gone(child); tries++)
         nap(20);
     assert_true(gone(child));
-    crew_end(w1, SIGKILL);
-    fleet_do(crew->fleet,
-             "UPDATE job SET state = 'cancelled', claim = NULL, finished_at = now() WHERE state = "
-             "'running'");
+    crew_end(w1, SIGTERM);
     assert_true(catalog_setting_set(crew->fleet->scheduler, TEXT("lease_s"), 2, &err));
 }
 
@@ -242,6 +243,7 @@ static void cancel_reaches_the_child(void **state)
     crew_until(crew, job, "state = 'cancelled'");
     crew_until(crew, deaf, "state = 'cancelled'"); /* killed: it does not listen */
     crew_end(w1, SIGTERM);
+    fleet_settled(crew->fleet);
 }
 
 static void a_stalled_job_is_stopped_and_says_so(void **state)
@@ -279,6 +281,7 @@ static void an_idle_worker_that_cannot_beat_asks_for_no_ticket(void **state)
     catalogue_again();
     crew_until(crew, crew_job(crew, "probe", "s1", "answer"), "state = 'completed'");
     assert_int_equal(crew_end(w1, SIGTERM), 0);
+    fleet_settled(crew->fleet);
 }
 
 static void a_stop_does_not_wait_for_a_catalogue_that_is_away(void **state)

@@ -126,6 +126,7 @@ static void assert_one_backup_that_restores(uint64_t job)
     stage->worker = fleet_worker(stage->fleet, "w1", true);
     stage_restore(stage, "");
     file_tree_assert_equal(stage->tree);
+    fleet_settled(stage->fleet);
 }
 
 static void killed_at(const char *crashpoint)

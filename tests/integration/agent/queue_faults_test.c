@@ -38,6 +38,7 @@ static void garbage_in_the_list_stops_nothing(void **state)
     uint64_t job = crew_job(crew, "probe", "s1", "answer");
     crew_until(crew, job, "state = 'completed'");
     crew_end(w1, SIGTERM);
+    fleet_settled(crew->fleet);
 }
 
 static void a_ticket_in_many_hands_is_one_attempt(void **state)
@@ -95,6 +96,7 @@ static void emptying_redis_again_and_again_loses_no_job(void **state)
     }
     crew_end(w1, SIGTERM);
     crew_end(w2, SIGTERM);
+    fleet_settled(crew->fleet);
 }
 
 static void without_redis_a_running_job_goes_on_and_is_acknowledged_later(void **state)
@@ -114,6 +116,7 @@ static void without_redis_a_running_job_goes_on_and_is_acknowledged_later(void *
     uint64_t next = crew_job(crew, "probe", "s1", "answer");
     crew_until(crew, next, "state = 'completed'");
     assert_int_equal(crew_end(w1, SIGTERM), 0);
+    fleet_settled(crew->fleet);
 }
 
 static void a_worker_that_lacks_something_leaves_the_ticket_to_another(void **state)
@@ -169,6 +172,7 @@ static void a_worker_drained_by_the_operator_takes_nothing(void **state)
                                      TEXT("t"), &err));
     crew_until(crew, job, "state = 'completed'");
     crew_end(w1, SIGTERM);
+    fleet_settled(crew->fleet);
 }
 
 /* kill -9 at each marked point; what is left is taken over and completed by the other worker. */
@@ -196,6 +200,7 @@ static void a_worker_killed_at_any_marked_point_costs_time_only(void **state)
         assert_true(attempts(job) <= 2);
         crew_end(w2, SIGTERM);
     }
+    fleet_settled(crew->fleet);
 }
 
 static int begin(void **state)

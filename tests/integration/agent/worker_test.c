@@ -32,6 +32,7 @@ static int begin(void **state)
     file_tree_shell("sed 's/w1/w2/' %s > %s", stage->config, second);
     FleetWorker other = fleet_worker(stage->fleet, "w2", true);
     fleet_worker_close(&other);
+    fleet_settled(stage->fleet); /* each case waits for the end of all its jobs */
     /* What the harness said hello as takes no tickets: nothing may count on it. */
     fleet_do(stage->fleet, "UPDATE worker_instance SET bye_at = clock_timestamp()");
     file_tree_shell("cd %s && mkdir d && head -c 15000000 /dev/urandom > d/big && echo x > d/small "

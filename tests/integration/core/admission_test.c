@@ -66,6 +66,7 @@ static int set_up(void **state)
     QueueStatus status;
     plant->fleet = fleet_start();
     plant->redis = redis_server_start(&(RedisServerParams){.append_only = false});
+    plant->fleet->history.redis = plant->redis;
     fleet_do(plant->fleet, "UPDATE setting SET value = 86400 WHERE name IN ('liveness_s', "
                            "'requeue_s', 'lease_s')");
     fleet_do(plant->fleet, "UPDATE setting SET value = 0 WHERE name IN ('defer_min_s', "

@@ -47,6 +47,7 @@ static int set_up(void **state)
     Plant *plant = calloc(1, sizeof *plant);
     plant->fleet = fleet_start();
     plant->redis = redis_server_start(&(RedisServerParams){.append_only = false});
+    plant->fleet->history.redis = plant->redis;
     fleet_policy(plant->fleet, SOURCES, "");
     fleet_do(plant->fleet, "UPDATE schedule SET at = '0 0 1 1 *'");
     plant->worker = fleet_worker(plant->fleet, "w1", true);
@@ -163,15 +164,14 @@ static void by_the_minute(const Plant *plant)
                            "start_deadline_s = NULL, last_slot = clock_timestamp()");
 }
 
-/* Every schedule ran an hour ago for the last time: SLOTS slots are due now. What
- * ran before is made much older, so that its slots are others. */
+/* Every schedule ran an hour ago for the last time: SLOTS slots are due now. What ran before stands
+ * for no slot any more, so that they are owed indeed. */
 static void owe_slots(const Plant *plant, int64_t *first)
 {
     char out[512];
     fleet_do(plant->fleet, "UPDATE job SET state = 'cancelled', finished_at = clock_timestamp() "
                            "WHERE state IN ('pending', 'queued')");
-    fleet_do(plant->fleet, "UPDATE job SET slot = slot - interval '1 hour' * (SELECT count(*) FROM "
-                           "job) WHERE slot > clock_timestamp() - interval '1 day'");
+    fleet_do(plant->fleet, "UPDATE job SET schedule = NULL, slot = NULL WHERE slot IS NOT NULL");
     fleet_ask(plant->fleet,
               "UPDATE schedule SET last_slot = date_trunc('minute', clock_timestamp()) - interval "
               "'60 minutes'; "

@@ -56,6 +56,7 @@ static int set_up(void **state)
     Plant *plant = calloc(1, sizeof *plant);
     plant->fleet = fleet_start();
     plant->redis = redis_server_start(&(RedisServerParams){.append_only = false});
+    plant->fleet->history.redis = plant->redis;
     virtual_clock_begin(plant->fleet, "holdfast_scheduler");
     plant->c = fleet_connect(plant->fleet, "holdfast_scheduler");
     fleet_do(plant->fleet,

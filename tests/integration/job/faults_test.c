@@ -89,7 +89,7 @@ static void a_worker_without_the_reader_key_backs_up_and_says_no_reader(void **s
 {
     Stage *stage = *state;
     char params[300], id[UUID_TEXT];
-    file_tree_shell("rm %s/keys/test.reader", stage->repository->dir);
+    file_tree_shell("mv %s/test.reader %s/kept", stage->keys, stage->repository->dir);
     stage_back_up(stage);
     stage_back_up(stage);
     stage_backup(stage, id);
@@ -98,6 +98,7 @@ static void a_worker_without_the_reader_key_backs_up_and_says_no_reader(void **s
     must_fail(stage, "restore", params, "no-reader");
     snprintf(params, sizeof params, "{\"backup\":\"%s\",\"level\":\"stored\"}", id);
     stage_must(stage, "verify", params, "completed");
+    file_tree_shell("mv %s/kept %s/test.reader", stage->repository->dir, stage->keys);
 }
 
 static void a_source_that_is_not_there_fails_by_name(void **state)
@@ -210,6 +211,7 @@ static void damage_in_the_store_is_named_and_the_rest_is_restored(void **state)
     Stage *stage = *state;
     StageEnd end;
     char params[400], id[UUID_TEXT];
+    fleet_breaks(stage->fleet, "packs with other bytes than recorded: one is damaged");
     stage_back_up(stage);
     stage_backup(stage, id);
     /* One byte in the middle of the largest pack. */
@@ -240,6 +242,7 @@ static void a_pack_that_vanished_is_named_by_verify_and_stored_anew(void **state
 {
     Stage *stage = *state;
     char params[400], id[UUID_TEXT];
+    fleet_breaks(stage->fleet, "packs that are not in the store: one is removed");
     stage_back_up(stage);
     file_tree_shell("rm -f $(ls -S $(find %s/packs -type f) | head -1)",
                     stage->repository->store_path);

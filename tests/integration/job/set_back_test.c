@@ -11,6 +11,7 @@
 static int set_up(void **state)
 {
     Stage *stage = stage_new("");
+    fleet_settled(stage->fleet); /* no case leaves a job behind */
     file_tree_shell("cd %s && for i in 1 2 3 4; do head -c 4000000 /dev/urandom > $i; done",
                     stage->tree->tree);
     *state = stage;
@@ -38,6 +39,20 @@ static void back_up_set_back(Stage *stage, bool noticed)
                      before + noticed);
 }
 
+/* What was committed after the copy is in the catalogue and not in the store. A backup of nothing
+ * new had no packs there, and its marker was due. */
+static void store_forgets(Stage *stage, bool news)
+{
+    fleet_breaks(stage->fleet, "backups without a manifest: the store was set back");
+    fleet_breaks(stage->fleet, "backups that do not verify: the store was set back");
+    if (!news)
+        return;
+    fleet_breaks(stage->fleet, "packs that are not in the store: it was set back");
+    fleet_breaks(stage->fleet, "backups whose index is not as recorded: the store was set back");
+    fleet_breaks(stage->fleet, "backups without the marker that is said to be there: the store "
+                               "was set back");
+}
+
 static int64_t stored_by_newest(Stage *stage)
 {
     return fleet_count(stage->fleet,
@@ -48,6 +63,7 @@ static void a_store_that_was_set_back_is_noticed_and_lied_on_no_more(void **stat
 {
     Stage *stage = *state;
     const char *store = stage->repository->store_path;
+    store_forgets(stage, true);
     stage_back_up(stage);
     file_tree_shell("cp -a %s %s.old", store, store);
     file_tree_shell("head -c 4000000 /dev/urandom > %s/new", stage->tree->tree);
@@ -73,6 +89,9 @@ static void a_catalogue_that_was_set_back_is_noticed_too(void **state)
     fleet_do(stage->fleet, "SET session_replication_role = replica;"
                            "DELETE FROM chunk WHERE pack_no > (SELECT no FROM kept);"
                            "DELETE FROM pack WHERE no > (SELECT no FROM kept);"
+                           "DELETE FROM session WHERE job = (SELECT max(id) FROM job);"
+                           "DELETE FROM job_attempt WHERE job = (SELECT max(id) FROM job);"
+                           "DELETE FROM job WHERE id = (SELECT job FROM backup WHERE sequence = 2);"
                            "DELETE FROM backup WHERE sequence = 2;"
                            "SET session_replication_role = origin");
     back_up_set_back(stage, true);
@@ -108,6 +127,7 @@ static void a_due_marker_is_not_written_for_a_backup_that_the_store_lost(void **
     Stage *stage = *state;
     const char *store = stage->repository->store_path;
     char id[UUID_TEXT];
+    store_forgets(stage, false);
     stage_back_up(stage);
     file_tree_shell("cp -a %s %s.old", store, store);
     stage_back_up(stage);

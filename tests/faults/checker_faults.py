@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The checker of invariants itself: an honest history passes, each planted violation is named."""
 import os
+import pathlib
+import signal
+import subprocess
+import sys
 
+import hosts
 import invariants
-from installation import Installation
+from installation import Installation, wait_until
+from settings import need_root, not_here
 
 # (invariant that must be named, statements that break it in a finished catalogue)
 PLANTED = [
@@ -95,3 +101,29 @@ def test_damage_in_the_store_or_in_redis_is_named():
         place.redis("DEL", "hf:{p1}:ready")
         place.redis("HSET", "hf:{p1}:inq", "999999", "1")
         assert "I9" in {f[0] for f in invariants.check(options)}
+
+
+def gone(pid):
+    """Ended; perhaps nobody has reaped it yet."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def test_hosts_are_gone_however_their_test_ends():
+    need_root("a network namespace")
+    if hosts.impossible():
+        not_here(f"no network namespaces: {hosts.impossible()}")
+    seen = set(os.listdir("/sys/class/net"))
+    script = "import hosts, time\nmade = hosts.Hosts()\nkept = made.add('w1')\nprint(made.switch.keeper.pid, kept.keeper.pid, flush=True)\n"
+    for end in ("raise KeyError", signal.SIGTERM, signal.SIGKILL):
+        one = subprocess.Popen([sys.executable, "-c", script + (end if isinstance(end, str) else "time.sleep(600)")], text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": os.path.dirname(hosts.__file__)})
+        keepers = one.stdout.readline().split()
+        assert len(keepers) == 2 and set(os.listdir("/sys/class/net")) == seen
+        if not isinstance(end, str):
+            one.send_signal(end)
+        one.wait()
+        one.stdout.close()
+        wait_until(lambda pids=keepers: all(map(gone, pids)), what=f"nobody keeps a namespace after {end}")

@@ -187,7 +187,7 @@ class Installation:
             (self.top / name).mkdir(mode=0o700)
         for source in self.sources:
             self.grow(source, files, file_bytes)
-        self.postgres = Postgres(self.top / "pg", postgres_options)
+        self.postgres = self.start_postgres(postgres_options)
         self.redis = self.redis_as(self.top / "redis", redis_options)
         self.sql_in("postgres", "CREATE ROLE holdfast_admin SUPERUSER LOGIN; CREATE DATABASE holdfast OWNER holdfast_admin")
         self.catalogue = invariants.Catalogue(self.postgres.conninfo(), BINARIES + "psql")
@@ -213,6 +213,23 @@ class Installation:
             f"policies: {{p: {{schedule: \"{schedule}\", copies: [{{store: main}}]{limits}{policy}}}}}\n"
             f"sources:\n{sources}")
 
+    # Where the parts are, of whoever places them elsewhere: hosts.py.
+
+    def start_postgres(self, options):
+        return Postgres(self.top / "pg", options)
+
+    def servers(self, name):
+        """(catalogue, Redis) as the program of this name reaches them."""
+        link = self.links(name)
+        return f"host=127.0.0.1 port={link['catalogue'].port}", self.redis.url(link["redis"])
+
+    def address(self, name):
+        return "127.0.0.1"
+
+    def inside(self, name):
+        """The words before a command that make it run where this program lives."""
+        return []
+
     def grow(self, source, files, file_bytes):
         tree = self.top / "tree" / source
         tree.mkdir(exist_ok=True)
@@ -236,14 +253,14 @@ class Installation:
         return self.proxies[name]
 
     def write_scheduler(self, name):
-        link = self.links(name)
+        catalogue, redis = self.servers(name)
         listen = free_port()
         password = self.secret("scheduler")
-        catalogue = f"host=127.0.0.1 port={link['catalogue'].port} dbname=holdfast"
+        catalogue += " dbname=holdfast"
         (self.top / f"{name}.yaml").write_text(
             f'catalogue: "{catalogue} user=holdfast_scheduler"\ncatalogue_password: {{file: "{password}"}}\n'
-            f'admin: "{catalogue} user=holdfast_admin"\nredis: {self.redis.url(link["redis"])}\n'
-            f"policy: {self.top}/fleet.yaml\nlisten: 127.0.0.1:{listen}\nadmin_token_file: {self.top}/secrets/token\n"
+            f'admin: "{catalogue} user=holdfast_admin"\nredis: {redis}\n'
+            f"policy: {self.top}/fleet.yaml\nlisten: {self.address(name)}:{listen}\nadmin_token_file: {self.top}/secrets/token\n"
             f"timers: {json.dumps(self.timers)}\n", encoding="utf-8")
         setattr(self, f"api_{name}", listen)
 
@@ -262,7 +279,7 @@ class Installation:
 
     def start(self, name, command, environment):
         log = open(self.top / "log" / name, "ab")
-        self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+        self.processes[name] = subprocess.Popen(self.inside(name) + command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                                 preexec_fn=die_with_us, env={**os.environ, **environment})
         log.close()
 
@@ -274,17 +291,17 @@ class Installation:
             if self.processes[name].poll() is not None:
                 return True
             with socket.socket() as one:
-                return one.connect_ex(("127.0.0.1", port)) == 0
+                return one.connect_ex((self.address(name), port)) == 0
         wait_until(listens, what=f"{name} listens")
 
     def enroll(self, name):
-        link = self.links(name)
+        catalogue, redis = self.servers(name)
         password = self.secret(name)
         self.program("scheduler", "c1", "enroll", name, "--pools", "default", "--reader", "--password-file", password)
         (self.top / f"cache-{name}").mkdir(exist_ok=True)
         (self.top / f"{name}.yaml").write_text(
-            f'name: {name}\nslots: {self.slots}\ncatalogue: "host=127.0.0.1 port={link["catalogue"].port} dbname=holdfast user={name}"\n'
-            f'catalogue_password: {{file: "{password}"}}\nredis: {self.redis.url(link["redis"])}\n'
+            f'name: {name}\nslots: {self.slots}\ncatalogue: "{catalogue} dbname=holdfast user={name}"\n'
+            f'catalogue_password: {{file: "{password}"}}\nredis: {redis}\n'
             f"credentials: {self.top}/credentials\nhooks: {self.top}/hooks\ncache: {self.top}/cache-{name}\nkeys: {self.top}/keys\n"
             f"drain: {self.drain}\nkill_grace: 2s\nallow:\n  key_sets: [local]\n  stores: [main]\n"
             f"  restore: {{paths: [{self.top}/restore]}}\n", encoding="utf-8")
@@ -319,7 +336,7 @@ class Installation:
     def call(self, verb, path, body=None, scheduler="c1"):
         token = (self.top / "secrets" / "token").read_text(encoding="ascii").strip()
         request = urllib.request.Request(
-            f"http://127.0.0.1:{getattr(self, 'api_' + scheduler)}/api/v1{path}", method=verb,
+            f"http://{self.address(scheduler)}:{getattr(self, 'api_' + scheduler)}/api/v1{path}", method=verb,
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=30) as answer:

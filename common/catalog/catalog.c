@@ -8,7 +8,7 @@ bool catalog_open(Catalog **out, const CatalogParams *params, Err *err)
     if (!statement_connect(out, params, err))
         return false;
     if (catalog_migrate_version(*out, &version, err) && version == catalog_migrate_newest() &&
-        catalog_migrate_check(*out, err))
+        (params->checked || catalog_migrate_check(*out, err)))
         return true;
     if (err->code == ERR_NONE)
         err_set(err, ERR_CONFLICT,

@@ -23,10 +23,13 @@ typedef struct CatalogParams {
     int64_t timeout_ms;            /* of one statement; 0: 30 000 */
     int64_t connect_timeout_s;     /* 0: 5 */
     int interrupt_fd; /* readable: whoever waits for an answer stops waiting; 0: none */
+    bool checked;     /* this program has opened one there without this */
 } CatalogParams;
 
 /* Connects. Every statement is parsed by the server once, so that a missing right, an older schema
- * or a typo is told now; catalog_migrate.h has the connection that comes before a schema. */
+ * or a typo is told now; catalog_migrate.h has the connection that comes before a schema. `checked`
+ * asks for the schema's version only: parsing them all costs the server more than the commit of a
+ * small backup, and a job has a connection of its own. */
 MUST_CHECK bool catalog_open(Catalog **out, const CatalogParams *params, Err *err);
 
 /* The connection looks usable; false after a call failed with ERR_UNREACHABLE or ERR_TIMEOUT. */

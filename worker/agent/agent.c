@@ -200,6 +200,7 @@ static bool start_lease(Agent *agent, const WorkerWelcome *welcome, Err *err)
     /* An answer later than this could not renew anything. */
     params.catalog.timeout_ms = welcome->lease_ms / 2 > 1000 ? welcome->lease_ms / 2 : 1000;
     params.catalog.application = "holdfast-lease";
+    params.catalog.checked = true; /* by the desk, whose hello was answered */
     return agent->lease != NULL || lease_start(&agent->lease, &params, err);
 }
 

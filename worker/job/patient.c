@@ -58,7 +58,8 @@ static bool connected(Patient *patient, Err *err)
         return catalog_ok(patient->catalog) || catalog_reset(patient->catalog, err);
     CatalogParams params = {.conninfo = patient->conninfo,
                             .password = patient->password,
-                            .application = patient->application};
+                            .application = patient->application,
+                            .checked = true}; /* by the worker that claimed the job */
     return catalog_open(&patient->catalog, &params, err);
 }
 

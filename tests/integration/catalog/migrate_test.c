@@ -79,6 +79,8 @@ static void a_newer_schema_is_refused_with_both_numbers(void **state)
     catalog_close(c);
     postgres_as(pg, "holdfast_scheduler", "newer", conninfo);
     REFUSED("catalogue.newer", catalog_open(&c, &(CatalogParams){.conninfo = conninfo}, &err));
+    REFUSED("catalogue.newer",
+            catalog_open(&c, &(CatalogParams){.conninfo = conninfo, .checked = true}, &err));
 }
 
 static void a_database_without_the_schema_says_migrate(void **state)
@@ -89,6 +91,8 @@ static void a_database_without_the_schema_says_migrate(void **state)
     postgres_do(pg, "postgres", "postgres", "CREATE DATABASE none");
     postgres_as(pg, "holdfast_scheduler", "none", conninfo);
     REFUSED("catalogue.older", catalog_open(&c, &(CatalogParams){.conninfo = conninfo}, &err));
+    REFUSED("catalogue.older",
+            catalog_open(&c, &(CatalogParams){.conninfo = conninfo, .checked = true}, &err));
 }
 
 static void a_migration_that_dies_leaves_the_last_whole_number(void **state)

@@ -143,10 +143,11 @@ typedef struct ReapReport {
 MUST_CHECK bool catalog_reap(Catalog *c, ReapReport *out, Err *err);
 void catalog_reap_free(ReapReport *report);
 
-/* Nobody is reaped for grace_s from now: call after every reconnect of a scheduler. Nothing happens
- * until grace_s after the end of the last time, so that schedulers which come and go again and
- * again do not keep the dead from being found. */
-MUST_CHECK bool catalog_reap_hold(Catalog *c, Err *err);
+/* Nobody is reaped for grace_s from now: call after every reconnect of a scheduler, with INFINITY,
+ * and after silent_s without an answer, which is long when a lease would have ended in it though
+ * its worker beats. Nothing happens until grace_s after the end of the last time, so that
+ * schedulers which come and go again and again do not keep the dead from being found. */
+MUST_CHECK bool catalog_reap_hold(Catalog *c, double silent_s, Err *err);
 
 /* --- leader, decisions ---------------------------------------------------------------------- */
 

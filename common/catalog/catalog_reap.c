@@ -32,9 +32,11 @@ void catalog_reap_free(ReapReport *report)
     *report = (ReapReport){0};
 }
 
-bool catalog_reap_hold(Catalog *c, Err *err)
+bool catalog_reap_hold(Catalog *c, double silent_s, Err *err)
 {
-    return statement_run(c, &asset_sql_reap_hold_sql, NULL, NULL, err);
+    scoped(args_free) Args args = {0};
+    args_double(&args, silent_s);
+    return statement_run(c, &asset_sql_reap_hold_sql, &args, NULL, err);
 }
 
 bool catalog_leader_take(Catalog *c, const Uuid *holder, Text host, uint64_t *term, Err *err)

@@ -12,6 +12,7 @@
 #include "scheduler/core/window_gate.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <time.h>
@@ -29,6 +30,7 @@ enum {
     HOUSEKEEP_MS = 60000,
     RECONNECT_MS = 500,
     FAILED_MS = 10000,
+    SILENT_MS = 1000, /* less is not worth asking how long a lease outlives a beat */
 };
 
 typedef enum Work {
@@ -70,7 +72,8 @@ struct Core {
     WindowGate *gate;
     int64_t due_ms[WORK_COUNT];
     int64_t retry_ms;
-    bool mass; /* said already */
+    int64_t waited_ms; /* for the slowest answer since the last look for the dead */
+    bool mass;         /* said already */
 };
 
 static int64_t now_ms(void)
@@ -163,7 +166,7 @@ static bool connect_catalogue(Core *core)
     core->retry_ms = now_ms() + RECONNECT_MS;
     bool done = core->catalog == NULL ? catalog_open(&core->catalog, &core->params.catalog, &err)
                                       : catalog_reset(core->catalog, &err);
-    done = done && catalog_reap_hold(core->catalog, &err);
+    done = done && catalog_reap_hold(core->catalog, INFINITY, &err);
     note_catalogue(core, done, &err);
     return done;
 }
@@ -209,10 +212,19 @@ static bool resync(Core *core, Err *err)
     return !core->push_again;
 }
 
+/* An answer that came late came over a network that was away, perhaps without breaking the
+ * connection: the workers' beats may be later still. */
+static bool hold_after_silence(Core *core, Err *err)
+{
+    int64_t silent_ms = core->waited_ms;
+    core->waited_ms = 0;
+    return silent_ms < SILENT_MS || catalog_reap_hold(core->catalog, (double)silent_ms / 1000, err);
+}
+
 static bool reap(Core *core, Err *err)
 {
     ReapReport report = {0};
-    if (!catalog_reap(core->catalog, &report, err))
+    if (!hold_after_silence(core, err) || !catalog_reap(core->catalog, &report, err))
         return false;
     for (size_t i = 0; i < report.count; i++)
         log_warn("job.lost", "job=%" PRIu64 " attempt=%" PRIu64 " state=%s", report.rows[i].job,
@@ -268,6 +280,13 @@ static bool dispatch(Core *core, Err *err)
            (!core->queue_checked || dispatch_due(core->catalog, core->queue, &pushed, err));
 }
 
+static void waited(Core *core, int64_t since_ms)
+{
+    int64_t ms = now_ms() - since_ms;
+    if (ms > core->waited_ms)
+        core->waited_ms = ms;
+}
+
 /* One pass over what is due. A failure of one kind of work does not keep the others waiting. */
 static void tick(Core *core)
 {
@@ -278,15 +297,19 @@ static void tick(Core *core)
         Err err = {0};
         if (now_ms() < core->due_ms[work] || (work != WORK_LEAD && !core->state.leads))
             continue;
-        core->due_ms[work] = now_ms() + periods_ms[work];
+        int64_t since_ms = now_ms();
+        core->due_ms[work] = since_ms + periods_ms[work];
         if (!do_work(core, work, &err))
             blame(core, &err);
+        waited(core, since_ms);
         if (!catalog_ok(core->catalog))
             return;
     }
     Err err = {0};
+    int64_t since_ms = now_ms();
     if (core->state.leads && !dispatch(core, &err))
         blame(core, &err);
+    waited(core, since_ms);
 }
 
 /* Waits for the next tick or a wake-up; false when it is time to stop. */

@@ -127,6 +127,27 @@ def test_while_the_catalogue_is_away_nothing_is_lost_or_reaped():
         place.check()
 
 
+def test_a_network_that_was_away_and_broke_no_connection_costs_no_job():
+    """The scheduler's statement comes through after all, as if nothing had been: the workers' beats come later."""
+    with Installation(workers=2, files=30, file_bytes=150000, rate="400KiB/s", timers={"lease_s": 3, "grace_s": 8}) as place:
+        jobs = [place.run(source) for source in place.sources]
+        for job in jobs:
+            place.wait_job(job, "state = 'running'")
+        place.do("UPDATE reaper SET hold_until = clock_timestamp() - interval '1 hour'")  # that of its start is over
+        connections = place.count("SELECT count(*) FROM pg_stat_activity WHERE usename = 'holdfast_scheduler'")
+        for links in place.proxies.values():
+            links["catalogue"].block()
+        time.sleep(short_or(6, 15))
+        place.proxies["c1"]["catalogue"].heal()
+        time.sleep(4)  # its looks for the dead
+        place.heal()
+        assert place.count("SELECT count(*) FROM pg_stat_activity WHERE usename = 'holdfast_scheduler'") == connections
+        place.complete(*jobs)
+        assert place.count("SELECT sum(losses) FROM job") == 0
+        assert place.count("SELECT max(attempt) FROM job") == 1
+        place.check()
+
+
 def test_errors_that_pass_are_tried_again_and_leak_no_slot():
     """Deadlock, serialization, lock timeout, out of memory, disk full: each raised by the server a few times."""
     with Installation(workers=2, files=3, file_bytes=2000) as place:

@@ -45,7 +45,7 @@ ALWAYS = [
      "HAVING count(*) <> max(sequence) OR count(DISTINCT sequence) <> count(*)"),
     ("I4", "attempts of one source and lane at the same time",
      "SELECT source, job, attempt, started_at, busy_until FROM (SELECT j.source, a.job, a.attempt, a.started_at, "
-     "max(coalesce(a.ended_at, 'infinity')) OVER (PARTITION BY j.source, lane ORDER BY a.started_at, a.job, a.attempt "
+     "max(coalesce(a.ended_at, 'infinity')) OVER (PARTITION BY j.source, lane ORDER BY a.started_at, a.ended_at "
      "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS busy_until FROM job_attempt a JOIN job j ON j.id = a.job "
      "JOIN (VALUES (1), (2)) AS l(lane) ON j.lanes & lane <> 0) AS a WHERE started_at < busy_until"),
     ("I5", "slots of a limit held by what does not run",

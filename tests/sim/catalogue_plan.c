@@ -204,11 +204,11 @@ void catalog_reap_free(ReapReport *report)
     *report = (ReapReport){0};
 }
 
-bool catalog_reap_hold(Catalog *c, Err *err)
+bool catalog_reap_hold(Catalog *c, double silent_s, Err *err)
 {
     if (!catalogue_ask(c, "reap_hold", err))
         return false;
-    model_reap_hold(catalogue_model());
+    model_reap_hold(catalogue_model(), silent_s);
     return catalogue_answer(c, true, err);
 }
 

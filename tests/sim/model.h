@@ -287,7 +287,7 @@ void model_pick(Model *m, uint32_t pool, int32_t most, TicketList *out);
 void model_requeue(Model *m, uint32_t pool, bool all, TicketList *out);
 bool model_ticket_done(const Model *m, uint64_t job, uint64_t dispatch);
 void model_reap(Model *m, ReapReport *out);
-void model_reap_hold(Model *m);
+void model_reap_hold(Model *m, double silent_s);
 uint64_t model_leader_take(Model *m, const Uuid *holder);
 void model_leader_resign(Model *m, const Uuid *holder);
 void model_housekeep(Model *m);

@@ -164,9 +164,10 @@ void model_reap(Model *m, ReapReport *out)
     mem_free(seen);
 }
 
-void model_reap_hold(Model *m)
+void model_reap_hold(Model *m, double silent_s)
 {
-    if (m->hold_until < m->now - (int64_t)(m->setting.grace * 1e6))
+    if (m->hold_until < m->now - (int64_t)(m->setting.grace * 1e6) &&
+        silent_s >= m->setting.lease - m->setting.beat)
         m->hold_until = model_after(m, m->setting.grace);
 }
 

@@ -5,6 +5,7 @@
 #include "common/catalog/catalog_policy.h"
 #include "tests/integration/catalog/check.h"
 
+#include <math.h>
 #include <time.h>
 
 static Fleet *fleet;
@@ -353,7 +354,7 @@ static void nobody_is_reaped_while_a_scheduler_has_just_come_back(void **state)
     reap(NULL);
     pause_ms(250);
     fleet_do(fleet, "UPDATE setting SET value = 30 WHERE name = 'grace_s'");
-    OK(catalog_reap_hold(fleet->scheduler, &err));
+    OK(catalog_reap_hold(fleet->scheduler, INFINITY, &err));
     fleet_do(fleet, "UPDATE setting SET value = 0 WHERE name = 'grace_s'");
     assert_int_equal(reap(&report), 0);
     assert_true(report.grace);

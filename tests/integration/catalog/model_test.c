@@ -5,6 +5,8 @@
 #include "tests/integration/catalog/model_tables.h"
 #include "tests/integration/catalog/model_workers.h"
 
+#include <math.h>
+
 /* --- the policy ------------------------------------------------------------------------------- */
 
 static void write_source(const ModelSpec *spec, const World *w, Buf *out)
@@ -319,8 +321,10 @@ static void sweep(World *w)
 
 static void hold(World *w)
 {
-    OK(catalog_reap_hold(w->scheduler, &err));
-    model_reap_hold(&w->model);
+    static const double silences[] = {INFINITY, 19, 19.5, 20};
+    double silent_s = silences[draw(w, 4)];
+    OK(catalog_reap_hold(w->scheduler, silent_s, &err));
+    model_reap_hold(&w->model, silent_s);
 }
 
 static void act_both(World *w, WindowsActed *real)

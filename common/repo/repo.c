@@ -318,10 +318,12 @@ static int compare_uuids(const void *a, const void *b)
     return uuid_compare(a, b);
 }
 
-bool repo_markers(Repo *repo, size_t most, Uuid *ids, size_t *count, Err *err)
+bool repo_markers(Repo *repo, const Uuid *after, size_t most, Uuid *ids, size_t *count, Err *err)
 {
     Names names = {0};
-    bool good = store_list(repo->store, "commits/", note_name, &names, err);
+    char name[REPO_NAME];
+    repo_name("commits", after, name);
+    bool good = store_list_names(repo->store, "commits/", name, note_name, &names, err);
     if (good && names.count > 0)
         qsort(names.ids, names.count, sizeof names.ids[0], compare_uuids);
     *count = !good ? 0 : names.count < most ? names.count : most;
@@ -357,7 +359,7 @@ static bool visit_backup(Repo *repo, const Uuid *id, RepoBackupVisit *visit, voi
 bool repo_backups(Repo *repo, RepoBackupVisit *visit, void *ctx, Err *err)
 {
     Names names = {0};
-    bool good = store_list(repo->store, "manifests/", note_name, &names, err);
+    bool good = store_list_names(repo->store, "manifests/", NULL, note_name, &names, err);
     if (good && names.count > 0)
         qsort(names.ids, names.count, sizeof names.ids[0], compare_uuids);
     for (size_t i = 0; good && i < names.count; i++)

@@ -35,8 +35,10 @@ MUST_CHECK bool repo_marker_get(Repo *repo, const Uuid *backup, bool *found, Sha
                                 Err *err);
 
 MUST_CHECK bool repo_has_manifest(Repo *repo, const Uuid *backup, bool *found, Err *err);
-/* The ids of the newest markers, `most` of them at most, the oldest first (ids sort by age). */
-MUST_CHECK bool repo_markers(Repo *repo, size_t most, Uuid *ids, size_t *count, Err *err);
+/* The ids of the newest markers, `most` of them at most, the oldest first (ids sort by age), of
+ * those after the id `after`; nil: of all. */
+MUST_CHECK bool repo_markers(Repo *repo, const Uuid *after, size_t most, Uuid *ids, size_t *count,
+                             Err *err);
 
 /* What a backup or a listing shows without opening any page. */
 typedef struct RepoBackup {

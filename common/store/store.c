@@ -103,9 +103,22 @@ static bool check_prefix(const char *prefix, Err *err)
     return check_name(name, err);
 }
 
+static bool list(Store *s, const StoreListing *listing, Err *err)
+{
+    return check_prefix(listing->prefix, err) && s->ops->list(s, listing, err);
+}
+
 bool store_list(Store *s, const char *prefix, StoreVisit *visit, void *ctx, Err *err)
 {
-    return check_prefix(prefix, err) && s->ops->list(s, prefix, visit, ctx, err);
+    return list(s, &(StoreListing){.prefix = prefix, .visit = visit, .ctx = ctx}, err);
+}
+
+bool store_list_names(Store *s, const char *prefix, const char *after, StoreVisit *visit, void *ctx,
+                      Err *err)
+{
+    StoreListing names = {
+        .prefix = prefix, .after = after, .names_only = true, .visit = visit, .ctx = ctx};
+    return list(s, &names, err);
 }
 
 bool store_remove(Store *s, const char *name, Err *err)

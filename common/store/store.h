@@ -20,6 +20,15 @@ typedef struct StorePut {
 
 typedef bool StoreVisit(void *ctx, const char *name, uint64_t size, Err *err);
 
+/* What is listed: see store_list and store_list_names. */
+typedef struct StoreListing {
+    const char *prefix;
+    const char *after; /* only greater names, byte by byte; NULL: all */
+    bool names_only;   /* no size is needed: it may be 0 */
+    StoreVisit *visit;
+    void *ctx;
+} StoreListing;
+
 /* No function is optional. */
 typedef struct StoreOps {
     const char *scheme; /* "local" */
@@ -32,7 +41,7 @@ typedef struct StoreOps {
     bool (*get_range)(Store *s, const char *name, uint64_t offset, size_t len, uint8_t *at,
                       Err *err);
     bool (*head)(Store *s, const char *name, bool *found, uint64_t *size, Err *err);
-    bool (*list)(Store *s, const char *prefix, StoreVisit *visit, void *ctx, Err *err);
+    bool (*list)(Store *s, const StoreListing *listing, Err *err);
     bool (*remove)(Store *s, const char *name, Err *err);
     void (*close)(Store *s);
 } StoreOps;
@@ -67,6 +76,10 @@ MUST_CHECK bool store_head(Store *s, const char *name, bool *found, uint64_t *si
  * is there from beginning to end is visited once, what comes or goes meanwhile may be or not. visit
  * false ends it, with *err set. */
 MUST_CHECK bool store_list(Store *s, const char *prefix, StoreVisit *visit, void *ctx, Err *err);
+/* The same of names greater than `after` (NULL: all), byte by byte, and without their sizes, which
+ * are given as 0: what is older or not asked for costs next to nothing. */
+MUST_CHECK bool store_list_names(Store *s, const char *prefix, const char *after, StoreVisit *visit,
+                                 void *ctx, Err *err);
 MUST_CHECK bool store_remove(Store *s, const char *name, Err *err); /* absent is fine */
 
 bool store_name_valid(const char *name);

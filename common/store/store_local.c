@@ -410,16 +410,25 @@ static bool local_head(Store *s, const char *name, bool *found, uint64_t *size, 
     return done;
 }
 
-static bool list_directory(int directory, const char *prefix, StoreVisit *visit, void *ctx,
+static bool list_directory(int directory, const char *prefix, const StoreListing *listing,
                            Err *err);
 
+static bool visit_file(const char *name, uint64_t size, const StoreListing *listing, Err *err)
+{
+    bool wanted = listing->after == NULL || strcmp(name, listing->after) > 0;
+    return !wanted || !store_name_valid(name) || listing->visit(listing->ctx, name, size, err);
+}
+
 static bool list_one(int directory, const char *prefix, const struct dirent *item,
-                     StoreVisit *visit, void *ctx, Err *err)
+                     const StoreListing *listing, Err *err)
 {
     char name[STORE_NAME_MOST + 300];
     struct stat st;
     if (item->d_name[0] == '.')
         return true; /* this, the parent, and files on their way */
+    snprintf(name, sizeof name, "%s%s", prefix, item->d_name);
+    if (listing->names_only && item->d_type == DT_REG)
+        return visit_file(name, 0, listing, err);
     if (fstatat(directory, item->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
         return errno == ENOENT || err_set_sys(err, ERR_IO, "store.list", "%s", item->d_name);
     if (S_ISDIR(st.st_mode)) {
@@ -427,16 +436,14 @@ static bool list_one(int directory, const char *prefix, const struct dirent *ite
         if (next < 0)
             return err_set_sys(err, err_code_of_errno(errno), "store.list", "%s", item->d_name);
         snprintf(name, sizeof name, "%s%s/", prefix, item->d_name);
-        return list_directory(next, name, visit, ctx, err);
+        return list_directory(next, name, listing, err);
     }
-    snprintf(name, sizeof name, "%s%s", prefix, item->d_name);
-    return !S_ISREG(st.st_mode) || !store_name_valid(name) ||
-           visit(ctx, name, (uint64_t)st.st_size, err);
+    return !S_ISREG(st.st_mode) ||
+           visit_file(name, listing->names_only ? 0 : (uint64_t)st.st_size, listing, err);
 }
 
 /* Takes the descriptor over. */
-static bool list_directory(int directory, const char *prefix, StoreVisit *visit, void *ctx,
-                           Err *err)
+static bool list_directory(int directory, const char *prefix, const StoreListing *listing, Err *err)
 {
     bool done = true;
     DIR *open = fdopendir(directory);
@@ -452,7 +459,7 @@ static bool list_directory(int directory, const char *prefix, StoreVisit *visit,
                 done = err_set_sys(err, ERR_IO, "store.list", "%s", prefix);
             break;
         }
-        if (!list_one(directory, prefix, item, visit, ctx, err)) {
+        if (!list_one(directory, prefix, item, listing, err)) {
             done = false;
             break;
         }
@@ -461,9 +468,10 @@ static bool list_directory(int directory, const char *prefix, StoreVisit *visit,
     return done;
 }
 
-static bool local_list(Store *s, const char *prefix, StoreVisit *visit, void *ctx, Err *err)
+static bool local_list(Store *s, const StoreListing *listing, Err *err)
 {
     LocalStore *local = (LocalStore *)s;
+    const char *prefix = listing->prefix;
     int directory;
     const char *leaf;
     if (!open_directory(local, prefix, false, &directory, &leaf, err)) {
@@ -477,7 +485,7 @@ static bool local_list(Store *s, const char *prefix, StoreVisit *visit, void *ct
     close(directory);
     if (own < 0)
         return err_set_sys(err, err_code_of_errno(errno), "store.list", "%s", prefix);
-    return list_directory(own, prefix, visit, ctx, err);
+    return list_directory(own, prefix, listing, err);
 }
 
 static bool local_remove(Store *s, const char *name, Err *err)

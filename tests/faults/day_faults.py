@@ -140,7 +140,6 @@ class Fleet(Installation):
         for name, process in self.processes.items():
             assert process.poll() is None, f"{name} is gone"
             self.note("KiB of a worker" if name.startswith("w") else "KiB of the scheduler", memory(process.pid))
-        self.note("PostgreSQL connections", self.count("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"))
         clients = self.redis("INFO", "clients").decode()
         self.note("Redis connections", int(clients.split("connected_clients:")[1].split()[0]))
 
@@ -148,10 +147,12 @@ class Fleet(Installation):
         """Every slot up to `at` has its job and all jobs have ended."""
         end = time.monotonic() + 900
         while True:
-            made, live, running = (int(n) for n in self.catalogue.rows(
+            made, live, running, connections = (int(n) for n in self.catalogue.rows(
                 f"SELECT (SELECT count(*) FROM job WHERE slot >= to_timestamp({START}) AND slot <= to_timestamp({at})), "
-                "count(*), count(*) FILTER (WHERE state = 'running') FROM job WHERE state IN ('pending', 'queued', 'running')")[0])
+                "count(*), count(*) FILTER (WHERE state = 'running'), "
+                "(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') FROM job WHERE state IN ('pending', 'queued', 'running')")[0])
             self.note("jobs running", running)
+            self.note("PostgreSQL connections", connections)
             self.note("MiB of the machine in use", machine())
             if made >= due and (live == 0 or at == NOON and running >= BUSY):
                 return

@@ -53,7 +53,7 @@ ALWAYS = [
      "WHERE j.state <> 'running' OR j.attempt <> l.attempt"),
     ("I5", "more at once than a pool's limit",
      "SELECT p.name, p.max_jobs, a.job, a.attempt FROM pool p JOIN job j ON j.pool = p.no JOIN job_attempt a ON a.job = j.id "
-     "WHERE p.max_jobs < (SELECT count(*) FROM job_attempt b JOIN job k ON k.id = b.job "
+     "WHERE p.max_jobs IS NOT NULL AND p.max_jobs < (SELECT count(*) FROM job_attempt b JOIN job k ON k.id = b.job "
      "WHERE k.pool = p.no AND b.started_at <= a.started_at AND (b.ended_at IS NULL OR b.ended_at > a.started_at))"),
     ("I7", "backups that name packs which are gone or dying",
      "SELECT b.id, u.no, p.state FROM backup b CROSS JOIN unnest(b.packs) AS u(no) LEFT JOIN pack p ON p.no = u.no "

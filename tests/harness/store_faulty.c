@@ -102,9 +102,10 @@ static bool faulty_head(Store *s, const char *name, bool *found, uint64_t *size,
     return !now(s, FAULT_BEFORE, err) && store_head(faulty_of(s)->inner, name, found, size, err);
 }
 
-static bool faulty_list(Store *s, const char *prefix, StoreVisit *visit, void *ctx, Err *err)
+static bool faulty_list(Store *s, const StoreListing *listing, Err *err)
 {
-    return !now(s, FAULT_BEFORE, err) && store_list(faulty_of(s)->inner, prefix, visit, ctx, err);
+    Store *inner = faulty_of(s)->inner;
+    return !now(s, FAULT_BEFORE, err) && inner->ops->list(inner, listing, err);
 }
 
 static bool faulty_remove(Store *s, const char *name, Err *err)

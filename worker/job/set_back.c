@@ -8,6 +8,9 @@
 
 enum { MARKERS = 64 }; /* the newest in the store, looked up in the catalogue */
 
+/* A name says when its backup began, its marker comes when it has ended: few run for longer. */
+static const uint64_t DAY_MS = 86400000;
+
 typedef struct Look {
     const Fence *fence;
     Uuid markers[MARKERS];
@@ -105,13 +108,28 @@ static bool no_stranger(Job *job, const Uuid *stranger, Err *err)
     return tell(job, &(SetBack){.why = text_of_slice(buf_slice(&why))}, err);
 }
 
-/* The markers are read before the catalogue is asked: one is written after its backup's commit. */
+/* The least name that a backup can have which began a day before this one; nil: of nil. */
+static Uuid day_before(const Uuid *backup)
+{
+    static const uint8_t least[16];
+    uint64_t ms = 0;
+    for (unsigned i = 0; i < 6; i++)
+        ms = ms << 8 | backup->bytes[i];
+    return uuid_backup(ms > DAY_MS ? ms - DAY_MS : 0, least);
+}
+
+/* The markers are read before the catalogue is asked about them: one is written after its backup's
+ * commit. Only those that may be newer than what it knows are read: a catalogue that was set back
+ * lacks the last ones, and a store has more of them than each job could list. */
 bool set_back_look(Session *session, Job *job, uint64_t gc_epoch, uint64_t confirmed_epoch,
                    Err *err)
 {
     Look look = {.fence = &job->fence};
-    return epochs_fit(session, job, gc_epoch, confirmed_epoch, err) &&
-           repo_markers(session->repo, MARKERS, look.markers, &look.count, err) &&
+    if (!epochs_fit(session, job, gc_epoch, confirmed_epoch, err) ||
+        !patient_call(job->catalog, call_look, &look, err))
+        return false;
+    Uuid since = day_before(&look.found.newest);
+    return repo_markers(session->repo, &since, MARKERS, look.markers, &look.count, err) &&
            patient_call(job->catalog, call_look, &look, err) &&
            (uuid_is_nil(&look.found.newest) ||
             must_be_there(session, job, &look.found.newest, &look.found.manifest, "repository",

@@ -331,6 +331,17 @@ static bool tally(void *ctx, const char *name, uint64_t size, Err *err)
     return true;
 }
 
+static bool named(void *ctx, const char *name, uint64_t size, Err *err)
+{
+    Tally *t = ctx;
+    unsigned number;
+    (void)err;
+    assert_int_equal(size, 0);
+    if (sscanf(name, "packs/%*2s/x%u", &number) == 1 && number < MANY)
+        t->seen[number]++;
+    return true;
+}
+
 /* More than any page of a listing. */
 static void a_listing_visits_each_object_below_its_prefix_once(void **state)
 {
@@ -349,6 +360,17 @@ static void a_listing_visits_each_object_below_its_prefix_once(void **state)
     assert_int_equal(listed(store_of(state), "packs/07/"), MANY / 100);
     assert_int_equal(listed(store_of(state), "packs/0/"), 0);
     assert_int_equal(listed(store_of(state), "absent/"), 0);
+    t = (Tally){.left = -1};
+    OK(store_list_names(store_of(state), "packs/", NULL, named, &t, &err));
+    for (unsigned i = 0; i < MANY; i++)
+        assert_int_equal(t.seen[i], 1);
+    t = (Tally){.left = -1};
+    OK(store_list_names(store_of(state), "packs/", "packs/98/x98", named, &t, &err));
+    for (unsigned i = 0; i < MANY; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "packs/%02u/x%u", i % 100, i);
+        assert_int_equal(t.seen[i], strcmp(name, "packs/98/x98") > 0);
+    }
 
     t = (Tally){.left = 7};
     REFUSED("test.enough", store_list(store_of(state), "packs/", tally, &t, &err));

@@ -183,12 +183,43 @@ static void several_may_write_an_owed_marker_at_once(void **state)
     repository_free(r);
 }
 
+/* However many there are: a job asks for a day of them. */
+static void the_newest_markers_after_a_name_are_found(void **state)
+{
+    enum { MINUTES = 200, FROM = 150, MOST = 20 };
+    static const uint8_t least[16];
+    Repository *r = repository_new(true);
+    Sha256 manifest = {{5}};
+    Uuid ids[MINUTES], found[MINUTES], nil = {{0}};
+    size_t count;
+    Err err = {0};
+    (void)state;
+    for (unsigned i = 0; i < MINUTES; i++) {
+        uint8_t random[16];
+        rand_bytes(random, sizeof random);
+        ids[i] = uuid_backup(i * UINT64_C(60000) + 1, random);
+        assert_true(repo_marker_put(r->repo, &ids[i], &manifest, &err));
+    }
+    assert_true(repo_markers(r->repo, &nil, MINUTES, found, &count, &err));
+    assert_int_equal(count, MINUTES);
+    assert_memory_equal(found, ids, sizeof ids);
+    Uuid after = uuid_backup(FROM * UINT64_C(60000), least);
+    assert_true(repo_markers(r->repo, &after, MINUTES, found, &count, &err));
+    assert_int_equal(count, MINUTES - FROM);
+    assert_memory_equal(found, ids + FROM, (MINUTES - FROM) * sizeof ids[0]);
+    assert_true(repo_markers(r->repo, &after, MOST, found, &count, &err));
+    assert_int_equal(count, MOST);
+    assert_memory_equal(found, ids + MINUTES - MOST, MOST * sizeof ids[0]);
+    repository_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tree_comes_back_byte_for_byte),
         cmocka_unit_test(a_tree_comes_back_from_a_plain_repository),
         cmocka_unit_test(several_may_write_an_owed_marker_at_once),
+        cmocka_unit_test(the_newest_markers_after_a_name_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

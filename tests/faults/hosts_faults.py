@@ -3,7 +3,7 @@
 is told. Only a time limit can notice that, on either side."""
 import time
 
-from hosts import SERVERS, HostInstallation, impossible
+from hosts import CATALOGUE, QUEUE, HostInstallation, impossible
 from installation import wait_until
 from settings import need_root, not_here, short_or
 
@@ -64,11 +64,11 @@ def test_a_host_whose_cable_is_out_is_replaced_and_serves_again_without_a_restar
 
 
 def test_a_host_that_speaks_and_hears_nothing_is_replaced():
-    away_in_mid_backup(lambda hosts, name: hosts.drop(SERVERS, name))
+    away_in_mid_backup(lambda hosts, name: [hosts.drop(server, name) for server in (CATALOGUE, QUEUE)])
 
 
 def test_a_host_that_hears_and_is_not_heard_is_replaced():
-    away_in_mid_backup(lambda hosts, name: hosts.drop(name, SERVERS))
+    away_in_mid_backup(lambda hosts, name: [hosts.drop(name, server) for server in (CATALOGUE, QUEUE)])
 
 
 def term(place):
@@ -106,7 +106,7 @@ def test_a_leader_whose_host_is_cut_off_is_replaced_in_time_and_doubles_no_slot_
         place.check()
 
 
-def test_while_the_servers_host_is_cut_off_nothing_is_lost():
+def test_while_the_catalogues_host_is_cut_off_nothing_is_lost():
     """Longer than the lease: when it is back, whoever reaps gives the workers their time first."""
     need_hosts()
     with HostInstallation(workers=2, files=30, file_bytes=150000, rate="400KiB/s",
@@ -115,10 +115,30 @@ def test_while_the_servers_host_is_cut_off_nothing_is_lost():
         for job in jobs:
             place.wait_job(job, "state = 'running'")
         place.do("UPDATE reaper SET hold_until = clock_timestamp() - interval '1 hour'")  # that of its start is over
-        place.hosts.cut(SERVERS)
+        place.hosts.cut(CATALOGUE)
         time.sleep(short_or(7, 300))
         place.hosts.heal()
         place.complete(*jobs)
         assert place.count("SELECT sum(losses) FROM job") == 0
+        assert place.count("SELECT max(attempt) FROM job") == 1
+        place.check()
+
+
+def test_while_the_queues_host_is_cut_off_jobs_end_and_those_that_wait_start_soon_after():
+    need_hosts()
+    with HostInstallation(workers=2, files=10, file_bytes=100000, sources=3, rate="300KiB/s") as place:
+        job = place.run("s1")
+        place.wait_job(job, "state = 'running'")
+        place.hosts.cut(QUEUE)
+        waiting = [place.run(source) for source in place.sources[1:]]
+        place.complete(job)
+        time.sleep(short_or(2 * place.timers["liveness_s"], 300))
+        assert place.count("SELECT count(*) FROM job_attempt") == 1
+        begun = time.monotonic()
+        place.hosts.heal()
+        for each in waiting:
+            place.wait_job(each, "attempt > 0")
+        print(f"claimed {seconds_since(begun):.1f} s after the link was back")
+        place.complete(*waiting)
         assert place.count("SELECT max(attempt) FROM job") == 1
         place.check()

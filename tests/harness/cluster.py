@@ -7,6 +7,8 @@ SLOTS = 16384
 
 
 class Cluster:
+    at = RedisServer.at
+
     def __init__(self, directory, options=(), nodes=3):
         directory.mkdir()
         self.bus = [free_port() for _ in range(nodes)]

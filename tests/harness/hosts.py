@@ -15,11 +15,12 @@ import os
 import pathlib
 import subprocess
 
-from installation import Installation, Postgres, die_with_us, wait_until
+from installation import Installation, Postgres, RedisServer, die_with_us, wait_until
 
 CLONE_NEWNET = 0x40000000
 NETWORK = "10.77.0"
-SERVERS = "db"  # the host of PostgreSQL, of Redis, and of the test itself
+CATALOGUE = "postgresql"  # the test itself lives there too
+QUEUE = "redis"
 NOBODY = "02:00:00:00:00:01"
 
 
@@ -108,15 +109,21 @@ class Hosts:
             host.close()
 
 
+class HostRedis(RedisServer):
+    def __init__(self, directory, options, host):
+        self.at, self.inside = host.address, host.command()
+        super().__init__(directory, [*options, "--protected-mode", "no"])
+
+
 class HostInstallation(Installation):
-    """Each program on a host with its name, PostgreSQL and Redis together on a third; no proxies."""
+    """Each program and each server on a host of its own; no proxies."""
 
     def __init__(self, **how):
         self.home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self.hosts = Hosts()
         try:
-            join(self.hosts.add(SERVERS).path)
-            super().__init__(redis_options=("--bind", "*", "--protected-mode", "no"), **how)
+            join(self.hosts.add(CATALOGUE).path)
+            super().__init__(redis=lambda directory, options: HostRedis(directory, options, self.host(QUEUE)), **how)
         except BaseException:
             self.leave()
             raise
@@ -134,8 +141,7 @@ class HostInstallation(Installation):
 
     def servers(self, name):
         """(catalogue, Redis) as the program of this name reaches them."""
-        address = self.host(SERVERS).address
-        return f"host={address} port={self.postgres.port}", f"redis://{address}:{self.redis.port}/0"
+        return f"host={self.address(CATALOGUE)} port={self.postgres.port}", f"redis://{self.address(QUEUE)}:{self.redis.port}/0"
 
     def address(self, name):
         return self.host(name).address

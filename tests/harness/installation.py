@@ -117,6 +117,8 @@ class Postgres:
 
 
 class RedisServer:
+    at, inside = "127.0.0.1", ()  # another host, and the words before a command that make it run there
+
     def __init__(self, directory, options=()):
         self.directory, self.options, self.port = directory, list(options), free_port()
         directory.mkdir()
@@ -124,7 +126,7 @@ class RedisServer:
 
     def start(self, options=()):
         self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory), "--save", "",
+            [*self.inside, "redis-server", "--port", str(self.port), "--bind", self.at, "--dir", str(self.directory), "--save", "",
              "--appendonly", "no", "--maxmemory-policy", "noeviction", *self.options, *options],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_us)
         wait_until(self.answers, what="Redis answers")
@@ -137,7 +139,7 @@ class RedisServer:
         return str(self.port)
 
     def look(self):
-        return invariants.Redis(self.port)
+        return invariants.Redis(self.port, self.at)
 
     def answers(self):
         try:
@@ -146,7 +148,7 @@ class RedisServer:
             return False
 
     def __call__(self, *words):
-        one = invariants.Redis(self.port)
+        one = invariants.Redis(self.port, self.at)
         try:
             return one(*words)
         finally:
@@ -403,7 +405,7 @@ class Installation:
             f"SELECT id, kind, state, attempt, error FROM job WHERE state NOT IN {ended}")))
 
     def options(self):
-        words = ["--catalogue", self.postgres.conninfo(), "--psql", BINARIES + "psql", "--redis", f"127.0.0.1:{self.redis.ports()}",
+        words = ["--catalogue", self.postgres.conninfo(), "--psql", BINARIES + "psql", "--redis", f"{self.redis.at}:{self.redis.ports()}",
                  "--store", str(self.store), "--keys", str(self.top / "keys"), "--worker", str(BUILD / "holdfast-worker")]
         for name in ("scheduler", *[n for n in self.processes if n.startswith("w")]):
             words += ["--canary", self.secret(name).read_text(encoding="ascii")]

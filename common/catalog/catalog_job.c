@@ -23,24 +23,61 @@ static bool status_of(Text name, ClaimStatus *out)
     return false;
 }
 
+static bool read_claim(const Rows *rows, size_t i, ClaimAnswer *out, Err *err)
+{
+    if (!status_of(rows_text(rows, i, 1), &out->status))
+        return err_set(err, ERR_BUG, "job.claim_status", "an unknown answer to a claim");
+    out->attempt = rows_u64(rows, i, 2);
+    buf_clear(&out->order);
+    buf_add_text(&out->order, rows_text(rows, i, 3));
+    rows_copy(rows, i, 4, out->missing, sizeof out->missing);
+    return true;
+}
+
+static void claim_args(Args *args, const Uuid *instance, const ClaimRow *rows, size_t count)
+{
+    args_uuid(args, instance);
+    args_array(args, ELEMENT_I64, count);
+    for (size_t i = 0; i < count; i++)
+        args_element_i64(args, (int64_t)rows[i].job);
+    args_array_end(args);
+    args_array(args, ELEMENT_I64, count);
+    for (size_t i = 0; i < count; i++)
+        args_element_i64(args, (int64_t)rows[i].dispatch);
+    args_array_end(args);
+    args_array(args, ELEMENT_UUID, count);
+    for (size_t i = 0; i < count; i++)
+        args_element_bytes(args, rows[i].claim.bytes, sizeof rows[i].claim.bytes);
+    args_array_end(args);
+}
+
+bool catalog_job_claims(Catalog *c, const Uuid *instance, const ClaimRow *rows, size_t count,
+                        ClaimAnswer *answers, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows found = {0};
+    for (size_t i = 0; i < count; i++)
+        answers[i] = (ClaimAnswer){0};
+    claim_args(&args, instance, rows, count);
+    if (!statement_run(c, &asset_sql_job_claim_sql, &args, &found, err))
+        return false;
+    bool good = rows_count(&found) == count;
+    for (size_t i = 0; good && i < count; i++) {
+        size_t n = (size_t)rows_i64(&found, i, 0);
+        good = n > 0 && n <= count && read_claim(&found, i, &answers[n - 1], err);
+    }
+    if (!good && err->code == ERR_NONE)
+        err_set(err, ERR_BUG, "job.claims", "%zu claims have other answers than asked", count);
+    for (size_t i = 0; !good && i < count; i++)
+        catalog_job_claim_free(&answers[i]);
+    return good;
+}
+
 bool catalog_job_claim(Catalog *c, const Uuid *instance, uint64_t job, uint64_t dispatch,
                        const Uuid *claim, ClaimAnswer *out, Err *err)
 {
-    scoped(args_free) Args args = {0};
-    scoped(rows_free) Rows rows = {0};
-    *out = (ClaimAnswer){0};
-    args_uuid(&args, instance);
-    args_i64(&args, (int64_t)job);
-    args_i64(&args, (int64_t)dispatch);
-    args_uuid(&args, claim);
-    if (!statement_row(c, &asset_sql_job_claim_sql, &args, &rows, err))
-        return false;
-    if (!status_of(rows_text(&rows, 0, 0), &out->status))
-        return err_set(err, ERR_BUG, "job.claim_status", "an unknown answer to a claim");
-    out->attempt = rows_u64(&rows, 0, 1);
-    buf_add_text(&out->order, rows_text(&rows, 0, 2));
-    rows_copy(&rows, 0, 3, out->missing, sizeof out->missing);
-    return true;
+    ClaimRow row = {.job = job, .dispatch = dispatch, .claim = *claim};
+    return catalog_job_claims(c, instance, &row, 1, out, err);
 }
 
 void catalog_job_claim_free(ClaimAnswer *answer)

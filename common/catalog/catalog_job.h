@@ -24,7 +24,18 @@ typedef struct ClaimAnswer {
     char missing[256]; /* not granted: why, one line */
 } ClaimAnswer;
 
-/* Repeating with the same claim uuid after a lost reply gives the same grant again. */
+typedef struct ClaimRow {
+    uint64_t job, dispatch;
+    Uuid claim;
+} ClaimRow;
+
+enum { CLAIMS_MOST = 32 };
+
+/* One answer a row, 1 to CLAIMS_MOST of them, in one commit: after a failure none is granted.
+ * Repeating with the same claim uuid after a lost reply gives the same grant again. */
+MUST_CHECK bool catalog_job_claims(Catalog *c, const Uuid *instance, const ClaimRow *rows,
+                                   size_t count, ClaimAnswer *answers, Err *err);
+/* One of them. */
 MUST_CHECK bool catalog_job_claim(Catalog *c, const Uuid *instance, uint64_t job, uint64_t dispatch,
                                   const Uuid *claim, ClaimAnswer *out, Err *err);
 void catalog_job_claim_free(ClaimAnswer *answer);

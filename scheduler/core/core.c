@@ -287,24 +287,8 @@ static void waited(Core *core, int64_t since_ms)
         core->waited_ms = ms;
 }
 
-/* One pass over what is due. A failure of one kind of work does not keep the others waiting. */
-static void tick(Core *core)
+static void dispatch_now(Core *core)
 {
-    if (!connect_catalogue(core))
-        return;
-    check_queue(core);
-    for (Work work = WORK_LEAD; work < WORK_COUNT; work++) {
-        Err err = {0};
-        if (now_ms() < core->due_ms[work] || (work != WORK_LEAD && !core->state.leads))
-            continue;
-        int64_t since_ms = now_ms();
-        core->due_ms[work] = since_ms + periods_ms[work];
-        if (!do_work(core, work, &err))
-            blame(core, &err);
-        waited(core, since_ms);
-        if (!catalog_ok(core->catalog))
-            return;
-    }
     Err err = {0};
     int64_t since_ms = now_ms();
     if (core->state.leads && !dispatch(core, &err))
@@ -312,8 +296,35 @@ static void tick(Core *core)
     waited(core, since_ms);
 }
 
+/* One pass over what is due. A failure of one kind of work does not keep the others waiting.
+ * woken: somebody waits for the job that he just made, and not for the rest of the pass. */
+static void tick(Core *core, bool woken)
+{
+    bool worked = false;
+    if (!connect_catalogue(core))
+        return;
+    check_queue(core);
+    if (woken)
+        dispatch_now(core);
+    for (Work work = WORK_LEAD; work < WORK_COUNT; work++) {
+        Err err = {0};
+        if (now_ms() < core->due_ms[work] || (work != WORK_LEAD && !core->state.leads))
+            continue;
+        int64_t since_ms = now_ms();
+        core->due_ms[work] = since_ms + periods_ms[work];
+        worked = true;
+        if (!do_work(core, work, &err))
+            blame(core, &err);
+        waited(core, since_ms);
+        if (!catalog_ok(core->catalog))
+            return;
+    }
+    if (worked || !woken)
+        dispatch_now(core);
+}
+
 /* Waits for the next tick or a wake-up; false when it is time to stop. */
-static bool rest(Core *core)
+static bool rest(Core *core, bool *woken)
 {
     struct timespec until;
     int64_t tick_ms = core->params.tick_ms == 0 ? TICK_MS : core->params.tick_ms;
@@ -326,6 +337,7 @@ static bool rest(Core *core)
     while (!core->stop && !core->woken &&
            pthread_cond_timedwait(&core->signal, &core->lock, &until) == 0)
         ;
+    *woken = core->woken;
     core->woken = false;
     bool go_on = !core->stop;
     pthread_mutex_unlock(&core->lock);
@@ -335,9 +347,10 @@ static bool rest(Core *core)
 static void *run(void *ctx)
 {
     Core *core = ctx;
+    bool woken = false;
     do
-        tick(core);
-    while (rest(core));
+        tick(core, woken);
+    while (rest(core, &woken));
     Err err = {0};
     if (core->catalog != NULL && catalog_ok(core->catalog) && core->state.leads &&
         !core->params.force_leader && !catalog_leader_resign(core->catalog, &core->holder, &err))

@@ -100,15 +100,23 @@ static bool every_pool(Catalog *catalog, Queue *queue, PoolWork *work, Err *err)
     return done;
 }
 
+/* How many tickets may go out now. A full window keeps back neither what is urgent nor an emergency.
+ * Who goes next is found by looking at all that waits: with a long queue that is done again when a
+ * quarter of the window was taken, not for each ticket of it. */
+static int32_t room_of(const PoolRow *pool)
+{
+    int32_t room = (int32_t)pool->window - (int32_t)pool->queued;
+    bool waits = room > 0 && pool->due > (uint32_t)room && (uint32_t)room < pool->window / 4;
+    return waits ? 0 : room;
+}
+
 static bool dispatch_pool(Catalog *catalog, Queue *queue, PoolRow *pool, uint64_t *pushed, Err *err)
 {
     TicketList list = {0};
     if (pool->paused || pool->due == 0)
         return true;
     CRASHPOINT("scheduler.dispatch.before");
-    /* A full window keeps back neither what is urgent nor an emergency. */
-    if (!catalog_dispatch_pick(catalog, pool->number, (int32_t)pool->window - (int32_t)pool->queued,
-                               &list, err))
+    if (!catalog_dispatch_pick(catalog, pool->number, room_of(pool), &list, err))
         return false;
     CRASHPOINT("scheduler.dispatch.picked");
     bool done = push_or_resync(catalog, queue, pool, &list, pushed, err);

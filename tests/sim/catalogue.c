@@ -4,7 +4,7 @@
 #include "common/base/mem.h"
 #include "tests/sim/trace.h"
 
-enum { GHOST_MOST = 1024 };
+enum { GHOST_MOST = 2048 };
 
 typedef struct Ghost {
     CatalogueGhost *run;

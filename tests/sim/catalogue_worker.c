@@ -106,43 +106,76 @@ static void write_order(Model *m, uint64_t number, const ModelClaim *claim, Buf 
     buf_printf(out, "}");
 }
 
-typedef struct LateClaim {
-    Uuid instance, claim;
-    uint64_t job, dispatch;
-} LateClaim;
+typedef struct LateClaims {
+    Uuid instance;
+    size_t count;
+    ClaimRow rows[CLAIMS_MOST]; /* by job, as the statement takes them */
+    size_t places[CLAIMS_MOST];
+} LateClaims;
 
-static void late_claim(Model *m, uint32_t worker, const void *args)
+static void late_claims(Model *m, uint32_t worker, const void *args)
 {
-    const LateClaim *late = args;
-    ModelClaim answer;
-    Err err = {0};
-    if (model_claim(m, worker, &late->instance, late->job, late->dispatch, &late->claim, &answer,
-                    &err))
-        trace("late claim job=%" PRIu64 " status=%d", late->job, (int)answer.status);
+    const LateClaims *late = args;
+    for (size_t i = 0; i < late->count; i++) {
+        ModelClaim answer;
+        Err err = {0};
+        if (!model_claim(m, worker, &late->instance, late->rows[i].job, late->rows[i].dispatch,
+                         &late->rows[i].claim, &answer, &err))
+            return; /* this is so of all of them: no hello was said */
+        trace("late claim job=%" PRIu64 " status=%d", late->rows[i].job, (int)answer.status);
+    }
 }
 
-bool catalog_job_claim(Catalog *c, const Uuid *instance, uint64_t job, uint64_t dispatch,
-                       const Uuid *claim, ClaimAnswer *out, Err *err)
+static void sort_claims(LateClaims *claims, const ClaimRow *rows, size_t count)
+{
+    claims->count = count;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = i;
+        for (; at > 0 && claims->rows[at - 1].job > rows[i].job; at--) {
+            claims->rows[at] = claims->rows[at - 1];
+            claims->places[at] = claims->places[at - 1];
+        }
+        claims->rows[at] = rows[i];
+        claims->places[at] = i;
+    }
+}
+
+static bool claim_one(Catalog *c, const Uuid *instance, const ClaimRow *row, ClaimAnswer *out,
+                      Err *err)
 {
     static const char *const words[] = {"", "granted", "stale", "busy", "full", "unfit", "paused"};
     ModelClaim answer;
-    LateClaim late = {*instance, *claim, job, dispatch};
-    *out = (ClaimAnswer){0};
-    catalogue_ghost(c, late_claim, &late, sizeof late);
+    Model *m = catalogue_model();
+    if (!model_claim(m, catalogue_worker(c), instance, row->job, row->dispatch, &row->claim,
+                     &answer, err))
+        return false;
+    out->status = answer.status;
+    out->attempt = answer.attempt;
+    snprintf(out->missing, sizeof out->missing, "%s", answer.missing);
+    if (answer.status == CLAIM_GRANTED)
+        write_order(m, row->job, &answer, &out->order);
+    trace("claim job=%" PRIu64 " dispatch=%" PRIu64 " %s attempt=%" PRIu64, row->job,
+          row->dispatch, words[answer.status], answer.attempt);
+    return true;
+}
+
+bool catalog_job_claims(Catalog *c, const Uuid *instance, const ClaimRow *rows, size_t count,
+                        ClaimAnswer *answers, Err *err)
+{
+    LateClaims claims = {.instance = *instance};
+    sort_claims(&claims, rows, count);
+    for (size_t i = 0; i < count; i++)
+        answers[i] = (ClaimAnswer){0};
+    catalogue_ghost(c, late_claims, &claims, sizeof claims);
     if (!catalogue_ask(c, "claim", err))
         return false;
-    Model *m = catalogue_model();
-    bool done = model_claim(m, catalogue_worker(c), instance, job, dispatch, claim, &answer, err);
-    if (done) {
-        out->status = answer.status;
-        out->attempt = answer.attempt;
-        snprintf(out->missing, sizeof out->missing, "%s", answer.missing);
-        if (answer.status == CLAIM_GRANTED)
-            write_order(m, job, &answer, &out->order);
-        trace("claim job=%" PRIu64 " dispatch=%" PRIu64 " %s attempt=%" PRIu64, job, dispatch,
-              words[answer.status], answer.attempt);
-    }
-    return catalogue_answer(c, done, err);
+    bool done = true;
+    for (size_t i = 0; done && i < count; i++)
+        done = claim_one(c, instance, &claims.rows[i], &answers[claims.places[i]], err);
+    done = catalogue_answer(c, done, err);
+    for (size_t i = 0; !done && i < count; i++)
+        catalog_job_claim_free(&answers[i]);
+    return done;
 }
 
 void catalog_job_claim_free(ClaimAnswer *answer)

@@ -19,6 +19,7 @@ struct Desk {
     pthread_mutex_t lock; /* guards the lists, stopping, down, why, told */
     pthread_cond_t wake;
     DeskTask *first, **end;     /* to be done */
+    size_t alone;               /* so many of the first go one by one: together they were refused */
     DeskTask *over, **over_end; /* done, their ends not told yet */
     bool stopping;
     bool down;
@@ -117,24 +118,57 @@ static void wait_for_retry(Desk *desk)
         ;
 }
 
-/* One task, or one attempt to connect. Under the lock, which is given up while the catalogue is
- * asked. */
-static void turn(Desk *desk)
+/* The first, and those behind it that are done with it. Under the lock. */
+static size_t together(const Desk *desk, DeskTask *tasks[DESK_TOGETHER_MOST])
+{
+    size_t count = 0;
+    for (DeskTask *task = desk->first; task != NULL && count < DESK_TOGETHER_MOST;
+         task = task->next) {
+        if (count > 0 && (task->work_all == NULL || task->work_all != tasks[0]->work_all))
+            break;
+        tasks[count++] = task;
+        if (desk->alone > 0)
+            break;
+    }
+    return count;
+}
+
+static void end_first(Desk *desk, const Err *err)
 {
     DeskTask *task = desk->first;
+    desk->first = task->next;
+    if (desk->first == NULL)
+        desk->end = &desk->first;
+    task->err = *err;
+    end_task(desk, task);
+}
+
+static bool do_tasks(DeskTask *const *tasks, size_t count, Catalog *catalog, Err *err)
+{
+    return count == 1 ? tasks[0]->work(tasks[0], catalog, err)
+                      : tasks[0]->work_all(tasks, count, catalog, err);
+}
+
+/* What is done in one turn, or one attempt to connect. Under the lock, which is given up while the
+ * catalogue is asked. */
+static void turn(Desk *desk)
+{
+    DeskTask *tasks[DESK_TOGETHER_MOST];
+    size_t count = together(desk, tasks);
     Err err = {0};
     pthread_mutex_unlock(&desk->lock);
     bool reached = connected(desk, &err);
-    bool done = reached && task->work(task, desk->catalog, &err);
+    bool done = reached && do_tasks(tasks, count, desk->catalog, &err);
     pthread_mutex_lock(&desk->lock);
-    bool again = !done && (!reached || desk_passing(&err));
-    if (!again) {
-        desk->first = task->next;
-        if (desk->first == NULL)
-            desk->end = &desk->first;
-        task->err = done ? (Err){0} : err;
-        end_task(desk, task);
+    if (done || (reached && !desk_passing(&err))) {
         set_state(desk, NULL);
+        if (!done && count > 1) { /* one of them, or each; the others are not to suffer for it */
+            desk->alone = count;
+            return;
+        }
+        desk->alone -= desk->alone > 0;
+        for (size_t i = 0; i < count; i++)
+            end_first(desk, done ? &(Err){0} : &err);
         return;
     }
     if (err.code != ERR_BUSY) /* a lock is not an absence */

@@ -14,20 +14,29 @@ static const int64_t LOG_PATIENCE_MS = 60000;
 
 typedef struct Claim {
     DeskTask task; /* first */
-    Uuid instance, claim;
-    uint64_t job, dispatch;
+    Uuid instance;
+    ClaimRow row;
     ClaimAnswer answer;
     TasksClaimed *done;
     void *ctx;
 } Claim;
 
+static bool claim_all(DeskTask *const *tasks, size_t count, Catalog *catalog, Err *err)
+{
+    ClaimRow rows[DESK_TOGETHER_MOST] = {0};
+    ClaimAnswer answers[DESK_TOGETHER_MOST];
+    for (size_t i = 0; i < count; i++)
+        rows[i] = ((Claim *)tasks[i])->row;
+    if (!catalog_job_claims(catalog, &((Claim *)tasks[0])->instance, rows, count, answers, err))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        ((Claim *)tasks[i])->answer = answers[i];
+    return true;
+}
+
 static bool claim_work(DeskTask *task, Catalog *catalog, Err *err)
 {
-    Claim *claim = (Claim *)task;
-    catalog_job_claim_free(&claim->answer);
-    claim->answer = (ClaimAnswer){0};
-    return catalog_job_claim(catalog, &claim->instance, claim->job, claim->dispatch, &claim->claim,
-                             &claim->answer, err);
+    return claim_all(&task, 1, catalog, err);
 }
 
 static void claim_done(DeskTask *task, const Err *err)
@@ -41,15 +50,16 @@ static void claim_done(DeskTask *task, const Err *err)
 void tasks_claim(Desk *desk, const Uuid *instance, uint64_t job, uint64_t dispatch, const Uuid *id,
                  TasksClaimed *done, void *ctx)
 {
+    _Static_assert((int)DESK_TOGETHER_MOST <= (int)CLAIMS_MOST, "the catalogue takes fewer");
     Claim *claim = mem_new(Claim);
-    *claim =
-        (Claim){.task = {.work = claim_work, .done = claim_done, .patience_ms = CLAIM_PATIENCE_MS},
-                .instance = *instance,
-                .claim = *id,
-                .job = job,
-                .dispatch = dispatch,
-                .done = done,
-                .ctx = ctx};
+    *claim = (Claim){.task = {.work = claim_work,
+                              .work_all = claim_all,
+                              .done = claim_done,
+                              .patience_ms = CLAIM_PATIENCE_MS},
+                     .instance = *instance,
+                     .row = {.job = job, .dispatch = dispatch, .claim = *id},
+                     .done = done,
+                     .ctx = ctx};
     desk_post(desk, &claim->task);
 }
 

@@ -3,6 +3,7 @@
  *     bench_queue slots [SOURCES]      one minute of a fleet comes due: slots made a second
  *     bench_queue jobs [JOBS [SLOTS]]  slot, ticket, claim, commit of no-op backups: jobs a second
  *     bench_queue latency [JOBS]       asked for to claimed, one at a time, twenty a second
+ *     bench_queue steps [JOBS]         the same steps one after another on one connection: us a job
  *     bench_queue noticed              a worker's last word to the loss of its job, two timer sets
  * Scheduler core and agent are the production ones; only the child process is left out
  * (noop_runner.h). Each part prints the same plain work done by PostgreSQL alone in the same run,
@@ -55,17 +56,65 @@ static void row(const char *what, double ours, double peer, const char *unit, do
     fflush(stdout);
 }
 
+static bool profiled(void)
+{
+    return getenv("HOLDFAST_BENCH_PROFILE") != NULL;
+}
+
+/* Where PostgreSQL's time went, statement by statement, those inside functions too. */
+static void print_profile(const Fleet *fleet)
+{
+    char line[512], sql[400];
+    for (unsigned i = 0; profiled() && i < 40; i++) {
+        snprintf(sql, sizeof sql,
+                 "SELECT format('%%8s ms %%8s calls %%7s us  %%s', round(total_exec_time::numeric), "
+                 "calls, round((mean_exec_time * 1000)::numeric), left(regexp_replace(query, "
+                 "'\\s+', ' ', 'g'), 150)) FROM public.pg_stat_statements ORDER BY "
+                 "total_exec_time DESC OFFSET %u LIMIT 1",
+                 i);
+        fleet_ask(fleet, sql, line);
+        if (line[0] != '\0')
+            printf("# %s\n", line);
+    }
+}
+
+static void forget_profile(const Fleet *fleet)
+{
+    if (profiled())
+        fleet_do(fleet, "SELECT public.pg_stat_statements_reset()");
+}
+
 static Fleet *durable_fleet(unsigned sources)
 {
-    static const char *const options[] = {"-c", "fsync=on",           "-c", "shared_buffers=512MB",
-                                          "-c", "max_wal_size=4GB",   "-c", "max_connections=80",
-                                          "-c", "wal_compression=on", NULL};
+    const char *options[] = {"-c",
+                             "fsync=on",
+                             "-c",
+                             "shared_buffers=512MB",
+                             "-c",
+                             "max_wal_size=4GB",
+                             "-c",
+                             "max_connections=80",
+                             "-c",
+                             "wal_compression=on",
+                             NULL,
+                             NULL,
+                             NULL,
+                             NULL,
+                             NULL};
+    if (profiled()) {
+        options[10] = options[12] = "-c";
+        options[11] = "shared_preload_libraries=pg_stat_statements";
+        options[13] = "pg_stat_statements.track=all";
+    }
     Fleet *fleet = fleet_start_with(options);
+    if (profiled())
+        fleet_do(fleet, "CREATE EXTENSION pg_stat_statements SCHEMA public");
     int64_t began = clock_mono_ns();
     fleet_policy(fleet, sources, "");
     printf("# policy of %u sources applied in %.2f s\n", sources, since(began));
     fleet_do(fleet, "UPDATE schedule SET at = '* * * * *', overlap_skip = false");
-    fleet_do(fleet, "VACUUM ANALYZE");
+    /* Only what has rows: of a table that is known to be empty it would plan to read all of it. */
+    fleet_do(fleet, "ANALYZE source; ANALYZE schedule; ANALYZE pool; ANALYZE worker");
     return fleet;
 }
 
@@ -110,6 +159,7 @@ static void slots(unsigned sources)
         peer = plain > peer ? plain : peer;
     }
     getrusage(RUSAGE_SELF, &usage);
+    print_profile(fleet);
     printf("# peak %ld MiB at %u sources\n", usage.ru_maxrss / 1024, sources);
     row("queue.slots", best, peer, "slots/s", 150000, true);
     fire_cache_free(cache);
@@ -258,8 +308,9 @@ static void jobs(unsigned count, uint32_t slots)
     plant_start(&plant, count, slots);
     wait_for(&plant, "SELECT count(*) FROM worker_instance WHERE bye_at IS NULL", 1);
     double peer = plain_commits(&plant);
+    forget_profile(plant.fleet);
     fleet_do(plant.fleet, "UPDATE schedule SET at = 'every 30s', last_slot = date_trunc('minute', "
-                          "clock_timestamp()) + interval '30 seconds' * (1 + floor(extract(second "
+                          "clock_timestamp()) + interval '30 seconds' * (floor(extract(second "
                           "FROM clock_timestamp()) / 30))");
     fleet_do(plant.fleet, "UPDATE policy_version SET digest = digest || 'x'");
     wait_for(&plant, "SELECT count(*) FROM backup", (int64_t)count * ROUNDS);
@@ -270,6 +321,7 @@ static void jobs(unsigned count, uint32_t slots)
         "GROUP BY j.slot ORDER BY j.slot LIMIT 5) x",
         out);
     best = strtod(out, NULL);
+    print_profile(plant.fleet);
     row("queue.jobs", best, peer, "jobs/s", 5000, true);
     plant_stop(&plant);
 }
@@ -286,6 +338,7 @@ static void latency(unsigned count)
     fleet_do(plant.fleet, "UPDATE schedule SET at = '0 0 1 1 *'");
     wait_for(&plant, "SELECT count(*) FROM worker_instance WHERE bye_at IS NULL", 1);
     nap(1000);
+    forget_profile(plant.fleet);
     for (unsigned i = 0; i < count; i++) {
         char source[16];
         JobCreated created;
@@ -310,9 +363,102 @@ static void latency(unsigned count)
               out);
     if (sscanf(out, "%lf %lf", &p50, &p99) != 2)
         exit(1);
+    print_profile(plant.fleet);
     row("queue.latency.p50", p50, 0, "ms", 1.5, false);
     row("queue.latency.p99", p99, 0, "ms", 5, false);
     plant_stop(&plant);
+}
+
+/* --- one step after another ------------------------------------------------------------------- */
+
+static void commit_nothing(Catalog *catalog, const Fence *fence)
+{
+    Uuid repository = {{1}};
+    uint64_t epoch, confirmed;
+    BackupRow row = fleet_backup(NULL, 0, 1);
+    CommitAnswer answer = COMMIT_DAMAGED;
+    char detail[256];
+    Err err = {0};
+    must(catalog_repository_bind(catalog, fence, &repository, &epoch, &confirmed, &err) &&
+             catalog_backup_commit(catalog, fence, &row, &answer, detail, &err),
+         &err);
+    if (answer != COMMIT_OK)
+        exit(1);
+}
+
+/* Processor time of the server process that serves a role, in ticks. */
+static double server_ticks(const Fleet *fleet, const char *role)
+{
+    char sql[200], path[64], stat[1024];
+    unsigned long user = 0, system = 0;
+    snprintf(sql, sizeof sql,
+             "SELECT pid FROM pg_stat_activity WHERE usename = '%s' ORDER BY backend_start LIMIT 1",
+             role);
+    snprintf(path, sizeof path, "/proc/%" PRId64 "/stat", fleet_count(fleet, sql));
+    FILE *from = fopen(path, "r");
+    if (from == NULL || fgets(stat, sizeof stat, from) == NULL ||
+        sscanf(strrchr(stat, ')') + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+               &user, &system) != 2)
+        exit(1);
+    fclose(from);
+    return (double)(user + system);
+}
+
+typedef struct Step {
+    const Fleet *fleet;
+    const char *role;
+    double ticks;
+    int64_t began_ns;
+} Step;
+
+static Step step_begin(const Fleet *fleet, const char *role)
+{
+    return (Step){fleet, role, server_ticks(fleet, role), clock_mono_ns()};
+}
+
+static void step_end(const Step *step, const char *name, size_t count)
+{
+    double us = since(step->began_ns) * 1e6 / (double)count;
+    double ticks = server_ticks(step->fleet, step->role) - step->ticks;
+    printf("# %s: %.0f us a job, %.0f us of them PostgreSQL's processor\n", name, us,
+           ticks / (double)sysconf(_SC_CLK_TCK) * 1e6 / (double)count);
+}
+
+/* What each step costs while nothing else is done: no contention, one commit each. */
+static void steps(unsigned count)
+{
+    Fleet *fleet = durable_fleet(count);
+    FleetWorker worker = fleet_worker(fleet, "w1", false);
+    FireCache *cache = fire_cache_new();
+    Fence *fences = mem_array(Fence, count);
+    TicketList list = {0};
+    uint64_t fired = 0;
+    Err err = {0};
+    forget_profile(fleet);
+    fleet_do(fleet, "UPDATE schedule SET last_slot = date_trunc('minute', clock_timestamp()) - "
+                    "interval '1 minute'");
+    Step step = step_begin(fleet, "holdfast_scheduler");
+    must(fire_due(fleet->scheduler, cache, &fired, &err), &err);
+    step_end(&step, "fire", count);
+    step = step_begin(fleet, "holdfast_scheduler");
+    must(catalog_dispatch_pick(fleet->scheduler, worker.welcome.pools[0].number, (int32_t)count,
+                               &list, &err),
+         &err);
+    step_end(&step, "dispatch", list.count);
+    step = step_begin(fleet, "w1");
+    for (size_t i = 0; i < list.count; i++)
+        fences[i] = fleet_claim(&worker, list.rows[i]);
+    step_end(&step, "claim", list.count);
+    step = step_begin(fleet, "w1");
+    for (size_t i = 0; i < list.count; i++)
+        commit_nothing(worker.c, &fences[i]);
+    step_end(&step, "bind and commit", list.count);
+    print_profile(fleet);
+    catalog_tickets_free(&list);
+    mem_free(fences);
+    fire_cache_free(cache);
+    fleet_worker_close(&worker);
+    fleet_stop(fleet);
 }
 
 /* --- a dead worker ---------------------------------------------------------------------------- */
@@ -380,10 +526,12 @@ int main(int argc, char **argv)
         jobs(count != 0 ? count : 10000, argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 32);
     else if (strcmp(part, "latency") == 0)
         latency(count != 0 ? count : 400);
+    else if (strcmp(part, "steps") == 0)
+        steps(count != 0 ? count : 1000);
     else if (strcmp(part, "noticed") == 0)
         noticed();
     else {
-        fprintf(stderr, "usage: bench_queue slots|jobs|latency|noticed [COUNT [SLOTS]]\n");
+        fprintf(stderr, "usage: bench_queue slots|jobs|latency|steps|noticed [COUNT [SLOTS]]\n");
         return 2;
     }
     return 0;

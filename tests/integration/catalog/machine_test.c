@@ -81,6 +81,58 @@ static void the_same_claim_again_is_the_same_grant_and_another_one_is_stale(void
     finish(&one, &fence, OUTCOME_FAILED, false, "failed");
 }
 
+static ClaimRow claim_row(TicketRow ticket)
+{
+    return (ClaimRow){.job = ticket.job, .dispatch = ticket.dispatch, .claim = rand_uuid()};
+}
+
+static void several_claims_have_each_their_own_answer(void **state)
+{
+    TicketRow first = fleet_ticket(fleet, "s1"), second = fleet_ticket(fleet, "s2");
+    ClaimRow rows[] = {claim_row(second), claim_row((TicketRow){.job = 999999, .dispatch = 1}),
+                       claim_row(first)};
+    ClaimAnswer answers[3];
+    char wanted[40];
+    (void)state;
+    OK(catalog_job_claims(one.c, &one.instance, rows, 3, answers, &err));
+    assert_int_equal(answers[0].status, CLAIM_GRANTED);
+    assert_int_equal(answers[1].status, CLAIM_STALE);
+    assert_int_equal(answers[2].status, CLAIM_GRANTED);
+    for (size_t i = 0; i < 3; i += 2) {
+        Fence fence = {rows[i].job, answers[i].attempt, rows[i].claim};
+        snprintf(wanted, sizeof wanted, "\"job\": %llu,", (unsigned long long)rows[i].job);
+        buf_add_byte(&answers[i].order, '\0');
+        assert_non_null(strstr((const char *)answers[i].order.at, wanted));
+        finish(&one, &fence, OUTCOME_FAILED, false, "failed");
+    }
+    for (size_t i = 0; i < 3; i++)
+        catalog_job_claim_free(&answers[i]);
+}
+
+static void of_several_claims_that_fail_none_is_granted(void **state)
+{
+    ClaimRow rows[] = {claim_row(fleet_ticket(fleet, "s1")), claim_row(fleet_ticket(fleet, "s2"))};
+    ClaimAnswer answers[2];
+    Err why = {0};
+    (void)state;
+    /* The second finds no room for its lease. */
+    fleet_do(fleet, "CREATE FUNCTION full_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF "
+                    "NEW.job = (SELECT max(id) FROM holdfast.job) THEN RAISE 'full' USING ERRCODE "
+                    "= '53100'; END IF; RETURN NEW; END $$; CREATE TRIGGER full_up BEFORE INSERT "
+                    "ON lease FOR EACH ROW EXECUTE FUNCTION full_up()");
+    assert_false(catalog_job_claims(one.c, &one.instance, rows, 2, answers, &why));
+    assert_int_equal(why.code, ERR_FULL);
+    fleet_do(fleet, "DROP TRIGGER full_up ON lease; DROP FUNCTION full_up");
+    assert_int_equal(fleet_count(fleet, "SELECT count(*) FROM job WHERE state = 'running'"), 0);
+    OK(catalog_job_claims(one.c, &one.instance, rows, 2, answers, &err));
+    for (size_t i = 0; i < 2; i++) {
+        Fence fence = {rows[i].job, answers[i].attempt, rows[i].claim};
+        assert_int_equal(answers[i].status, CLAIM_GRANTED);
+        catalog_job_claim_free(&answers[i]);
+        finish(&one, &fence, OUTCOME_FAILED, false, "failed");
+    }
+}
+
 static void an_old_ticket_is_stale_and_harmless(void **state)
 {
     TicketRow ticket = fleet_ticket(fleet, "s1"), old = ticket;
@@ -483,6 +535,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_claim_again_is_the_same_grant_and_another_one_is_stale),
+        cmocka_unit_test(several_claims_have_each_their_own_answer),
+        cmocka_unit_test(of_several_claims_that_fail_none_is_granted),
         cmocka_unit_test(an_old_ticket_is_stale_and_harmless),
         cmocka_unit_test(a_busy_source_defers_and_says_which_job_has_it),
         cmocka_unit_test(a_full_limit_defers_and_frees_with_its_job),

@@ -433,6 +433,41 @@ static void an_emergency_does_not_wait_for_its_source_s_ticket(void **state)
     assert_int_equal(claim(plant, take(plant), &fence, NULL), CLAIM_BUSY); /* s1's own, put off */
 }
 
+/* --- how many tickets are out ----------------------------------------------------------------- */
+
+/* While a queue is long its order is not worked out anew for each ticket that is taken. */
+static void tickets_of_a_long_queue_go_out_by_the_quarter_of_the_window(void **state)
+{
+    Plant *plant = *state;
+    Fence fences[3];
+    apply(plant, 20, "", "", "");
+    fleet_do(plant->fleet, "UPDATE pool SET window_size = 12 WHERE name = 'fra'");
+    ask_for_each(plant, 1, 20);
+    dispatch(plant);
+    assert_int_equal(count(plant, "SELECT count(*) FROM job WHERE state = 'queued'"), 12);
+    for (size_t i = 0; i < 3; i++) {
+        fences[i] = start(plant);
+        dispatch(plant);
+        assert_int_equal(count(plant, "SELECT count(*) FROM job WHERE state = 'queued'"),
+                         i < 2 ? 11 - (int)i : 12);
+    }
+    /* What is urgent waits for no quarter. */
+    end(plant, &fences[0]);
+    Fence more = start(plant);
+    uint64_t urgent = ask(plant, "s20", true);
+    dispatch(plant);
+    assert_int_equal(take(plant).job, urgent);
+    /* Nor do the last of the queue. */
+    fleet_do(plant->fleet, "UPDATE job SET state = 'cancelled', finished_at = clock_timestamp() "
+                           "WHERE state = 'pending' AND id > (SELECT min(id) FROM job WHERE state = "
+                           "'pending')");
+    Fence last = start(plant);
+    dispatch(plant);
+    assert_int_equal(count(plant, "SELECT count(*) FROM job WHERE state = 'pending'"), 0);
+    end(plant, &more);
+    end(plant, &last);
+}
+
 /* --- what is missing where ------------------------------------------------------------------- */
 
 /* Enrolled as `name` in `pool`, says hello with these facts. */
@@ -562,6 +597,7 @@ int main(int argc, char **argv)
         CASE(owners_that_flood_together_take_turns),
         CASE(an_emergency_goes_before_all_past_window_and_limits),
         CASE(an_emergency_does_not_wait_for_its_source_s_ticket),
+        CASE(tickets_of_a_long_queue_go_out_by_the_quarter_of_the_window),
         CASE(of_each_worker_it_is_said_what_it_lacks),
         CASE(each_of_many_that_wait_is_told_why),
         CASE(what_is_urgent_does_not_wait_for_the_window),

@@ -100,9 +100,9 @@ static bool every_pool(Catalog *catalog, Queue *queue, PoolWork *work, Err *err)
     return done;
 }
 
-/* How many tickets may go out now. A full window keeps back neither what is urgent nor an emergency.
- * Who goes next is found by looking at all that waits: with a long queue that is done again when a
- * quarter of the window was taken, not for each ticket of it. */
+/* How many tickets may go out now. A full window keeps back neither what is urgent nor an
+ * emergency. Who goes next is found by looking at all that waits: with a long queue that is done
+ * again when a quarter of the window was taken, not for each ticket of it. */
 static int32_t room_of(const PoolRow *pool)
 {
     int32_t room = (int32_t)pool->window - (int32_t)pool->queued;

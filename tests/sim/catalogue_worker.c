@@ -154,8 +154,8 @@ static bool claim_one(Catalog *c, const Uuid *instance, const ClaimRow *row, Cla
     snprintf(out->missing, sizeof out->missing, "%s", answer.missing);
     if (answer.status == CLAIM_GRANTED)
         write_order(m, row->job, &answer, &out->order);
-    trace("claim job=%" PRIu64 " dispatch=%" PRIu64 " %s attempt=%" PRIu64, row->job,
-          row->dispatch, words[answer.status], answer.attempt);
+    trace("claim job=%" PRIu64 " dispatch=%" PRIu64 " %s attempt=%" PRIu64, row->job, row->dispatch,
+          words[answer.status], answer.attempt);
     return true;
 }
 

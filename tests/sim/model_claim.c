@@ -65,13 +65,15 @@ static bool take_slots(Model *m, uint64_t number, ModelClaim *out)
 
 static bool lane_taken(Model *m, uint64_t number, ModelClaim *out)
 {
+    char name[JOB_ID_TEXT];
     const ModelJob *job = model_job(m, number);
     for (size_t i = 0; i < m->jobs.count; i++) {
         const ModelJob *other = &m->jobs.rows[i];
         if (other->state != JOB_RUNNING || other->source != job->source ||
             (model_lanes(other) & model_lanes(job)) == 0)
             continue;
-        snprintf(out->missing, sizeof out->missing, "job %zu (backup) is running", i + 1);
+        ids_job_text(i + 1, name);
+        snprintf(out->missing, sizeof out->missing, "%s (backup) is running", name);
         out->status = CLAIM_BUSY;
         free_slots(m, number);
         model_defer(m, number, "lane.busy", out->missing);

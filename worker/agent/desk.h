@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * desk.h — the thread that asks the catalogue, so that the event loop never waits for it.
  * A DeskTask is work to be done with the connection and an end on the loop's thread. Tasks run one
- * after the other in the order posted; those of a kind that can be done together and wait one behind
- * the other are. While the catalogue cannot be reached a task with patience
- * waits and is tried again, one without fails at once; every task may run more than once, as every
- * call of the catalogue may. */
+ * after the other in the order posted; those of a kind that can be done together and wait one
+ * behind the other are. While the catalogue cannot be reached a task with patience waits and is
+ * tried again, one without fails at once; every task may run more than once, as every call of the
+ * catalogue may. */
 #ifndef WORKER_AGENT_DESK_H
 #define WORKER_AGENT_DESK_H
 
@@ -19,7 +19,7 @@ struct DeskTask {
     bool (*work)(DeskTask *task, Catalog *catalog, Err *err); /* on the desk's thread */
     /* The same for several that have the same work_all; all or none is done. NULL: each alone. */
     bool (*work_all)(DeskTask *const *tasks, size_t count, Catalog *catalog, Err *err);
-    void (*done)(DeskTask *task, const Err *err);             /* on the loop's thread */
+    void (*done)(DeskTask *task, const Err *err); /* on the loop's thread */
     int64_t patience_ms; /* how long an unreachable catalogue is waited for */
     int64_t until_ns;    /* below: the desk's own */
     Err err;

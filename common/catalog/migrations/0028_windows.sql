@@ -168,7 +168,7 @@ BEGIN
       WHERE id = j.id RETURNING * INTO j;
   EXCEPTION WHEN unique_violation THEN
     UPDATE limit_slot l SET job = NULL, attempt = NULL WHERE l.job = j.id;
-    SELECT format('job %s (%s) is running', o.id, o.kind) INTO held_by FROM job o
+    SELECT format('%s (%s) is running', job_text(o.id), o.kind) INTO held_by FROM job o
       WHERE o.source = j.source AND o.state = 'running' AND o.lanes & j.lanes <> 0 LIMIT 1;
     PERFORM job_defer(j, 'lane.busy', coalesce(held_by, 'the source was busy'));
     RETURN QUERY SELECT 'busy', 0::bigint, NULL::text, coalesce(held_by, 'the source was busy');

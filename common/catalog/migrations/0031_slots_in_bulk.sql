@@ -79,8 +79,8 @@ BEGIN
         CASE WHEN x.goes OR x.kept = 'slot.excluded' THEN x.text
              WHEN x.made_as = 'missed' THEN coalesce(nullif(x.text, ''), 'no scheduler was there in time')
              WHEN x.kept IS NOT NULL THEN coalesce('paused: ' || nullif(x.paused_reason, ''), 'its source is paused')
-             WHEN o.held IS NOT NULL THEN format('job %s is still %s', o.held, coalesce(x.live_state, 'pending'))
-             ELSE format('job %s of this schedule still waits, and stands for it', coalesce(x.waits, x.runs_here)) END
+             WHEN o.held IS NOT NULL THEN format('%s is still %s', job_text(o.held), coalesce(x.live_state, 'pending'))
+             ELSE format('%s of this schedule still waits, and stands for it', job_text(coalesce(x.waits, x.runs_here))) END
       FROM behind x CROSS JOIN LATERAL (SELECT CASE WHEN x.overlap_skip THEN
           coalesce(x.live, CASE WHEN x.runs_of_source < x.id THEN x.runs_of_source END) END AS held) o
       WHERE (NOT x.goes OR x.code <> '') AND x.id IN (SELECT id FROM made))

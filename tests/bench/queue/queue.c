@@ -66,12 +66,13 @@ static void print_profile(const Fleet *fleet)
 {
     char line[512], sql[400];
     for (unsigned i = 0; profiled() && i < 40; i++) {
-        snprintf(sql, sizeof sql,
-                 "SELECT format('%%8s ms %%8s calls %%7s us  %%s', round(total_exec_time::numeric), "
-                 "calls, round((mean_exec_time * 1000)::numeric), left(regexp_replace(query, "
-                 "'\\s+', ' ', 'g'), 150)) FROM public.pg_stat_statements ORDER BY "
-                 "total_exec_time DESC OFFSET %u LIMIT 1",
-                 i);
+        snprintf(
+            sql, sizeof sql,
+            "SELECT format('%%8s ms %%8s calls %%7s us  %%s', round(total_exec_time::numeric), "
+            "calls, round((mean_exec_time * 1000)::numeric), left(regexp_replace(query, "
+            "'\\s+', ' ', 'g'), 150)) FROM public.pg_stat_statements ORDER BY "
+            "total_exec_time DESC OFFSET %u LIMIT 1",
+            i);
         fleet_ask(fleet, sql, line);
         if (line[0] != '\0')
             printf("# %s\n", line);
@@ -86,20 +87,13 @@ static void forget_profile(const Fleet *fleet)
 
 static Fleet *durable_fleet(unsigned sources)
 {
-    const char *options[] = {"-c",
-                             "fsync=on",
-                             "-c",
-                             "shared_buffers=512MB",
-                             "-c",
-                             "max_wal_size=4GB",
-                             "-c",
-                             "max_connections=80",
-                             "-c",
-                             "wal_compression=on",
-                             NULL,
-                             NULL,
-                             NULL,
-                             NULL,
+    const char *options[] = {"-c", "fsync=on",
+                             "-c", "shared_buffers=512MB",
+                             "-c", "max_wal_size=4GB",
+                             "-c", "max_connections=80",
+                             "-c", "wal_compression=on",
+                             NULL, NULL,
+                             NULL, NULL,
                              NULL};
     if (profiled()) {
         options[10] = options[12] = "-c";

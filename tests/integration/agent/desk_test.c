@@ -85,8 +85,8 @@ static void run(Fleet *fleet, bool together)
     hold = (DeskTask){.work = hold_work, .done = hold_done};
     desk_post(desk, &hold);
     for (size_t i = 0; i < TASKS; i++) {
-        jobs[i].task = (DeskTask){
-            .work = do_one, .work_all = together ? do_all : NULL, .done = done};
+        jobs[i].task =
+            (DeskTask){.work = do_one, .work_all = together ? do_all : NULL, .done = done};
         jobs[i].ended = ERR_BUG;
         desk_post(desk, &jobs[i].task);
     }

@@ -458,9 +458,10 @@ static void tickets_of_a_long_queue_go_out_by_the_quarter_of_the_window(void **s
     dispatch(plant);
     assert_int_equal(take(plant).job, urgent);
     /* Nor do the last of the queue. */
-    fleet_do(plant->fleet, "UPDATE job SET state = 'cancelled', finished_at = clock_timestamp() "
-                           "WHERE state = 'pending' AND id > (SELECT min(id) FROM job WHERE state = "
-                           "'pending')");
+    fleet_do(plant->fleet,
+             "UPDATE job SET state = 'cancelled', finished_at = clock_timestamp() "
+             "WHERE state = 'pending' AND id > (SELECT min(id) FROM job WHERE state = "
+             "'pending')");
     Fence last = start(plant);
     dispatch(plant);
     assert_int_equal(count(plant, "SELECT count(*) FROM job WHERE state = 'pending'"), 0);

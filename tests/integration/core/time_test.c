@@ -363,9 +363,9 @@ static void why_was_it_skipped_the_one_before_still_waits_for_its_window(void **
     until(plant, "state = 'pending' AND deferrals = 1", 1);
     clock_at(plant, "2026-11-20 14:00:05");
     until(plant, "state = 'skipped'", 1);
-    fleet_ask(plant->fleet, "SELECT id FROM job WHERE state = 'pending'", job);
+    fleet_ask(plant->fleet, "SELECT job_text(id) FROM job WHERE state = 'pending'", job);
     snprintf(wanted, sizeof wanted,
-             "skipped overlap 14:00 job %s is still pending\n"
+             "skipped overlap 14:00 %s is still pending\n"
              "deferred window.closed 13:00 no window is open; the next opens Fri 2026-11-20 22:00 "
              "(Europe/Berlin)\n",
              job);

@@ -221,7 +221,7 @@ static void with_overlap_queue_one_job_of_a_schedule_waits_whatever_comes(void *
         assert_string_equal(answer.state, i == 1 ? "pending" : "skipped");
     }
     fleet_ask(fleet, "SELECT code || ': ' || text FROM decision ORDER BY id DESC LIMIT 1", why);
-    assert_non_null(strstr(why, "slot.waiting: job"));
+    assert_non_null(strstr(why, "slot.waiting: jb_"));
     fleet_do(fleet, "UPDATE schedule SET overlap_skip = true");
     char now[16];
     bool fenced;
@@ -239,7 +239,7 @@ static void a_slot_over_a_running_job_is_skipped_and_says_why(void **state)
     SlotAnswer answer = fire(fleet->scheduler, &row, row.last_slot_ns + minute_ns, false);
     assert_string_equal(answer.state, "skipped");
     fleet_ask(fleet, "SELECT code || ': ' || text FROM decision ORDER BY id DESC LIMIT 1", why);
-    assert_non_null(strstr(why, "overlap: job"));
+    assert_non_null(strstr(why, "overlap: jb_"));
     char now[16];
     bool fenced;
     OK(catalog_job_finish(one.c, &fence, &(JobVerdictRow){.outcome = OUTCOME_FAILED}, now, &fenced,

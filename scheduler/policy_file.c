@@ -38,7 +38,7 @@ static bool compile(const char *path, Buf *document, Buf *summary, Err *err)
     return good;
 }
 
-bool policy_file_apply(Catalog *catalog, const char *path, bool always, Err *err)
+static bool apply(Catalog *catalog, const char *path, bool always, Err *err)
 {
     bool found;
     char digest[SHA256_TEXT];
@@ -60,6 +60,13 @@ bool policy_file_apply(Catalog *catalog, const char *path, bool always, Err *err
     log_info("policy.applied", "version=%llu changed=%s", (unsigned long long)applied.version,
              applied.changed ? "true" : "false");
     return true;
+}
+
+bool policy_file_apply(Catalog *catalog, const char *path, bool always, Err *err)
+{
+    bool good = apply(catalog, path, always, err);
+    mem_trim(); /* a source needs 13 KiB while it is read, and nothing afterwards */
+    return good;
 }
 
 static int print_schema(void)

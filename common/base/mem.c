@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/base/mem.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 void *mem_zeroed(size_t count, size_t size)
@@ -22,6 +23,13 @@ void *mem_resize(void *at, size_t size)
 void mem_free(void *at)
 {
     free(at);
+}
+
+void mem_trim(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 char *mem_text(Text text)

@@ -16,6 +16,9 @@ void mem_free(void *at);                     /* NULL is fine */
 char *mem_text(Text text);                   /* a C string; bytes from the first NUL on are kept */
 char *mem_string(const char *string);        /* a copy; NULL gives NULL */
 
+/* Gives the system back what was freed: after something that needed much, once. */
+void mem_trim(void);
+
 /* For scoped(): `scoped(mem_release) char *name = NULL;` */
 void mem_release(void *pointer_to_pointer);
 

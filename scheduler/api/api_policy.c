@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/json.h"
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/catalog/catalog_audit.h"
 #include "common/catalog/catalog_policy.h"
 #include "scheduler/plan/fleet_bundle.h"
@@ -32,6 +33,7 @@ static void sent_free(Sent *sent)
     json_decref(sent->compiled);
     json_decref(sent->problems);
     json_decref(sent->facts);
+    mem_trim(); /* of a large fleet it was much */
 }
 
 static bool is_bundle(const ApiCall *call)

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * s3_answer.h — the documents that an S3 server sends: refusals, pages of a listing, uploads. What
+ * is not exactly such a document is ERR_CORRUPT store.protocol, and never an empty listing. */
+#ifndef COMMON_STORE_S3_ANSWER_H
+#define COMMON_STORE_S3_ANSWER_H
+
+#include "common/store/s3_problem.h"
+
+/* Is the body a refusal? Then code, message and region are taken from it; status stays. */
+bool s3_answer_problem(Slice body, S3Problem *problem);
+
+/* Where an upload goes on. */
+MUST_CHECK bool s3_answer_upload(Slice body, Buf *upload, Err *err);
+
+/* Only a CompleteMultipartUploadResult says that an upload is an object now. */
+MUST_CHECK bool s3_answer_completed(Slice body, Err *err);
+
+typedef struct S3Row {
+    size_t name; /* its place in names; ends with a NUL */
+    uint64_t size;
+} S3Row;
+
+typedef struct S3Page {
+    Buf names;
+    S3Row *rows;
+    size_t count, room;
+    Buf next;  /* the continuation token */
+    bool more; /* then `next` is not empty */
+} S3Page;
+
+MUST_CHECK bool s3_answer_page(Slice body, S3Page *page, Err *err);
+void s3_page_free(S3Page *page); /* a zeroed one is fine */
+
+#endif

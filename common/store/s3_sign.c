@@ -3,7 +3,7 @@
 
 #include "common/base/hash.h"
 
-#include <stdio.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -68,6 +68,14 @@ void s3_date(int64_t wall_ns, char out[S3_DATE_TEXT])
     time_t seconds = (time_t)(wall_ns / 1000000000);
     gmtime_r(&seconds, &tm);
     strftime(out, S3_DATE_TEXT, "%Y%m%dT%H%M%SZ", &tm);
+}
+
+void s3_md5(Slice body, char out[S3_MD5_TEXT])
+{
+    uint8_t md5[16];
+    if (EVP_Digest(body.at, body.len, md5, NULL, EVP_md5(), NULL) != 1)
+        abort();
+    EVP_EncodeBlock((unsigned char *)out, md5, sizeof md5);
 }
 
 /* Without blanks at its ends, and with one where several stand inside. */

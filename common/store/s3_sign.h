@@ -10,6 +10,7 @@
 
 enum {
     S3_DATE_TEXT = 17,  /* "20130524T000000Z" with its NUL */
+    S3_MD5_TEXT = 25,   /* the MD5 of a body in base64 with its NUL */
     S3_FIELDS_MOST = 24 /* headers, or query parameters, of one request */
 };
 
@@ -41,6 +42,9 @@ void s3_path(Buf *out, Text key);
 void s3_query(Buf *out, const S3Field *fields, size_t count);
 
 void s3_date(int64_t wall_ns, char out[S3_DATE_TEXT]);
+
+/* The value of Content-MD5, which object locks ask for: base64. */
+void s3_md5(Slice body, char out[S3_MD5_TEXT]);
 
 /* Appends the value of the Authorization header. */
 void s3_sign(const S3Signed *request, Buf *authorization);

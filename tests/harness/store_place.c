@@ -116,8 +116,8 @@ static void local_end(StorePlace *place)
     mem_free(place);
 }
 
-const StoreKind STORE_KINDS[] = {
-    {"local", local_begin, local_open, local_away, local_destroy, local_fill, local_freeze,
-     local_end},
-};
+static const StoreKind local_kind = {"local",       local_begin, local_open,   local_away,
+                                     local_destroy, local_fill,  local_freeze, local_end};
+
+const StoreKind *const STORE_KINDS[] = {&local_kind, &store_place_s3};
 const size_t STORE_KIND_COUNT = sizeof STORE_KINDS / sizeof *STORE_KINDS;

@@ -21,7 +21,8 @@ typedef struct StoreKind {
     void (*end)(StorePlace *place);
 } StoreKind;
 
-extern const StoreKind STORE_KINDS[];
+extern const StoreKind store_place_s3;
+extern const StoreKind *const STORE_KINDS[];
 extern const size_t STORE_KIND_COUNT;
 
 #endif

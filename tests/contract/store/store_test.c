@@ -532,7 +532,7 @@ int main(void)
     };
     int failed = 0;
     for (size_t i = 0; i < STORE_KIND_COUNT; i++) {
-        kind = &STORE_KINDS[i];
+        kind = STORE_KINDS[i];
         failed += cmocka_run_group_tests_name(kind->name, tests, NULL, NULL);
     }
     return failed;

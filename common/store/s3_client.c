@@ -228,16 +228,13 @@ static bool header(Text line, const char *name, Text *value)
     return true;
 }
 
-/* "bytes 5-9/100", or "bytes * /0" of a range outside. */
+/* "bytes 5-9/100": where it begins. */
 static void take_range(Text value, S3Answer *answer)
 {
     char text[80];
-    unsigned long long first = 0, last = 0, total = 0;
     s3_problem_words(value, text, sizeof text);
-    if (sscanf(text, "bytes %llu-%llu/%llu", &first, &last, &total) == 3) {
-        answer->first = first;
-        answer->total = total;
-    }
+    if (strncmp(text, "bytes ", 6) == 0)
+        answer->first = strtoull(text + 6, NULL, 10);
 }
 
 static size_t take_header(char *at, size_t size, size_t count, void *ctx)

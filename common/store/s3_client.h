@@ -51,8 +51,7 @@ typedef struct S3Request {
 typedef struct S3Answer {
     int status;        /* 2xx; or 404, 412 or 416, which are results (a missing bucket is none) */
     uint64_t length;   /* Content-Length; of a HEAD the object's */
-    uint64_t first;    /* Content-Range: where it begins, */
-    uint64_t total;    /* and how long the object is; 0 where there was none */
+    uint64_t first;    /* Content-Range: where it begins; 0 where there was none */
     bool too_large;    /* the body is longer than there is room for; nothing was received */
     size_t received;   /* bytes of the body */
     char etag[128];    /* with its quotes; empty: none */

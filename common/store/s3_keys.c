@@ -21,6 +21,7 @@ enum { METADATA_MS = 2000 };
 struct S3KeySource {
     json_t *id, *secret; /* NULL: by AWS's conventions */
     SecretScope scope;
+    const char **below;   /* of the scope */
     pthread_mutex_t lock; /* guards all below */
     S3Keys keys;
     bool known;
@@ -38,6 +39,11 @@ S3KeySource *s3_keys_open(const json_t *id, const json_t *secret, const SecretSc
     source->id = json_deep_copy(id);
     source->secret = json_deep_copy(secret);
     source->scope = *scope;
+    if (scope->below != NULL) {
+        source->below = mem_array(const char *, scope->below_count);
+        memcpy(source->below, scope->below, scope->below_count * sizeof *source->below);
+        source->scope.below = source->below;
+    }
     pthread_mutex_init(&source->lock, NULL);
     return source;
 }
@@ -48,6 +54,7 @@ void s3_keys_close(S3KeySource *source)
         return;
     json_decref(source->id);
     json_decref(source->secret);
+    mem_free(source->below);
     s3_keys_wipe(&source->keys);
     pthread_mutex_destroy(&source->lock);
     mem_free(source);

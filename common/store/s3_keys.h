@@ -23,8 +23,8 @@ typedef struct S3Keys {
 
 typedef struct S3KeySource S3KeySource;
 
-/* References as secret_resolve takes them; both or neither. scope and what it points to outlive the
- * source. Nothing is read yet. */
+/* References as secret_resolve takes them; both or neither. The texts of scope outlive the source.
+ * Nothing is read yet. */
 S3KeySource *s3_keys_open(const json_t *id, const json_t *secret, const SecretScope *scope);
 void s3_keys_close(S3KeySource *source); /* NULL is fine */
 

@@ -26,7 +26,7 @@ typedef struct StoreS3Params {
     int64_t lock_ms;           /* from now on, for what is put (not what is replaced) */
     const json_t *access_key;  /* references; both or neither, see s3_keys.h */
     const json_t *secret_key;
-    const SecretScope *scope; /* outlives the store */
+    const SecretScope *scope; /* its texts outlive the store */
     size_t part_bytes;        /* 0: 8 MiB, of which S3 has room for 10 000 */
     unsigned lanes;           /* parts of one put on their way at once; 0: 3 */
     int64_t idle_ms;          /* s3_client.h has these three; 0: its own */

@@ -4,9 +4,11 @@
 #include "common/base/clock.h"
 #include "common/base/json.h"
 #include "common/base/rand.h"
+#include "common/store/store_s3.h"
 #include "worker/job/ceiling.h"
 #include "worker/job/opened.h"
 #include "worker/job/restore.h"
+#include "worker/job/stores.h"
 
 #include <stdio.h>
 
@@ -191,6 +193,22 @@ static bool check(Checks *checks, const char *name, bool ok, const char *text, c
     return ok;
 }
 
+static bool is_s3(const Store *store)
+{
+    return strcmp(store->ops->scheme, "s3") == 0;
+}
+
+/* Whether the server itself refuses to write a name twice. */
+static void tell_condition(Checks *checks, const Store *store)
+{
+    bool honoured = store_s3_condition(store) == STORE_S3_HONOURED;
+    check(checks, "condition", true,
+          honoured ? "the server refuses a second write of a name (If-None-Match)"
+                   : "the server lacks If-None-Match: names are looked up before they are written; "
+                     "let versioning or object locks protect the bucket",
+          "");
+}
+
 /* By trying, on an object of its own. */
 static void try_object(Checks *checks, Store *store)
 {
@@ -216,9 +234,12 @@ static void try_object(Checks *checks, Store *store)
           "this store overwrites objects: it must not be used");
     bool removed = store_remove(store, name, &err);
     check(checks, "delete", true,
-          removed ? "delete possible: same user; such a store is not immutable"
-                  : "this worker cannot delete",
+          !removed       ? "this worker cannot delete"
+          : is_s3(store) ? "delete possible: its access key may; a worker needs put, get and list"
+                         : "delete possible: same user; such a store is not immutable",
           "");
+    if (is_s3(store))
+        tell_condition(checks, store);
 }
 
 static bool store_test(Job *job, JobResult *result, Err *err)
@@ -233,9 +254,9 @@ static bool store_test(Job *job, JobResult *result, Err *err)
         json_decref(checks.list);
         return false;
     }
-    if (check(&checks, "open", session_store(&store, job, store_config, TEXT(""), &why),
+    if (check(&checks, "open", stores_open(&store, job->settings, store_config, TEXT(""), &why),
               why.text[0] == '\0' ? "the store is there" : why.text,
-              "mount it, or correct its path"))
+              "mount it, or correct where it is"))
         try_object(&checks, store);
     store_close(store);
     result->answer = json_object();

@@ -6,27 +6,9 @@
 #include "common/catalog/catalog_backup.h"
 #include "common/catalog/catalog_pack.h"
 #include "worker/job/set_back.h"
+#include "worker/job/stores.h"
 
 #include <stdio.h>
-
-bool session_store(Store **out, const Job *job, const json_t *store, Text below, Err *err)
-{
-    Text name = json_text_or(store, "name", TEXT("")), type = json_text_or(store, "type", TEXT(""));
-    scoped(buf_free) Buf path = {0};
-    if (!allow_store(job->settings->allow, name, err))
-        return false;
-    if (!text_equal(type, TEXT("local")))
-        return err_set(err, ERR_INVALID, "store.type",
-                       "the store %.*s has the type %.*s, which this worker does not know",
-                       TEXT_ARG(name), TEXT_ARG(type));
-    buf_add_text(&path, json_text_or(store, "path", TEXT("")));
-    if (below.len > 0) {
-        buf_add_byte(&path, '/');
-        buf_add_text(&path, below);
-    }
-    return store_local_open(out, buf_cstr(&path), err) ||
-           err_note(err, "the store %.*s", TEXT_ARG(name));
-}
 
 static bool check_use(const Session *session, SessionUse use, Err *err)
 {
@@ -85,11 +67,12 @@ bool session_open(Session *session, Job *job, SessionUse use, Err *err)
     *session = (Session){0};
     if (known.len > 0 && !uuid_parse(known, &id, err))
         return false;
-    bool opened = session_store(&session->store, job, json_object_get(job->repository, "store"),
-                                set.len == 0 ? TEXT("plain") : set, err) &&
-                  open_keys(session, job, set, err) && check_use(session, use, err) &&
-                  repo_open(&session->repo, session->store, session->keyring,
-                            known.len > 0 ? &id : NULL, err);
+    bool opened =
+        stores_open(&session->store, job->settings, json_object_get(job->repository, "store"),
+                    set.len == 0 ? TEXT("plain") : set, err) &&
+        open_keys(session, job, set, err) && check_use(session, use, err) &&
+        repo_open(&session->repo, session->store, session->keyring, known.len > 0 ? &id : NULL,
+                  err);
     if (opened && use == SESSION_WRITE)
         opened = bind_repository(session, job, err);
     if (!opened)

@@ -26,10 +26,6 @@ typedef struct Session {
 MUST_CHECK bool session_open(Session *session, Job *job, SessionUse use, Err *err);
 void session_close(Session *session); /* a zeroed one is fine */
 
-/* Opens the store of this mapping ({"name","type","path"}) alone. */
-MUST_CHECK bool session_store(Store **out, const Job *job, const json_t *store, Text below,
-                              Err *err);
-
 /* Writes the markers of committed backups that lack one; before own work. */
 MUST_CHECK bool session_markers(Session *session, Job *job, Err *err);
 

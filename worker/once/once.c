@@ -7,14 +7,13 @@
 #include "common/base/secret.h"
 #include "common/codec/keyring.h"
 #include "common/repo/verify.h"
-#include "common/store/store.h"
+#include "common/store/store_url.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/postgresql_export.h"
 #include "worker/job/feed.h"
 #include "worker/once/once_args.h"
 #include "worker/once/once_tar.h"
 
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,10 +36,7 @@ typedef struct Once {
 static bool open_repository(Once *once, Err *err)
 {
     const OnceArgs *args = &once->args;
-    char path[PATH_MAX];
-    if (snprintf(path, sizeof path, "%s/%s", args->store, args->set) >= (int)sizeof path)
-        return err_set(err, ERR_USAGE, "once.store", "the path of the store is too long");
-    return store_local_open(&once->store, path, err) &&
+    return store_url_open(&once->store, args->store, args->set, err) &&
            keyring_open(&once->keyring, args->keys, args->set, err) &&
            repo_open(&once->repo, once->store, once->keyring, NULL, err);
 }

@@ -7,7 +7,7 @@
 #include "common/codec/keyfile.h"
 #include "common/codec/keyring.h"
 #include "common/repo/repo.h"
-#include "common/store/store.h"
+#include "common/store/store_url.h"
 #include "worker/vault/vault_args.h"
 
 #include <errno.h>
@@ -165,9 +165,11 @@ static bool open_place(const VaultArgs *args, const char *set, bool create, Stor
     char path[PATH_MAX];
     Store *parent = NULL;
     /* The store itself must be there: an unmounted disk is never made into one. */
-    if (!need(args->store, "--store", err) || !store_local_open(&parent, args->store, err))
+    if (!need(args->store, "--store", err) || !store_url_open(&parent, args->store, "", err))
         return false;
     store_close(parent);
+    if (store_url_is_s3(args->store)) /* there are no directories to make */
+        return store_url_open(store, args->store, set, err);
     snprintf(path, sizeof path, "%s/%s", args->store, set);
     if (create && mkdir(path, 0700) != 0 && errno != EEXIST)
         return err_set_sys(err, err_code_of_errno(errno), "repo.create", "%s", path);

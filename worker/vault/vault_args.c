@@ -12,7 +12,9 @@ const char vault_args_help[] =
     "    tries a recovery kit against a repository\n"
     "holdfast-worker repo create SET --store DIR --kit FILE --keys FILE\n"
     "    makes the repository DIR/SET; `repo create plain --store DIR` makes one\n"
-    "    that is not encrypted\n";
+    "    that is not encrypted\n"
+    "DIR of --store may be s3://BUCKET[/PREFIX][?endpoint=URL][&region=NAME];\n"
+    "its keys are AWS_ACCESS_KEY_ID and so on, a profile, or the machine's role\n";
 
 static bool take(const char **field, int argc, char **argv, int *i, Err *err)
 {

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One backup through the queue onto S3 and back, byte for byte, by a worker whose key may put, get and
+list and nothing else; and the same repository read without catalogue or queue."""
+import filecmp
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "tests/harness"))
+from installation import BUILD, Installation, wait_until  # noqa: E402
+import s3_server  # noqa: E402
+
+SECRETS = {"WORKER": "worker+secret/1", "ADMIN": "admin+secret/2"}
+
+
+class OnS3(Installation):
+    """An installation whose only store is a bucket."""
+
+    def build(self, *words):
+        (self.top / "s3" / "data" / "backups").mkdir(parents=True)
+        self.control()
+        self.server = s3_server.Server(s3_server.Place(self.top / "s3"))
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.url = f"s3://backups/prod?endpoint={self.endpoint}"
+        super().build(*words)
+
+    def control(self, **more):
+        keys = {"WORKER": {"secret": SECRETS["WORKER"], "rights": "put,get,list"},
+                "ADMIN": {"secret": SECRETS["ADMIN"], "rights": "put,get,list,delete,abort"}}
+        fresh = self.top / "s3" / "control.new"
+        fresh.write_text(json.dumps({"keys": keys, **more}))
+        fresh.rename(self.top / "s3" / "control.json")
+
+    def make_keys(self):
+        credentials = self.top / "credentials"
+        for name, text in (("s3-id", "WORKER"), ("s3-key", SECRETS["WORKER"])):
+            (credentials / name).write_text(text + "\n")
+            (credentials / name).chmod(0o600)
+        self.store = self.url
+        super().make_keys()
+
+    def tool(self, *words):
+        return subprocess.run([str(BUILD / "holdfast-worker"), *map(str, words)], check=True, capture_output=True, text=True,
+                              env={**os.environ, "AWS_ACCESS_KEY_ID": "ADMIN", "AWS_SECRET_ACCESS_KEY": SECRETS["ADMIN"]}).stdout
+
+    def fleet(self, *words):
+        text = super().fleet(*words)
+        local = f"stores: {{main: {{type: local, path: {self.store}}}}}"
+        assert local in text
+        return text.replace(local, f"stores: {{main: {{type: s3, bucket: backups, prefix: prod/, endpoint: '{self.endpoint}', "
+                                   "storage_class: STANDARD_IA, access_key: {credential: s3-id}, secret_key: {credential: s3-key}}}")
+
+    def command(self, *words):
+        return subprocess.run([str(BUILD / "holdfast"), *map(str, words)], capture_output=True, text=True, timeout=120, check=False,
+                              env={**os.environ, "HOLDFAST_SERVER": f"http://127.0.0.1:{self.api_c1}",
+                                   "HOLDFAST_TOKEN_FILE": str(self.top / "secrets" / "token")})
+
+
+def same(a, b):
+    compared = filecmp.dircmp(a, b)
+    assert not (compared.left_only or compared.right_only or compared.funny_files), compared.report()
+    _, wrong, missing = filecmp.cmpfiles(a, b, compared.common_files, shallow=False)
+    assert not wrong and not missing, (wrong, missing)
+    assert compared.common_files
+
+
+def main():
+    with OnS3(workers=1, sources=1, files=30, file_bytes=700_000) as place:
+        probe = place.catalogue.one(
+            "SELECT job FROM job_create('probe', 'manual', 's1', NULL, (SELECT jsonb_build_object('probe', 'store_test', 'store', "
+            "jsonb_build_object('name', name) || config) FROM store), 'test', NULL, 0, NULL)")
+        place.complete(int(probe))
+        checks = {row["name"]: row for row in json.loads(place.catalogue.one(
+            f"SELECT answer::jsonb -> 'checks' FROM job_answer WHERE job = {probe}"))}
+        assert checks["condition"]["text"].startswith("the server refuses"), checks
+        assert checks["delete"]["text"] == "this worker cannot delete", checks
+        # Bad moments of the server cost time and nothing else.
+        place.control(faults=[{"id": "busy", "op": "PutObject", "kind": "error", "times": 3},
+                              {"id": "lost", "op": "CompleteUpload", "kind": "reset_after", "times": 1},
+                              {"id": "cut", "op": "GetObject", "key": "/packs/", "kind": "cut", "times": 2}])
+        place.complete(place.run("s1"))
+        tree = place.top / "tree" / "s1"
+        restored = place.command("restore", "s1@latest", "--to", place.top / "restore" / "back", "--yes", "--follow")
+        assert restored.returncode == 0, restored.stdout + restored.stderr
+        back = pathlib.Path(str(place.top / "restore" / "back") + str(tree))
+        wait_until(lambda: place.count("SELECT count(*) FROM job WHERE kind = 'restore' AND state = 'completed'") == 1,
+                   what="the restore is completed")
+        same(tree, back)
+        place.tool("once", "restore", "latest", "--source", "s1", "--store", place.url, "--key-set", "local", "--keys",
+                   place.top / "keys", "--to", place.top / "restore" / "offline")
+        same(tree, pathlib.Path(str(place.top / "restore" / "offline") + str(tree)))
+        log = [json.loads(line) for line in (place.top / "s3" / "log").read_text().splitlines()]
+        workers = [row for row in log if row["by"] == "WORKER"]
+        assert any(row["op"] == "CompleteUpload" for row in workers), "no pack was an upload"
+        deletes = [row for row in workers if row["op"] == "DeleteObject" and not row["key"].startswith("prod/test/")]
+        assert not deletes, deletes
+        for path in (place.top / "log").iterdir():
+            text = path.read_text(errors="replace")
+            assert not any(secret in text for secret in SECRETS.values()), path
+        place.server.shutdown()
+    print("a backup in S3 came back")
+
+
+main()

@@ -45,6 +45,32 @@ bool api_store_list(ApiCall *call, Err *err)
     return catalog_view(call->catalog, VIEW_STORES, NULL, &call->answer->body, err);
 }
 
+/* The worker that tries gets the store as the fleet file has it; secrets in it are references. */
+bool api_store_test(ApiCall *call, Err *err)
+{
+    size_t i;
+    json_t *store;
+    uint64_t job;
+    scoped(buf_free) Buf body = {0};
+    scoped(json_release) json_t *list = NULL;
+    if (!catalog_view(call->catalog, VIEW_STORES, NULL, &body, err) ||
+        !json_parse(buf_text(&body), &list, err))
+        return false;
+    json_array_foreach(json_object_get(list, "items"), i, store)
+    {
+        if (!text_equal(json_text_or(store, "name", TEXT("")), call->parts[0]))
+            continue;
+        json_t *tried = json_copy(json_object_get(store, "config"));
+        json_object_set(tried, "name", json_object_get(store, "name"));
+        json_t *params = json_pack("{s:s, s:o}", "probe", "store_test", "store", tried);
+        return api_make_job(call, "probe", (Text){0}, json_text_or(call->body, "pool", TEXT("")),
+                            params, &job, err) &&
+               api_job_made(call, job, err);
+    }
+    return err_set(err, ERR_MISSING, "store.unknown", "there is no store %.*s",
+                   TEXT_ARG(call->parts[0]));
+}
+
 bool api_audit_chain(ApiCall *call, Err *err)
 {
     scoped(buf_free) Buf found = {0};

@@ -44,6 +44,10 @@ void ctl_would(const Ctl *ctl, const char *what, const json_t *thing, const char
 /* What became of the thing that the first word names: its state, after what is said of it. */
 void ctl_outcome(const Ctl *ctl, const json_t *answer, const char *said);
 
+/* Asks for a probe, waits for it and prints its checks; what is not well is the exit code 1. cause:
+ * of one that failed itself. body is taken over, and may be NULL. */
+MUST_CHECK bool ctl_try(Ctl *ctl, const char *path, json_t *body, const char *cause, Err *err);
+
 /* The backup that a selector names: an id, a unique prefix, SOURCE, SOURCE@latest, SOURCE@latest~N,
  * SOURCE@TIME (the newest that is consistent at or before it). *backup is the caller's. */
 MUST_CHECK bool ctl_select(Ctl *ctl, const char *selector, json_t **backup, Err *err);

@@ -98,19 +98,24 @@ static void print_checks(const Ctl *ctl, const json_t *job)
 bool ctl_source_test(Ctl *ctl, Err *err)
 {
     scoped(buf_free) Buf path = {0};
+    return source_path(ctl, "/test", &path, err) &&
+           ctl_try(ctl, buf_cstr(&path), NULL, "source.test", err);
+}
+
+bool ctl_try(Ctl *ctl, const char *path, json_t *body, const char *cause, Err *err)
+{
     json_t *job = NULL;
     json_t *ended = NULL;
-    bool done = source_path(ctl, "/test", &path, err) &&
-                client_send(ctl->client, "POST", buf_cstr(&path), NULL, &job, err) &&
+    bool done = client_send(ctl->client, "POST", path, body, &job, err) &&
                 follow_quietly(ctl->client, print_text_at(job, "id"), TEST_MS, &ended, err);
     if (done) {
         print_checks(ctl, ended);
         if (strcmp(print_text_at(ended, "state"), "completed") != 0)
-            done =
-                err_set(err, ERR_SOURCE, "source.test", "%s", print_text_at(ended, "error.text"));
+            done = err_set(err, ERR_SOURCE, cause, "%s", print_text_at(ended, "error.text"));
         else if (!json_is_true(print_at(ended, "answer.ok")))
             ctl->exit_code = 1;
     }
+    json_decref(body);
     json_decref(job);
     json_decref(ended);
     return done;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/http.h"
 #include "scheduler/ctl/ctl.h"
 
 /* One line a repository: a store may hold several, one a key set, or none yet. */
@@ -44,4 +45,21 @@ bool ctl_store_list(Ctl *ctl, Err *err)
     json_decref(lines);
     json_decref(items);
     return done;
+}
+
+bool ctl_store_test(Ctl *ctl, Err *err)
+{
+    const char *name;
+    scoped(buf_free) Buf path = {0};
+    json_t *body = json_object();
+    if (ctl->args->pool != NULL)
+        json_object_set_new(body, "pool", json_string(ctl->args->pool));
+    if (!ctl_word(ctl, 0, &name, err)) {
+        json_decref(body);
+        return false;
+    }
+    buf_printf(&path, "/stores/");
+    http_escape(&path, text_of(name));
+    buf_printf(&path, "/test");
+    return ctl_try(ctl, buf_cstr(&path), body, "store.test", err);
 }

@@ -59,6 +59,7 @@ class Command(unittest.TestCase):
             "verify": ["tree"], "policy_check": [str(stand.home / "fleet.yaml")],
             "policy_plan": [str(stand.home / "fleet.yaml")], "policy_diff": ["1"],
             "policy_apply": [str(stand.home / "fleet.yaml")], "source_show": ["tree"], "source_test": ["tree"],
+            "store_test": ["main"],
             "backup_show": ["tree"], "backup_files": ["tree"],
             "backup_fetch": ["tree", f"{stand.tree}/small", "--out", str(out)], "job_show": [job], "job_logs": [job],
             "job_follow": [job], "job_cancel": [queued], "job_retry": [ended], "why": ["tree"],
@@ -398,6 +399,12 @@ class Command(unittest.TestCase):
         self.assertRegex(run("store", "list").stdout.splitlines()[1], r"^main +local +local +[1-9]\d* +[\d.]+ [KM]iB +0 +false$")
         store = json.loads(run("store", "list", "--json").stdout)[0]
         self.assertEqual((store["name"], store["repositories"][0]["key_set"]), ("main", "local"))
+
+    def test_a_store_is_tried_by_the_worker_that_would_use_it(self):
+        done = run("store", "test", "main")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual([line.split(":")[0] for line in done.stdout.splitlines()], ["✓ open", "✓ write", "✓ read", "✓ write once", "✓ delete"])
+        self.assertEqual(run("store", "test", "absent").returncode, 5)
 
     def test_a_plan_has_no_empty_lines(self):
         plan = run("restore", "tree", "--to", str(stand.dir / "restore/lines"), "--plan").stderr

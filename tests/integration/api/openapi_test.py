@@ -98,7 +98,7 @@ class OpenApi(unittest.TestCase):
             return stand.ask("POST", "/sources/far/run").json["id"] if symbol != "job_show" else self.job()
         if symbol.startswith("token"):
             return stand.ask("POST", "/tokens", {"role": "viewer", "expires": "1h"}).json["id"]
-        names = {"worker": "local-1", "queue": "far"}
+        names = {"worker": "local-1", "queue": "far", "store": "main"}
         return {"name": names.get(symbol.split("_")[0], "tree"), "id": backup, "ticket": "none",
                 "version": "1"}[name]
 

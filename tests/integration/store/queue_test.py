@@ -20,14 +20,20 @@ SECRETS = {"WORKER": "worker+secret/1", "ADMIN": "admin+secret/2"}
 class OnS3(Installation):
     """An installation whose only store is a bucket."""
 
+    keys = {"worker": ("WORKER", SECRETS["WORKER"]), "admin": ("ADMIN", SECRETS["ADMIN"])}
+    storage_class = "STANDARD_IA"
+
     def build(self, *words):
+        self.serve()
+        self.url = f"s3://backups/prod?endpoint={self.endpoint}"
+        super().build(*words)
+
+    def serve(self):
         (self.top / "s3" / "data" / "backups").mkdir(parents=True)
         self.control()
         self.server = s3_server.Server(s3_server.Place(self.top / "s3"))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.url = f"s3://backups/prod?endpoint={self.endpoint}"
-        super().build(*words)
 
     def control(self, **more):
         keys = {"WORKER": {"secret": SECRETS["WORKER"], "rights": "put,get,list"},
@@ -38,22 +44,32 @@ class OnS3(Installation):
 
     def make_keys(self):
         credentials = self.top / "credentials"
-        for name, text in (("s3-id", "WORKER"), ("s3-key", SECRETS["WORKER"])):
+        for name, text in zip(("s3-id", "s3-key"), self.keys["worker"]):
             (credentials / name).write_text(text + "\n")
             (credentials / name).chmod(0o600)
         self.store = self.url
         super().make_keys()
 
     def tool(self, *words):
+        identity, secret = self.keys["admin"]
         return subprocess.run([str(BUILD / "holdfast-worker"), *map(str, words)], check=True, capture_output=True, text=True,
-                              env={**os.environ, "AWS_ACCESS_KEY_ID": "ADMIN", "AWS_SECRET_ACCESS_KEY": SECRETS["ADMIN"]}).stdout
+                              env={**os.environ, "AWS_ACCESS_KEY_ID": identity, "AWS_SECRET_ACCESS_KEY": secret}).stdout
 
     def fleet(self, *words):
         text = super().fleet(*words)
         local = f"stores: {{main: {{type: local, path: {self.store}}}}}"
         assert local in text
-        return text.replace(local, f"stores: {{main: {{type: s3, bucket: backups, prefix: prod/, endpoint: '{self.endpoint}', "
-                                   "storage_class: STANDARD_IA, access_key: {credential: s3-id}, secret_key: {credential: s3-key}}}")
+        more = f"storage_class: {self.storage_class}, " if self.storage_class else ""
+        return text.replace(local, f"stores: {{main: {{type: s3, bucket: backups, prefix: prod/, endpoint: '{self.endpoint}', {more}"
+                                   "access_key: {credential: s3-id}, secret_key: {credential: s3-key}}}")
+
+    def restore(self):
+        """The newest backup of s1, through the queue; where its tree is then."""
+        done = self.command("restore", "s1@latest", "--to", self.top / "restore" / "back", "--yes", "--follow")
+        assert done.returncode == 0, done.stdout + done.stderr
+        wait_until(lambda: self.count("SELECT count(*) FROM job WHERE kind = 'restore' AND state = 'completed'") == 1,
+                   what="the restore is completed")
+        return pathlib.Path(str(self.top / "restore" / "back") + str(self.top / "tree" / "s1"))
 
     def command(self, *words):
         return subprocess.run([str(BUILD / "holdfast"), *map(str, words)], capture_output=True, text=True, timeout=120, check=False,
@@ -109,12 +125,7 @@ def main():
                               {"id": "cut", "op": "GetObject", "key": "/packs/", "kind": "cut", "times": 2}])
         place.complete(place.run("s1"))
         tree = place.top / "tree" / "s1"
-        restored = place.command("restore", "s1@latest", "--to", place.top / "restore" / "back", "--yes", "--follow")
-        assert restored.returncode == 0, restored.stdout + restored.stderr
-        back = pathlib.Path(str(place.top / "restore" / "back") + str(tree))
-        wait_until(lambda: place.count("SELECT count(*) FROM job WHERE kind = 'restore' AND state = 'completed'") == 1,
-                   what="the restore is completed")
-        same(tree, back)
+        same(tree, place.restore())
         place.tool("once", "restore", "latest", "--source", "s1", "--store", place.url, "--key-set", "local", "--keys",
                    place.top / "keys", "--to", place.top / "restore" / "offline")
         same(tree, pathlib.Path(str(place.top / "restore" / "offline") + str(tree)))
@@ -131,4 +142,5 @@ def main():
     print("a backup in S3 came back")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same onto a server that others wrote: OpenStack Swift's s3api. It lacks conditional puts, which the
+store finds out by itself; the backup comes back all the same."""
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path[:0] = [str(ROOT / "tests/harness"), str(pathlib.Path(__file__).parent)]
+import swift  # noqa: E402
+from queue_test import OnS3, same  # noqa: E402
+
+
+class OnSwift(OnS3):
+    keys = {"worker": ("test:tester", "testing"), "admin": ("test:tester", "testing")}
+    storage_class = None
+
+    def serve(self):
+        self.swift = swift.Swift(self.top / "swift")
+        self.swift.make_bucket("backups")
+        self.endpoint = self.swift.endpoint
+
+    def close(self):
+        if hasattr(self, "swift"):
+            self.swift.stop()
+        super().close()
+
+
+def main():
+    lacks = swift.missing()
+    if lacks:
+        print("Swift is not here:", *lacks)
+        return
+    with OnSwift(workers=1, sources=1, files=30, file_bytes=700_000) as place:
+        tested = place.command("store", "test", "main")
+        assert tested.returncode == 0, tested.stdout + tested.stderr
+        assert "the server lacks If-None-Match" in tested.stdout, tested.stdout
+        place.complete(place.run("s1"))
+        same(place.top / "tree" / "s1", place.restore())
+        place.complete(place.run("s1"))
+    print("a backup in Swift came back")
+
+
+if __name__ == "__main__":
+    main()

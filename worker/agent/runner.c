@@ -100,6 +100,10 @@ static bool wanted(const char *variable)
                                         "TMPDIR=",
                                         "CREDENTIALS_DIRECTORY=",
                                         "SSL_CERT_",
+                                        "AWS_SHARED_CREDENTIALS_FILE=",
+                                        "AWS_PROFILE=",
+                                        "AWS_CONTAINER_CREDENTIALS_",
+                                        "AWS_EC2_METADATA_",
                                         "ASAN_OPTIONS=",
                                         "UBSAN_OPTIONS=",
                                         "TSAN_OPTIONS="};

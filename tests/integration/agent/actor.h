@@ -113,7 +113,8 @@ static int job_main(void)
         !json_parse(message.order, &order, &err))
         return 1;
     /* What the parent must not have handed down. */
-    if (getenv("HOLDFAST_REDIS_PASSWORD") != NULL || access("/proc/self/fd/5", F_OK) == 0)
+    if (getenv("HOLDFAST_REDIS_PASSWORD") != NULL || getenv("AWS_SECRET_ACCESS_KEY") != NULL ||
+        access("/proc/self/fd/5", F_OK) == 0)
         return 2;
     int status = play(order, &in, &out);
     json_decref(order);

@@ -330,6 +330,7 @@ static int begin(void **state)
     snprintf(cleaned, sizeof cleaned, "%s/cleaned", crew->dir);
     setenv("HOLDFAST_TEST_CLEANED", cleaned, 1);
     setenv("HOLDFAST_REDIS_PASSWORD", "canary", 1);
+    setenv("AWS_SECRET_ACCESS_KEY", "canary", 1);
     return 0;
 }
 

@@ -355,7 +355,7 @@ static void rights_to_put_get_and_list_are_enough(void **state)
     must_hold(store, "packs/large", LARGE);
     OK(store_list(store, "packs/", count_one, &rows, &err));
     assert_int_equal(rows, 2);
-    assert_int_equal(s3_server_logged(server, "403"), 0);
+    assert_int_equal(s3_server_logged(server, "\"status\": 403"), 0);
     REFUSED("store.denied", store_remove(store, "packs/small", &err));
     must_hold(store, "packs/small", 1000);
     store_close(store);

@@ -29,7 +29,7 @@ def main():
     lacks = swift.missing()
     if lacks:
         print("Swift is not here:", *lacks)
-        return
+        sys.exit(77)
     with OnSwift(workers=1, sources=1, files=30, file_bytes=700_000) as place:
         tested = place.command("store", "test", "main")
         assert tested.returncode == 0, tested.stdout + tested.stderr

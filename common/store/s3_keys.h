@@ -7,8 +7,9 @@
  *   the profile AWS_PROFILE (or default) of AWS_SHARED_CREDENTIALS_FILE (or ~/.aws/credentials);
  *   AWS_CONTAINER_CREDENTIALS_FULL_URI or _RELATIVE_URI with AWS_CONTAINER_AUTHORIZATION_TOKEN;
  *   the role of the machine, from AWS_EC2_METADATA_SERVICE_ENDPOINT (or 169.254.169.254), by token;
+ * these too are read again, the last two five minutes before they expire.
  * A worker's jobs are told of all but the first and the token: no secret is in their environment.
- * these too are read again, the last two five minutes before they expire. */
+ */
 #ifndef COMMON_STORE_S3_KEYS_H
 #define COMMON_STORE_S3_KEYS_H
 

@@ -23,7 +23,7 @@ static const OptionsSpec spec = {
              "  migrate  makes or upgrades the catalogue's schema, as the administrator\n"
              "  enroll   makes a worker's login and registration:\n"
              "           enroll NAME [--host H] [--pools a,b] [--sources s,t] [--reader]\n"
-             "           [--password-file F]\n"
+             "           [--prune] [--password-file F]\n"
              "  policy check FILE  finds every error in a fleet file, asking no server\n"
              "  policy schema      prints its JSON Schema, for editors\n"
              "  openapi  prints what the REST API takes and gives, as OpenAPI 3.1",
@@ -148,6 +148,8 @@ int setup_enroll(Setup *setup, int count, char **args, Err *err)
         bool more = i + 1 < count;
         if (strcmp(args[i], "--reader") == 0)
             enroll.reader = true;
+        else if (strcmp(args[i], "--prune") == 0)
+            enroll.pruner = true;
         else if (strcmp(args[i], "--host") == 0 && more)
             snprintf(host, sizeof host, "%s", args[++i]);
         else if (strcmp(args[i], "--pools") == 0 && more)

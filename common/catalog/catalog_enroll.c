@@ -25,6 +25,7 @@ bool catalog_enroll(Catalog *admin, const EnrollParams *params, Err *err)
     names(&args, params->sources, params->source_count);
     args_flag(&args, params->reader);
     args_text_or_null(&args, buf_text(&verifier));
+    args_flag(&args, params->pruner);
     return statement_run(admin, &asset_sql_enroll_sql, &args, NULL, err);
 }
 

@@ -15,11 +15,13 @@ typedef struct EnrollParams {
     const Text *sources; /* may also speak for these, whatever their pool */
     size_t source_count;
     bool reader;                   /* may call chunks verified and take read jobs */
+    bool pruner;                   /* may forget backups and collect packs */
     const struct Secret *password; /* NULL: the role gets none (peer or certificate login) */
 } EnrollParams;
 
-/* Again for the same name: replaces pools, sources, reader, and the password if one is given. A
- * login role of that name that is not a worker's is refused (ERR_CONFLICT enroll.role_exists). */
+/* Again for the same name: replaces pools, sources, reader, pruner, and the password if one is
+ * given. A login role of that name that is not a worker's is refused (ERR_CONFLICT
+ * enroll.role_exists). */
 MUST_CHECK bool catalog_enroll(Catalog *admin, const EnrollParams *params, Err *err);
 
 /* Drops the role and retires the registration; the history stays. */

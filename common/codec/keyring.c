@@ -16,6 +16,7 @@ struct Keyring {
     bool plain;
     bool can_write;
     bool can_read;
+    bool can_prune;
     bool knows_ids;  /* id_secret is there */
     KeysRecord keys; /* of the writer file; of keys/ once learned */
     uint8_t id_secret[SEAL_KEY];
@@ -43,11 +44,23 @@ static bool take_writer(Keyring *keyring, Slice bytes, Err *err)
         memcpy(keyring->id_secret, file.id_secret, SEAL_KEY);
         memcpy(keyring->sign_seed, file.sign_seed, SEAL_SIGN_SEED);
         buf_add_slice(&keyring->certificate, buf_slice(&file.certificate));
-        keyring->can_write = true;
-        derive_chunk_key(keyring);
+        keyring->can_write = strcmp(cert.role, "write") == 0;
+        keyring->can_prune = strcmp(cert.role, "prune") == 0;
+        if (keyring->can_write)
+            derive_chunk_key(keyring);
     }
     keyfile_writer_wipe(&file);
     return done;
+}
+
+/* A file of another role that was given this name would sign what readers refuse. */
+static bool has_role(const Keyring *keyring, bool has, const char *suffix, Err *err)
+{
+    return has || keyring->certificate.len == 0 ||
+           err_set(err, ERR_INVALID, "key.role",
+                   "%s.%s carries a certificate of another role: make it with  holdfast-worker key "
+                   "enroll --role",
+                   keyring->set, suffix);
 }
 
 static bool take_reader(Keyring *keyring, Slice bytes, Err *err)
@@ -56,12 +69,13 @@ static bool take_reader(Keyring *keyring, Slice bytes, Err *err)
     uint8_t reader_public[SEAL_PUBLIC];
     if (!keyfile_reader_unpack(bytes, &file, err))
         return false;
-    if (keyring->can_write && (!uuid_equal(&file.set_id, &keyring->keys.set_id) ||
-                               memcmp(file.root, keyring->keys.root, sizeof file.root) != 0))
+    bool signs = keyring->can_write || keyring->can_prune;
+    if (signs && (!uuid_equal(&file.set_id, &keyring->keys.set_id) ||
+                  memcmp(file.root, keyring->keys.root, sizeof file.root) != 0))
         return err_set(err, ERR_INVALID, "repo.key_mismatch",
                        "the writer file and the reader file of %s are of different key sets",
                        keyring->set);
-    if (!keyring->can_write) {
+    if (!signs) {
         keyring->keys.set_id = file.set_id;
         keyring->keys.generation = file.generation;
         memcpy(keyring->keys.root, file.root, sizeof file.root);
@@ -97,8 +111,9 @@ static bool proper_set(const char *set)
            strspn(set, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == len;
 }
 
-bool keyring_open(Keyring **out, const char *directory, const char *set, Err *err)
+static bool open_role(Keyring **out, const char *directory, const char *set, bool prune, Err *err)
 {
+    const char *suffix = prune ? "prune" : "writer";
     *out = NULL;
     if (!proper_set(set))
         return err_set(err, ERR_INVALID, "key.name", "'%s' is not the name of a key set", set);
@@ -108,14 +123,20 @@ bool keyring_open(Keyring **out, const char *directory, const char *set, Err *er
     madvise(keyring, sizeof *keyring, MADV_DONTDUMP);
     *out = keyring;
     if (keyring->plain) {
-        keyring->can_write = keyring->can_read = true;
+        keyring->can_write = keyring->can_read = keyring->can_prune = true;
         snprintf(keyring->keys.set, sizeof keyring->keys.set, "plain");
         derive_chunk_key(keyring); /* of a secret of zeros: plain names are no secret */
         return true;
     }
-    bool done = load(keyring, directory, "writer", take_writer, err) &&
+    bool done = load(keyring, directory, suffix, take_writer, err) &&
+                has_role(keyring, prune ? keyring->can_prune : keyring->can_write, suffix, err) &&
                 load(keyring, directory, "reader", take_reader, err);
-    if (done && !keyring->can_write && !keyring->can_read)
+    if (done && prune && !keyring->can_prune)
+        done = err_set(err, ERR_MISSING, "key.missing",
+                       "this host has no %s.prune in %s; make one with:  holdfast-worker key "
+                       "enroll --role prune",
+                       set, directory);
+    if (done && !keyring->can_write && !keyring->can_prune && !keyring->can_read)
         done = err_set(err, ERR_MISSING, "key.missing",
                        "this host has neither %s.writer nor %s.reader in %s; make one with:  "
                        "holdfast-worker key enroll",
@@ -125,6 +146,16 @@ bool keyring_open(Keyring **out, const char *directory, const char *set, Err *er
         *out = NULL;
     }
     return done;
+}
+
+bool keyring_open(Keyring **out, const char *directory, const char *set, Err *err)
+{
+    return open_role(out, directory, set, false, err);
+}
+
+bool keyring_open_prune(Keyring **out, const char *directory, const char *set, Err *err)
+{
+    return open_role(out, directory, set, true, err);
 }
 
 void keyring_close(Keyring *keyring)
@@ -154,6 +185,11 @@ bool keyring_can_write(const Keyring *keyring)
 bool keyring_can_read(const Keyring *keyring)
 {
     return keyring->can_read;
+}
+
+bool keyring_can_prune(const Keyring *keyring)
+{
+    return keyring->can_prune;
 }
 
 Uuid keyring_set_id(const Keyring *keyring)
@@ -215,7 +251,7 @@ bool keyring_learn_keys(Keyring *keyring, Slice keys, Err *err)
             return err_note(err, "the id secret of %s", keyring->set);
         derive_chunk_key(keyring);
     }
-    if (!keyring->knows_ids)
+    if (!keyring->knows_ids && (keyring->can_read || !keyring->can_prune))
         return err_set(err, ERR_DENIED, "repo.no_reader",
                        "the repository is not sealed to the reader key of this host");
     return true;
@@ -276,7 +312,7 @@ Slice keyring_certificate(const Keyring *keyring)
 void keyring_sign(const Keyring *keyring, const char *label, Slice bytes,
                   uint8_t out[SEAL_SIGNATURE])
 {
-    if (keyring->plain || !keyring->can_write)
+    if (keyring->plain || keyring->certificate.len == 0)
         memset(out, 0, SEAL_SIGNATURE);
     else
         seal_sign(keyring->sign_seed, label, bytes, out);

@@ -14,12 +14,16 @@ typedef struct Keyring Keyring;
 /* Loads <directory>/<set>.writer and <directory>/<set>.reader, whichever are there (key.missing
  * when neither is). set "plain": directory is not looked at. */
 MUST_CHECK bool keyring_open(Keyring **out, const char *directory, const char *set, Err *err);
+/* The same for the prune role: <directory>/<set>.prune, whose certificate signs, and the reader
+ * file where there is one. It names no chunk and writes no backup. */
+MUST_CHECK bool keyring_open_prune(Keyring **out, const char *directory, const char *set, Err *err);
 void keyring_close(Keyring *keyring); /* wipes; NULL is fine */
 
 const char *keyring_set(const Keyring *keyring); /* name of the key set */
 bool keyring_plain(const Keyring *keyring);
 bool keyring_can_write(const Keyring *keyring);
 bool keyring_can_read(const Keyring *keyring);
+bool keyring_can_prune(const Keyring *keyring);
 Uuid keyring_set_id(const Keyring *keyring); /* nil for plain */
 uint64_t keyring_generation(const Keyring *keyring);
 Slice keyring_root(const Keyring *keyring); /* the root's public key, 32 bytes; empty for plain */

@@ -67,15 +67,17 @@ static bool read_keys(Repo *repo, Err *err)
 
 /* No object means epoch 0: nothing was ever collected here. One that is damaged stops no restore
  * and no backup: who writes is told, and the collector stands still. */
-static bool read_epoch(Repo *repo, Err *err)
+bool repo_epoch_read(Repo *repo, Err *err)
 {
     scoped(buf_free) Buf epoch = {0};
     bool found;
+    repo->facts.epoch = 0;
     if (!store_get(repo->store, "epoch", CONFIG_MOST, &found, &epoch, err)) {
         if (err->code != ERR_CORRUPT)
             return err_note(err, "reading the repository's epoch");
         *err = (Err){0};
         repo->facts.epoch = REPO_EPOCH_UNKNOWN;
+        return true;
     }
     if (!found)
         return true;
@@ -96,7 +98,7 @@ bool repo_open(Repo **out, Store *store, Keyring *keyring, const Uuid *expected,
     repo->keyring = keyring;
     snprintf(repo->facts.key_set, sizeof repo->facts.key_set, "%s", keyring_set(keyring));
     repo->facts.generation = keyring_generation(keyring);
-    if (read_config(repo, expected, err) && read_keys(repo, err) && read_epoch(repo, err)) {
+    if (read_config(repo, expected, err) && read_keys(repo, err) && repo_epoch_read(repo, err)) {
         *out = repo;
         return true;
     }

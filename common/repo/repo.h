@@ -40,6 +40,9 @@ MUST_CHECK bool repo_has_manifest(Repo *repo, const Uuid *backup, bool *found, E
 MUST_CHECK bool repo_markers(Repo *repo, const Uuid *after, size_t most, Uuid *ids, size_t *count,
                              Err *err);
 
+/* The epoch as the store has it now, into repo_facts. */
+MUST_CHECK bool repo_epoch_read(Repo *repo, Err *err);
+
 /* What a backup or a listing shows without opening any page. */
 typedef struct RepoBackup {
     Uuid id;

@@ -121,7 +121,15 @@ bool store_list_names(Store *s, const char *prefix, const char *after, StoreVisi
     return list(s, &names, err);
 }
 
+void store_let_remove(Store *s)
+{
+    s->removes = true;
+}
+
 bool store_remove(Store *s, const char *name, Err *err)
 {
+    if (!s->removes)
+        return err_set(err, ERR_DENIED, "store.keeps",
+                       "%s is not deleted: this store was not opened to delete from it", name);
     return check_name(name, err) && s->ops->remove(s, name, err);
 }

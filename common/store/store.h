@@ -48,6 +48,7 @@ typedef struct StoreOps {
 
 struct Store {
     const StoreOps *ops; /* first member of every driver's struct */
+    bool removes;        /* store_let_remove was called */
 };
 
 /* A local directory. It must be there (store.missing: is it mounted?); nothing is created yet.
@@ -80,6 +81,10 @@ MUST_CHECK bool store_list(Store *s, const char *prefix, StoreVisit *visit, void
  * are given as 0: what is older or not asked for costs next to nothing. */
 MUST_CHECK bool store_list_names(Store *s, const char *prefix, const char *after, StoreVisit *visit,
                                  void *ctx, Err *err);
+
+/* Only a handle that was let to removes anything (else ERR_DENIED store.keeps): whoever backs up,
+ * restores or verifies cannot delete by mistake. What the server allows is another matter. */
+void store_let_remove(Store *s);
 MUST_CHECK bool store_remove(Store *s, const char *name, Err *err); /* absent is fine */
 
 bool store_name_valid(const char *name);

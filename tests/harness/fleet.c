@@ -129,19 +129,14 @@ void fleet_policy(Fleet *fleet, unsigned count, const char *extra)
          &err, "policy");
 }
 
-FleetWorker fleet_worker(Fleet *fleet, const char *name, bool reader)
+/* Enrols it in one pool and says hello with these facts. */
+static FleetWorker hire(Fleet *fleet, const EnrollParams *params, const char *facts)
 {
     FleetWorker worker = {.instance = rand_uuid()};
-    Text pool = TEXT("fra");
+    char name[64];
     Err err = {0};
-    must(catalog_enroll(fleet->admin,
-                        &(EnrollParams){.name = text_of(name),
-                                        .host = text_of(name),
-                                        .pools = &pool,
-                                        .pool_count = 1,
-                                        .reader = reader},
-                        &err),
-         &err, "enroll");
+    snprintf(name, sizeof name, "%.*s", TEXT_ARG(params->name));
+    must(catalog_enroll(fleet->admin, params, &err), &err, "enroll");
     worker.c = fleet_connect(fleet, name);
     WorkerHello hello = {
         .instance = worker.instance,
@@ -150,12 +145,34 @@ FleetWorker fleet_worker(Fleet *fleet, const char *name, bool reader)
         .version = TEXT("test"),
         .slots = 4,
         .clock_ns = clock_wall_ns(),
-        .facts =
-            reader ? TEXT("{\"engines\":[\"files\",\"postgresql\"],\"roles\":[\"write\",\"read\"]}")
-                   : TEXT("{\"engines\":[\"files\",\"postgresql\"],\"roles\":[\"write\"]}"),
+        .facts = text_of(facts),
     };
     must(catalog_worker_hello(worker.c, &hello, &worker.welcome, &err), &err, "hello");
     return worker;
+}
+
+FleetWorker fleet_worker(Fleet *fleet, const char *name, bool reader)
+{
+    Text pool = TEXT("fra");
+    EnrollParams params = {.name = text_of(name),
+                           .host = text_of(name),
+                           .pools = &pool,
+                           .pool_count = 1,
+                           .reader = reader};
+    return hire(fleet, &params,
+                reader ? "{\"engines\":[\"files\",\"postgresql\"],\"roles\":[\"write\",\"read\"]}"
+                       : "{\"engines\":[\"files\",\"postgresql\"],\"roles\":[\"write\"]}");
+}
+
+FleetWorker fleet_pruner(Fleet *fleet, const char *name)
+{
+    Text pool = TEXT("prune");
+    EnrollParams params = {.name = text_of(name),
+                           .host = text_of(name),
+                           .pools = &pool,
+                           .pool_count = 1,
+                           .pruner = true};
+    return hire(fleet, &params, "{\"roles\":[\"prune\"]}");
 }
 
 void fleet_worker_close(FleetWorker *worker)
@@ -200,19 +217,25 @@ void fleet_do(const Fleet *fleet, const char *sql)
 TicketRow fleet_job(Fleet *fleet, const JobRequest *request)
 {
     JobCreated created;
+    Err err = {0};
+    must(catalog_job_create(fleet->scheduler, request, &created, &err), &err, "job_create");
+    return fleet_dispatched(fleet, &created);
+}
+
+TicketRow fleet_dispatched(Fleet *fleet, const JobCreated *created)
+{
     TicketList list;
     TicketRow mine = {0};
     Err err = {0};
-    must(catalog_job_create(fleet->scheduler, request, &created, &err), &err, "job_create");
-    must(catalog_dispatch_pick(fleet->scheduler, created.pool, 100, &list, &err), &err, "pick");
+    must(catalog_dispatch_pick(fleet->scheduler, created->pool, 100, &list, &err), &err, "pick");
     for (size_t i = 0; i < list.count; i++)
-        if (list.rows[i].job == created.job)
+        if (list.rows[i].job == created->job)
             mine = list.rows[i];
     catalog_tickets_free(&list);
     if (mine.job == 0) {
         char why[512], sql[200];
         snprintf(sql, sizeof sql, "SELECT text FROM decision WHERE job = %llu",
-                 (unsigned long long)created.job);
+                 (unsigned long long)created->job);
         fleet_ask(fleet, sql, why);
         fprintf(stderr, "harness: the job was not dispatched: %s\n", why);
         abort();

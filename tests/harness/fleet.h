@@ -55,6 +55,8 @@ void fleet_policy(Fleet *fleet, unsigned count, const char *extra);
 
 /* Enrols (pool "fra") and says hello as a writer, and as a reader too when asked. */
 FleetWorker fleet_worker(Fleet *fleet, const char *name, bool reader);
+/* Another worker, of pool "prune", that may forget and collect. */
+FleetWorker fleet_pruner(Fleet *fleet, const char *name);
 void fleet_worker_close(FleetWorker *worker);
 
 /* One statement's first column of the first row as text, by the superuser; "" when none. */
@@ -66,6 +68,9 @@ void fleet_do(const Fleet *fleet, const char *sql);
 TicketRow fleet_ticket(Fleet *fleet, const char *source);
 /* The same for any request. */
 TicketRow fleet_job(Fleet *fleet, const JobRequest *request);
+
+/* The ticket of a job that was just made. */
+TicketRow fleet_dispatched(Fleet *fleet, const JobCreated *created);
 
 /* Claims, and it must be granted. */
 Fence fleet_claim(FleetWorker *worker, TicketRow ticket);

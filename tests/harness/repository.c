@@ -50,17 +50,19 @@ static void draw_keys(RepositoryKeys *k)
     seal_box(k->keys.readers[0], k->id_secret, k->keys.boxes[0]);
 }
 
-/* A host's writer file, as `key enroll` makes it; `folder` is there. */
-static void write_writer(const char *dir, const char *folder, const RepositoryKeys *k,
-                         const char *host, const char *sources)
+/* A host's writer or prune file, as `key enroll` makes it; `folder` is there. */
+static void write_signer(const char *dir, const char *folder, const RepositoryKeys *k,
+                         const char *host, const char *sources, bool prune)
 {
     scoped(buf_free) Buf writer = {0};
     char name[80];
     WriterFile file = {.keys = k->keys};
-    memcpy(file.id_secret, k->id_secret, sizeof file.id_secret);
+    if (!prune)
+        memcpy(file.id_secret, k->id_secret, sizeof file.id_secret);
     rand_bytes(file.sign_seed, sizeof file.sign_seed);
     rand_bytes(file.box_secret, sizeof file.box_secret);
-    CertRecord cert = {.set_id = k->keys.set_id, .generation = 1, .role = "write"};
+    CertRecord cert = {.set_id = k->keys.set_id, .generation = 1};
+    snprintf(cert.role, sizeof cert.role, "%s", prune ? "prune" : "write");
     snprintf(cert.host, sizeof cert.host, "%s", host);
     snprintf(cert.sources, sizeof cert.sources, "%s", sources);
     seal_sign_public_of(file.sign_seed, cert.sign_public);
@@ -68,7 +70,7 @@ static void write_writer(const char *dir, const char *folder, const RepositoryKe
     keyfile_cert_pack(&cert, k->root_seed, &file.certificate);
     keyfile_writer_pack(&file, &writer);
     keyfile_writer_wipe(&file);
-    snprintf(name, sizeof name, "%s/test.writer", folder);
+    snprintf(name, sizeof name, "%s/test.%s", folder, prune ? "prune" : "writer");
     put_file(dir, name, &writer);
 }
 
@@ -76,7 +78,8 @@ static void write_keys(const Repository *r, const RepositoryKeys *k)
 {
     scoped(buf_free) Buf reader = {0};
     ReaderFile read = {.set = "test", .set_id = k->keys.set_id, .generation = 1};
-    write_writer(r->dir, "keys", k, "testhost", "*");
+    write_signer(r->dir, "keys", k, "testhost", "*", false);
+    write_signer(r->dir, "keys", k, "testhost", "*", true);
     memcpy(read.root, k->keys.root, sizeof read.root);
     memcpy(read.secret, k->reader_secret, sizeof read.secret);
     keyfile_reader_pack(&read, &reader);
@@ -113,6 +116,7 @@ static void open_all(Repository *r)
     char keys[80];
     snprintf(keys, sizeof keys, "%s/keys", r->dir);
     must(store_local_open(&r->store, r->store_path, &err), &err);
+    store_let_remove(r->store); /* a test does as it likes */
     must(keyring_open(&r->keyring, keys, r->plain ? "plain" : "test", &err), &err);
     must(repo_open(&r->repo, r->store, r->keyring, NULL, &err), &err);
 }
@@ -174,7 +178,7 @@ Keyring *repository_stranger(Repository *r, const char *sources)
     snprintf(folder, sizeof folder, "stranger-%u", r->strangers++);
     snprintf(path, sizeof path, "%s/%s", r->dir, folder);
     mkdir(path, 0700);
-    write_writer(r->dir, folder, r->keys, "stranger", sources);
+    write_signer(r->dir, folder, r->keys, "stranger", sources, false);
     must(keyring_open(&keyring, path, "test", &err), &err);
     return keyring;
 }

@@ -4,6 +4,7 @@
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "common/base/rand.h"
+#include "common/catalog/catalog_collect.h"
 #include "common/catalog/catalog_policy.h"
 
 #include <fcntl.h>
@@ -80,6 +81,21 @@ static void make_config(Stage *stage)
     stage_config(stage, buf_cstr(&allow), "");
 }
 
+void stage_prune_config(Stage *stage, unsigned packs, const char *more)
+{
+    char conninfo[256];
+    fleet_conninfo(stage->fleet, "p1", conninfo);
+    snprintf(stage->prune_config, sizeof stage->prune_config, "%s/prune.yaml", stage->tree->top);
+    FILE *file = fopen(stage->prune_config, "w");
+    if (file == NULL ||
+        fprintf(file,
+                "name: p1\nhost: p1\ncatalogue: \"%s\"\ncache: %s\nkeys: %s/keys\n"
+                "allow: {prune_packs: %u%s}\n",
+                conninfo, stage->tree->top, stage->repository->dir, packs, more) < 0 ||
+        fclose(file) != 0)
+        abort();
+}
+
 Stage *stage_new(const char *extra)
 {
     Stage *stage = mem_new(Stage);
@@ -101,7 +117,9 @@ Stage *stage_new(const char *extra)
     stage->fleet->history.keys = stage->keys;
     make_config(stage);
     stage_policy(stage, "files", NULL, extra);
+    stage_prune_config(stage, 100000, "");
     stage->worker = fleet_worker(stage->fleet, "w1", true);
+    stage->pruner = fleet_pruner(stage->fleet, "p1");
     return stage;
 }
 
@@ -124,6 +142,7 @@ void stage_free(Stage *stage)
     void *tree = stage->tree;
     reap_child(stage);
     fleet_worker_close(&stage->worker);
+    fleet_worker_close(&stage->pruner);
     fleet_stop(stage->fleet);
     repository_free(stage->repository);
     file_tree_tear_down(&tree);
@@ -134,12 +153,18 @@ void stage_free(Stage *stage)
 
 /* --- one attempt ---------------------------------------------------------------------------- */
 
+static FleetWorker *worker_of(Stage *stage)
+{
+    return stage->prunes ? &stage->pruner : &stage->worker;
+}
+
 static void claim(Stage *stage, TicketRow ticket)
 {
     ClaimAnswer answer;
     Err err = {0};
+    const FleetWorker *worker = worker_of(stage);
     stage->fence = (Fence){.job = ticket.job, .claim = rand_uuid()};
-    must(catalog_job_claim(stage->worker.c, &stage->worker.instance, ticket.job, ticket.dispatch,
+    must(catalog_job_claim(worker->c, &worker->instance, ticket.job, ticket.dispatch,
                            &stage->fence.claim, &answer, &err),
          &err, "claim");
     if (answer.status != CLAIM_GRANTED)
@@ -163,7 +188,8 @@ static void become_worker(const Stage *stage, int orders, int reports)
 {
     char program[PATH_MAX], config[200];
     worker_program(program);
-    snprintf(config, sizeof config, "--config=%s", stage->config);
+    snprintf(config, sizeof config, "--config=%s",
+             stage->prunes ? stage->prune_config : stage->config);
     char *const words[] = {program, (char[]){"job"}, config, NULL};
     /* Out of the way of 3 and 4 first. */
     orders = fcntl(orders, F_DUPFD, 10);
@@ -196,7 +222,7 @@ static void start_child(Stage *stage)
                       .attempt = stage->fence.attempt,
                       .claim = {stage->fence.claim.bytes, sizeof stage->fence.claim.bytes},
                       .order = buf_text(&stage->order),
-                      .config = text_of(stage->config),
+                      .config = text_of(stage->prunes ? stage->prune_config : stage->config),
                       .scratch = text_of(stage->scratch)};
     must(channel_send_job_order(&stage->output, &order, &err), &err, "order");
 }
@@ -207,18 +233,37 @@ static void beat(Stage *stage)
     BeatAnswer none;
     BeatSummary summary;
     Err err = {0};
-    must(catalog_worker_beat(stage->worker.c, &stage->worker.instance, NULL, 0, &none, &summary,
-                             &err),
-         &err, "beat");
+    for (size_t i = 0; i < 2; i++) {
+        const FleetWorker *worker = i == 0 ? &stage->worker : &stage->pruner;
+        must(catalog_worker_beat(worker->c, &worker->instance, NULL, 0, &none, &summary, &err),
+             &err, "beat");
+    }
+}
+
+static TicketRow prune_ticket(Stage *stage, const char *kind, const char *params)
+{
+    RepositoryRequest request = {.kind = text_of(kind),
+                                 .trigger = TEXT("manual"),
+                                 .store = TEXT("nas"),
+                                 .params = params[0] == '\0' ? TEXT("{}") : text_of(params),
+                                 .actor = TEXT("test")};
+    JobCreated created;
+    Err err = {0};
+    must(catalog_repository_job(stage->fleet->scheduler, &request, &created, &err), &err, "job");
+    return fleet_dispatched(stage->fleet, &created);
 }
 
 void stage_start(Stage *stage, const char *kind, const char *params)
 {
     beat(stage);
-    claim(stage, fleet_job(stage->fleet, &(JobRequest){.kind = text_of(kind),
-                                                       .source = TEXT("s1"),
-                                                       .params = text_of(params),
-                                                       .actor = TEXT("test")}));
+    stage->prunes = strcmp(kind, "prune") == 0 || strcmp(kind, "retention") == 0;
+    if (stage->prunes)
+        claim(stage, prune_ticket(stage, kind, params));
+    else
+        claim(stage, fleet_job(stage->fleet, &(JobRequest){.kind = text_of(kind),
+                                                           .source = TEXT("s1"),
+                                                           .params = text_of(params),
+                                                           .actor = TEXT("test")}));
     start_child(stage);
 }
 
@@ -286,7 +331,8 @@ static void tell(Stage *stage, const StageEnd *end)
             row.outcome = (JobOutcome)i;
     snprintf(stage->state, sizeof stage->state, "committed");
     if (!end->committed)
-        must(catalog_job_finish(stage->worker.c, &stage->fence, &row, stage->state, &fenced, &err),
+        must(catalog_job_finish(worker_of(stage)->c, &stage->fence, &row, stage->state, &fenced,
+                                &err),
              &err, "finish");
 }
 
@@ -333,8 +379,8 @@ void stage_run_order(Stage *stage, const json_t *order, StageEnd *end)
 
 void stage_reconnect(Stage *stage)
 {
-    Catalog *all[] = {stage->fleet->scheduler, stage->worker.c};
-    for (size_t i = 0; i < 2; i++) {
+    Catalog *all[] = {stage->fleet->scheduler, stage->worker.c, stage->pruner.c};
+    for (size_t i = 0; i < 3; i++) {
         Err err = {0};
         for (int tries = 0; !catalog_reset(all[i], &err) && tries < 50; tries++)
             usleep(100000);

@@ -16,9 +16,11 @@
 typedef struct Stage {
     Fleet *fleet;
     FleetWorker worker; /* reads and writes */
+    FleetWorker pruner; /* runs the jobs of the kinds prune and retention */
+    bool prunes;        /* the last attempt is the pruner's */
     Repository *repository;
     FileTree *tree;
-    char config[96], hooks[96], scratch[96], keys[96];
+    char config[96], prune_config[96], hooks[96], scratch[96], keys[96];
     Fence fence;    /* of the last attempt */
     char state[16]; /* of its job, after its end */
     Buf order;      /* of the last attempt */
@@ -51,7 +53,11 @@ void stage_policy(Stage *stage, const char *type, const char *config, const char
 /* worker.yaml again, with more lines. */
 void stage_config(Stage *stage, const char *allow, const char *more);
 
-/* Creates a job of this kind for s1 (params: JSON, "" for none), claims it, starts it. */
+/* The pruner's file: how many packs a run may delete, and more members of `allow`. */
+void stage_prune_config(Stage *stage, unsigned packs, const char *more);
+
+/* Creates a job of this kind for s1, or, to prune, for its repository (params: JSON, "" for none),
+ * claims it, starts it. */
 void stage_start(Stage *stage, const char *kind, const char *params);
 /* The same with the next attempt of the last job. */
 void stage_start_again(Stage *stage);

@@ -129,6 +129,7 @@ Store *store_faulty_new(Store *inner)
     Faulty *f = mem_new(Faulty);
     f->store.ops = &FAULTY_OPS;
     f->inner = inner;
+    f->store.removes = inner->removes;
     pthread_mutex_init(&f->lock, NULL);
     return &f->store;
 }

@@ -45,7 +45,10 @@ static StorePlace *local_begin(bool small)
 
 static bool local_open(StorePlace *place, Store **out, Err *err)
 {
-    return store_local_open(out, place->root, err);
+    if (!store_local_open(out, place->root, err))
+        return false;
+    store_let_remove(*out);
+    return true;
 }
 
 static void local_away(StorePlace *place, bool away)

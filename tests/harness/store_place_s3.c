@@ -22,7 +22,10 @@ static StorePlace *s3_begin(bool small)
 static bool s3_open(StorePlace *place, Store **out, Err *err)
 {
     StoreS3Params params = s3_server_params(server_of(place));
-    return store_s3_open(out, &params, err);
+    if (!store_s3_open(out, &params, err))
+        return false;
+    store_let_remove(*out);
+    return true;
 }
 
 static void paths(StorePlace *place, char bucket[128], char aside[128])

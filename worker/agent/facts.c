@@ -87,8 +87,10 @@ static void add_keys(json_t *facts, const JobSettings *settings)
             if (!holds(sets, one))
                 json_array_append(sets, one);
         }
-        /* Unencrypted repositories need no key to be written or read. */
-        if (any || (allow_plain(settings->allow, &ignored) && strcmp(files[i].role, "prune") != 0))
+        /* Unencrypted repositories need no key. Who may delete nothing is no pruner. */
+        bool prune = strcmp(files[i].role, "prune") == 0;
+        if ((any || allow_plain(settings->allow, &ignored)) &&
+            (!prune || allow_prune_packs(settings->allow) > 0))
             json_array_append_new(roles, json_string(files[i].role));
         json_decref(names);
     }

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
+enum { BACKUPS_USUALLY = 100 }; /* a run may forget, where the file does not say */
+
 typedef enum List {
     LIST_KEY_SETS,
     LIST_STORES,
@@ -23,6 +25,7 @@ struct Allow {
     json_t *lists[LIST_COUNT]; /* arrays of strings; NULL where absent */
     bool plain;
     uint64_t prune_packs;
+    uint64_t prune_backups;
 };
 
 /* How people find the line again. */
@@ -82,6 +85,13 @@ static bool take_pair(Allow *allow, List paths, List servers, const char *name, 
     return true;
 }
 
+static bool take_number(uint64_t *out, const char *name, const json_t *value, Err *err)
+{
+    *out = (uint64_t)json_integer_value(value);
+    return (json_is_integer(value) && json_integer_value(value) >= 0) ||
+           invalid(err, name, "a number");
+}
+
 static bool take_key(Allow *allow, const char *key, const json_t *value, Err *err)
 {
     if (strcmp(key, "key_sets") == 0)
@@ -99,17 +109,17 @@ static bool take_key(Allow *allow, const char *key, const json_t *value, Err *er
         allow->plain = json_is_true(value);
         return json_is_boolean(value) || invalid(err, "allow.allow_plain", "true or false");
     }
-    if (strcmp(key, "prune_packs") == 0) {
-        allow->prune_packs = (uint64_t)json_integer_value(value);
-        return (json_is_integer(value) && json_integer_value(value) >= 0) ||
-               invalid(err, "allow.prune_packs", "a number");
-    }
+    if (strcmp(key, "prune_packs") == 0)
+        return take_number(&allow->prune_packs, "allow.prune_packs", value, err);
+    if (strcmp(key, "prune_backups") == 0)
+        return take_number(&allow->prune_backups, "allow.prune_backups", value, err);
     return err_set(err, ERR_INVALID, "options.allow", "allow.%.60s in worker.yaml is unknown", key);
 }
 
 bool allow_parse(const json_t *tree, Allow **out, Err *err)
 {
     Allow *allow = mem_new(Allow);
+    allow->prune_backups = BACKUPS_USUALLY;
     bool ok = true;
     if (tree != NULL && !json_is_null(tree) && !json_is_object(tree))
         ok = invalid(err, "allow", "a mapping");
@@ -289,6 +299,11 @@ bool allow_hook(const Allow *allow, Text name, Err *err)
 uint64_t allow_prune_packs(const Allow *allow)
 {
     return allow->prune_packs;
+}
+
+uint64_t allow_prune_backups(const Allow *allow)
+{
+    return allow->prune_packs == 0 ? 0 : allow->prune_backups;
 }
 
 const json_t *allow_key_sets(const Allow *allow)

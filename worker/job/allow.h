@@ -33,8 +33,10 @@ MUST_CHECK bool allow_restore_server(const Allow *allow, Text host, Err *err);
 
 MUST_CHECK bool allow_hook(const Allow *allow, Text name, Err *err);
 
-/* Ceiling of packs that one prune run may remove; 0: none. */
+/* Ceiling of packs that one prune run may delete; 0: none, this worker deletes nothing. */
 uint64_t allow_prune_packs(const Allow *allow);
+/* The same of backups that one run may forget; 100 where only prune_packs is given. */
+uint64_t allow_prune_backups(const Allow *allow);
 
 /* For the worker's announcement; NULL where there is no limit. */
 const json_t *allow_key_sets(const Allow *allow);

@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "worker/job/backup.h"
 #include "worker/job/probe.h"
+#include "worker/job/prune.h"
 #include "worker/job/restore.h"
 #include "worker/job/verify.h"
 
@@ -19,10 +20,8 @@ static const struct {
     const char *kind;
     bool (*run)(Job *job, JobResult *result, Err *err);
 } kinds[] = {
-    {"backup", backup_run},
-    {"restore", restore_run},
-    {"verify", verify_run},
-    {"probe", probe_run},
+    {"backup", backup_run}, {"restore", restore_run}, {"verify", verify_run},
+    {"probe", probe_run},   {"prune", prune_run},
 };
 
 /* --- opening -------------------------------------------------------------------------------- */

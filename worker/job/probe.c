@@ -232,6 +232,7 @@ static void try_object(Checks *checks, Store *store)
     check(checks, "write once", refused,
           refused ? "a second write of the same name was refused" : "a name can be written twice",
           "this store overwrites objects: it must not be used");
+    store_let_remove(store);
     bool removed = store_remove(store, name, &err);
     check(checks, "delete", true,
           !removed       ? "this worker cannot delete"

@@ -26,7 +26,7 @@ static bool check_use(const Session *session, SessionUse use, Err *err)
     return true;
 }
 
-static bool open_keys(Session *session, const Job *job, Text set, Err *err)
+static bool open_keys(Session *session, const Job *job, Text set, SessionUse use, Err *err)
 {
     const Allow *allow = job->settings->allow;
     if (set.len == 0 && !allow_plain(allow, err))
@@ -34,7 +34,9 @@ static bool open_keys(Session *session, const Job *job, Text set, Err *err)
     if (set.len > 0 && !allow_key_set(allow, set, err))
         return false;
     scoped(mem_release) char *name = mem_text(set.len == 0 ? TEXT("plain") : set);
-    return keyring_open(&session->keyring, job->settings->keys, name, err);
+    return use == SESSION_PRUNE
+               ? keyring_open_prune(&session->keyring, job->settings->keys, name, err)
+               : keyring_open(&session->keyring, job->settings->keys, name, err);
 }
 
 typedef struct Bind {
@@ -67,13 +69,13 @@ bool session_open(Session *session, Job *job, SessionUse use, Err *err)
     *session = (Session){0};
     if (known.len > 0 && !uuid_parse(known, &id, err))
         return false;
-    bool opened =
-        stores_open(&session->store, job->settings, json_object_get(job->repository, "store"),
-                    set.len == 0 ? TEXT("plain") : set, err) &&
-        open_keys(session, job, set, err) && check_use(session, use, err) &&
-        repo_open(&session->repo, session->store, session->keyring, known.len > 0 ? &id : NULL,
-                  err);
-    if (opened && use == SESSION_WRITE)
+    bool opened = (use == SESSION_PRUNE ? stores_open_prune : stores_open)(
+                      &session->store, job->settings, json_object_get(job->repository, "store"),
+                      set.len == 0 ? TEXT("plain") : set, err) &&
+                  open_keys(session, job, set, use, err) && check_use(session, use, err) &&
+                  repo_open(&session->repo, session->store, session->keyring,
+                            known.len > 0 ? &id : NULL, err);
+    if (opened && (use == SESSION_WRITE || use == SESSION_PRUNE))
         opened = bind_repository(session, job, err);
     if (!opened)
         session_close(session);

@@ -15,6 +15,7 @@ typedef enum SessionUse {
     SESSION_WRITE = 1, /* a writer key */
     SESSION_READ,      /* a reader key, else repo.no_reader */
     SESSION_STORED,    /* whole objects only: no key is needed */
+    SESSION_PRUNE,     /* a prune key; the store may delete */
 } SessionUse;
 
 typedef struct Session {

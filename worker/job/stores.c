@@ -105,3 +105,18 @@ bool stores_open(Store **out, const JobSettings *settings, const json_t *store, 
                          "it has the type %.*s, which this worker does not know", TEXT_ARG(type));
     return opened || err_note(err, "the store %.*s", TEXT_ARG(name));
 }
+
+bool stores_open_prune(Store **out, const JobSettings *settings, const json_t *store, Text below,
+                       Err *err)
+{
+    static const char *const keys[][2] = {{"prune_access_key", "access_key"},
+                                          {"prune_secret_key", "secret_key"}};
+    scoped(json_release) json_t *own = json_copy((json_t *)(uintptr_t)store);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (json_object_get(own, keys[i][0]) != NULL)
+            json_object_set(own, keys[i][1], json_object_get(own, keys[i][0]));
+    if (!stores_open(out, settings, own, below, err))
+        return false;
+    store_let_remove(*out);
+    return true;
+}

@@ -14,4 +14,9 @@
 MUST_CHECK bool stores_open(Store **out, const JobSettings *settings, const json_t *store,
                             Text below, Err *err);
 
+/* The same for the prune role: with prune_access_key and prune_secret_key where the store names
+ * them, and it may delete (store_let_remove). */
+MUST_CHECK bool stores_open_prune(Store **out, const JobSettings *settings, const json_t *store,
+                                  Text below, Err *err);
+
 #endif

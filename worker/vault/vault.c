@@ -147,12 +147,16 @@ static bool key_enroll(const VaultArgs *args, Err *err)
     bool done = read_kit(args->kit, &kit, err) &&
                 read_keys(args->keys, &kit, &file.keys, &keys_file, err) &&
                 seal_unbox(kit.reader_secret, file.keys.boxes[0], file.id_secret, err);
+    bool prune = strcmp(args->role, "prune") == 0;
+    if (done && prune) /* it names no chunk */
+        explicit_bzero(file.id_secret, sizeof file.id_secret);
     if (done) {
         rand_bytes(file.sign_seed, sizeof file.sign_seed);
         rand_bytes(file.box_secret, sizeof file.box_secret);
         certify(args, &kit, &file, &file.certificate);
         keyfile_writer_pack(&file, &bytes);
-        done = write_private(args->directory, kit.set, "writer", buf_slice(&bytes), err);
+        done = write_private(args->directory, kit.set, prune ? "prune" : "writer",
+                             buf_slice(&bytes), err);
         explicit_bzero(bytes.at, bytes.len);
     }
     keyfile_writer_wipe(&file);

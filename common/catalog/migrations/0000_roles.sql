@@ -4,7 +4,8 @@ DECLARE
   made record;
 BEGIN
   FOR made IN SELECT * FROM (VALUES ('holdfast_owner', 'NOLOGIN'), ('holdfast_scheduler', 'LOGIN'),
-      ('holdfast_worker', 'NOLOGIN'), ('holdfast_reader', 'NOLOGIN'), ('holdfast_auditor', 'NOLOGIN')) AS x(name, login) LOOP
+      ('holdfast_worker', 'NOLOGIN'), ('holdfast_reader', 'NOLOGIN'), ('holdfast_pruner', 'NOLOGIN'),
+      ('holdfast_auditor', 'NOLOGIN')) AS x(name, login) LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = made.name) THEN
       BEGIN
         EXECUTE format('CREATE ROLE %I %s', made.name, made.login);

@@ -294,6 +294,14 @@ static void a_replaced_object_is_the_new_one(void **state)
     assert_int_equal(listed(store_of(state), ""), 2);
 }
 
+static void a_store_that_was_not_opened_to_delete_deletes_nothing(void **state)
+{
+    OK(store_put(store_of(state), "packs/aa/x", slice_of_text(TEXT("1")), &err));
+    store_of(state)->removes = false; /* as it was opened */
+    REFUSED("store.keeps", store_remove(store_of(state), "packs/aa/x", &err));
+    must_hold(store_of(state), "packs/aa/x", slice_of_text(TEXT("1")));
+}
+
 static void what_is_removed_is_gone_and_its_name_is_free(void **state)
 {
     OK(store_put(store_of(state), "packs/aa/x", slice_of_text(TEXT("1")), &err));
@@ -522,6 +530,7 @@ int main(void)
         TEST(an_absent_object_is_a_result),
         TEST(a_length_that_was_not_expected_is_damage),
         TEST(a_replaced_object_is_the_new_one),
+        TEST(a_store_that_was_not_opened_to_delete_deletes_nothing),
         TEST(what_is_removed_is_gone_and_its_name_is_free),
         TEST(a_listing_visits_each_object_below_its_prefix_once),
         TEST(names_cannot_leave_the_store),

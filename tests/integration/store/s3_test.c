@@ -52,6 +52,7 @@ static Store *open_with(const StoreS3Params *params)
 {
     Store *store = NULL;
     OK(store_s3_open(&store, params, &err));
+    store_let_remove(store);
     return store;
 }
 

@@ -108,6 +108,7 @@ static int teardown(void **state)
     char path[64];
     Err err = {0};
     (void)state;
+    store_let_remove(store);
     for (size_t i = 0; i < 4; i++)
         if (!store_remove(store, names[i], &err))
             return -1;

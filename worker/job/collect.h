@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * collect.h — packs leave: condemned, flipped, confirmed, deleted, gone. In a session opened with
+ * SESSION_PRUNE, by a job of kind prune. */
+#ifndef WORKER_JOB_COLLECT_H
+#define WORKER_JOB_COLLECT_H
+
+#include "worker/job/session.h"
+
+typedef struct CollectCounts {
+    uint64_t condemned, condemned_bytes; /* nobody names them */
+    uint64_t flipped, pardoned;
+    uint64_t spared;         /* a session that began before may still want them */
+    uint64_t damaged;        /* nobody names them; kept as evidence */
+    uint64_t deleted, freed; /* packs; their bytes */
+    uint64_t again;          /* deleted once more, against late writes */
+    uint64_t indexes;
+    uint64_t left; /* over this worker's ceiling, for the next run */
+    uint64_t live;
+} CollectCounts;
+
+/* anyway: even more than half of the repository. */
+MUST_CHECK bool collect_run(Session *session, Job *job, bool anyway, CollectCounts *counts,
+                            Err *err);
+/* What a run would do; nothing is changed. */
+MUST_CHECK bool collect_preview(Job *job, CollectCounts *counts, Err *err);
+
+#endif

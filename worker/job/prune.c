@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/job/prune.h"
+
+#include "common/base/json.h"
+#include "common/base/mem.h"
+#include "common/catalog/catalog_collect.h"
+#include "worker/job/collect.h"
+#include "worker/job/forget.h"
+
+#include <inttypes.h>
+
+typedef struct Prune {
+    Job *job;
+    Session session;
+    CollectCounts counts;
+    uint64_t forgotten;
+    json_t *answers; /* of the backups that were asked to go */
+    bool dry_run;
+} Prune;
+
+static bool may_at_all(const Job *job, Err *err)
+{
+    return allow_prune_packs(job->settings->allow) > 0 ||
+           err_set(err, ERR_DENIED, "not-allowed-here",
+                   "this worker's own file lets it delete nothing; set allow.prune_packs in "
+                   "worker.yaml there to the packs that one run may delete");
+}
+
+static bool forget_asked(Prune *prune, Err *err)
+{
+    const json_t *asked = json_object_get(prune->job->params, "forget");
+    size_t count = json_array_size(asked);
+    if (count == 0 || prune->dry_run)
+        return true;
+    scoped(mem_release) ForgetWish *wishes = mem_array(ForgetWish, count);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *one = json_array_get(asked, i);
+        Text id = {json_string_value(one), json_string_length(one)};
+        if (!json_is_string(one) || !uuid_parse(id, &wishes[i].backup, err))
+            return err_note(err, "which backups");
+        wishes[i].reason = json_text_or(prune->job->params, "reason", TEXT(""));
+    }
+    return forget_wishes(prune->job, wishes, count, &prune->answers, err);
+}
+
+static json_t *report(const Prune *prune)
+{
+    const CollectCounts *n = &prune->counts;
+    const struct {
+        const char *name;
+        uint64_t value;
+    } rows[] = {{"forgotten", prune->forgotten},
+                {"condemned", n->condemned},
+                {"condemned_bytes", n->condemned_bytes},
+                {"flipped", n->flipped},
+                {"pardoned", n->pardoned},
+                {"spared", n->spared},
+                {"damaged", n->damaged},
+                {"deleted", n->deleted},
+                {"freed", n->freed},
+                {"deleted_again", n->again},
+                {"indexes", n->indexes},
+                {"left", n->left},
+                {"live", n->live}};
+    json_t *out = json_object();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        json_object_set_new(out, rows[i].name, json_integer((json_int_t)rows[i].value));
+    json_object_set_new(out, "dry_run", json_boolean(prune->dry_run));
+    if (prune->answers != NULL)
+        json_object_set(out, "forget", prune->answers);
+    return out;
+}
+
+typedef struct Tell {
+    const Fence *fence;
+    Text done;
+} Tell;
+
+static bool call_tell(Catalog *catalog, void *ctx, Err *err)
+{
+    Tell *told = ctx;
+    return catalog_collect_tell(catalog, told->fence, told->done, err);
+}
+
+static bool finish(Prune *prune, JobResult *result, Err *err)
+{
+    const CollectCounts *n = &prune->counts;
+    scoped(buf_free) Buf text = {0};
+    result->answer = report(prune);
+    if (prune->dry_run) {
+        snprintf(result->text, sizeof result->text,
+                 "would condemn %" PRIu64 " of %" PRIu64 " packs, %" PRIu64 " bytes; %" PRIu64
+                 " are condemned already",
+                 n->condemned, n->live, n->condemned_bytes, n->flipped);
+        return true;
+    }
+    snprintf(result->text, sizeof result->text,
+             "%" PRIu64 " backups forgotten, %" PRIu64 " packs condemned, %" PRIu64
+             " deleted, %" PRIu64 " bytes freed%s%s",
+             prune->forgotten, n->condemned, n->deleted, n->freed,
+             n->spared > 0 ? "; running jobs spare some" : "",
+             n->left > 0 ? "; this worker's ceiling leaves some" : "");
+    json_canonical(result->answer, &text);
+    Tell told = {.fence = &prune->job->fence, .done = buf_text(&text)};
+    return patient_call(prune->job->catalog, call_tell, &told, err);
+}
+
+static bool run(Prune *prune, Err *err)
+{
+    bool anyway = json_text_or(prune->job->params, "reason", TEXT("")).len > 0;
+    if (prune->dry_run)
+        return collect_preview(prune->job, &prune->counts, err);
+    bool collects = json_array_size(json_object_get(prune->job->params, "forget")) == 0;
+    return forget_asked(prune, err) &&
+           forget_objects(&prune->session, prune->job, &prune->forgotten, err) &&
+           (!collects || collect_run(&prune->session, prune->job, anyway, &prune->counts, err));
+}
+
+bool prune_run(Job *job, JobResult *result, Err *err)
+{
+    Prune prune = {.job = job, .dry_run = json_is_true(json_object_get(job->params, "dry_run"))};
+    bool fine = may_at_all(job, err) && session_open(&prune.session, job, SESSION_PRUNE, err) &&
+                run(&prune, err) && finish(&prune, result, err);
+    json_decref(prune.answers);
+    session_close(&prune.session);
+    return fine;
+}

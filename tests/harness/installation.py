@@ -163,12 +163,14 @@ class RedisServer:
 
 
 class Installation:
+    base_timers = TIMERS
+
     def __init__(self, workers=1, sources=2, schedulers=1, files=24, file_bytes=60000, rate="", policy="", schedule="0 0 1 1 *",
                  timers=None, slots=4, retry="attempts: 20, backoff: 1s, max_backoff: 1s", postgres_options=("-c", "fsync=off"),
                  redis_options=(), environment=None, drain="15s", store=None, redis=RedisServer):
         self.top = pathlib.Path(tempfile.mkdtemp(prefix="hf-fault."))
         self.top.chmod(0o755)
-        self.slots, self.drain, self.timers = slots, drain, {**TIMERS, **(timers or {})}
+        self.slots, self.drain, self.timers = slots, drain, {**self.base_timers, **(timers or {})}
         self.processes, self.proxies, self.faults, self.jobs = {}, {}, {}, []
         self.sources = [f"s{i}" for i in range(1, sources + 1)]
         self.store = pathlib.Path(store) if store else self.top / "store"
@@ -227,6 +229,10 @@ class Installation:
 
     def address(self, name):
         return "127.0.0.1"
+
+    def restore_paths(self):
+        """Below which directories workers may restore."""
+        return [self.top / "restore"]
 
     def inside(self, name):
         """The words before a command that make it run where this program lives."""
@@ -306,7 +312,7 @@ class Installation:
             f'catalogue_password: {{file: "{password}"}}\nredis: {redis}\n'
             f"credentials: {self.top}/credentials\nhooks: {self.top}/hooks\ncache: {self.top}/cache-{name}\nkeys: {self.top}/keys\n"
             f"drain: {self.drain}\nkill_grace: 2s\nallow:\n  key_sets: [local]\n  stores: [main]\n"
-            f"  restore: {{paths: [{self.top}/restore]}}\n", encoding="utf-8")
+            f"  restore: {{paths: [{', '.join(map(str, self.restore_paths()))}]}}\n", encoding="utf-8")
 
     def hire(self, name, environment=None, faults=False):
         """Enrols and starts a worker. faults: under the fault library, its plan in self.faults[name]."""

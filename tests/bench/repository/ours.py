@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Holdfast as its users have it: a scheduler, a worker, PostgreSQL and Redis, all on this machine, with
+the timers and the durability of a real installation. A verb is the operator's command and lasts until
+the command returns: the queue, the claim, the job's process and the commit are in its time."""
+import os
+import pathlib
+import subprocess
+import threading
+import time
+
+from installation import BUILD, Installation
+from peers import bytes_below
+
+DURABLE = ("-c", "fsync=on", "-c", "shared_buffers=256MB")
+
+
+class Plain(Installation):
+    """Programs that reach their servers directly, with the timers they ship with."""
+    base_timers = {}
+
+    def __init__(self, store, source, targets):
+        self.source, self.targets = source, targets
+        super().__init__(workers=1, sources=1, store=store, postgres_options=DURABLE)
+
+    def grow(self, source, files, file_bytes):
+        """It is there already."""
+
+    def servers(self, name):
+        return f"host=127.0.0.1 port={self.postgres.port}", f"redis://127.0.0.1:{self.redis.port}/0"
+
+    def fleet(self, rate, policy, schedule, retry):
+        return ("version: 1\nfleet: bench\ndefaults: {timezone: UTC, encryption: local}\nkeys: {local: {}}\n"
+                f"stores: {{main: {{type: local, path: {self.store}}}}}\n"
+                "policies: {p: {schedule: \"0 0 1 1 *\", copies: [{store: main}]}}\n"
+                f"sources: {{s1: {{type: files, policy: p, paths: [{self.source}]}}}}\n")
+
+    def restore_paths(self):
+        return [self.targets]
+
+
+class PeakMemory:
+    """The largest resident set of any child of the worker while the verb runs, in MiB."""
+
+    def __init__(self, worker):
+        self.worker, self.most, self.over = worker, 0, threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *ignored):
+        self.over.set()
+        self.thread.join()
+
+    def watch(self):
+        while not self.over.wait(0.02):
+            try:
+                children = pathlib.Path(f"/proc/{self.worker}/task/{self.worker}/children").read_text(encoding="ascii").split()
+                for child in children:
+                    for line in pathlib.Path(f"/proc/{child}/status").read_text(encoding="ascii").splitlines():
+                        if line.startswith("VmHWM:"):
+                            self.most = max(self.most, int(line.split()[1]) / 1024)
+            except OSError:
+                pass  # it has just ended
+
+
+class Holdfast:
+    name = "holdfast"
+
+    def __init__(self, place, source):
+        self.peak = 0
+        store = pathlib.Path(place) / "repository"
+        store.mkdir()
+        self.installation = Plain(store, source, pathlib.Path(place).parent)
+        top = self.installation.top
+        self.command = [str(BUILD / "holdfast"), "--server", f"http://127.0.0.1:{self.installation.api_c1}", "--token-file",
+                        str(top / "secrets" / "token")]
+
+    def close(self):
+        self.installation.close()
+
+    def verb(self, *words):
+        worker = self.installation.processes["w1"].pid
+        before = self.children_seconds(worker)
+        begun = time.monotonic()
+        with PeakMemory(worker) as memory:
+            done = subprocess.run([*self.command, *map(str, words), "--wait"], capture_output=True, text=True, check=False)
+        wall = time.monotonic() - begun
+        self.peak = max(self.peak, memory.most)
+        if done.returncode != 0:
+            raise AssertionError(f"{words}: {done.returncode}: {done.stdout}{done.stderr}")
+        return wall, self.children_seconds(worker) - before
+
+    @staticmethod
+    def children_seconds(worker):
+        """Of the children that the worker has waited for."""
+        fields = pathlib.Path(f"/proc/{worker}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+        return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
+    def backup(self):
+        return self.verb("run", "s1")
+
+    def check(self):
+        return self.verb("verify", "s1@latest", "--level", "content")
+
+    def restore(self, target):
+        return self.verb("restore", "s1@latest", "--to", target, "--yes")
+
+    def size(self):
+        return bytes_below(self.installation.store)

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tools that Holdfast is compared with, each in its default way with encryption on: restic and borg
+as Debian packs them. Each verb answers (wall seconds, processor seconds)."""
+import os
+import pathlib
+import resource
+import shutil
+import subprocess
+import time
+
+
+def timed(command, environment=None, **more):
+    """Runs it to its end; what it printed is shown when it fails."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    begun = time.monotonic()
+    done = subprocess.run([str(word) for word in command], env={**os.environ, **(environment or {})}, capture_output=True, check=False, **more)
+    wall = time.monotonic() - begun
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode != 0:
+        raise AssertionError(f"{command}: {done.returncode}: {done.stdout[-2000:]!r} {done.stderr[-2000:]!r}")
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def bytes_below(directory):
+    return sum(path.lstat().st_size for path in pathlib.Path(directory).rglob("*") if path.is_file())
+
+
+class Restic:
+    name = "restic"
+
+    def __init__(self, place, source):
+        self.place, self.source = pathlib.Path(place), pathlib.Path(source)
+        self.repository = self.place / "repository"
+        self.environment = {"RESTIC_REPOSITORY": str(self.repository), "RESTIC_PASSWORD": "bench", "RESTIC_CACHE_DIR": str(self.place / "cache")}
+        timed(["restic", "init"], self.environment)
+
+    @staticmethod
+    def missing():
+        return "" if shutil.which("restic") else "restic is not installed"
+
+    def backup(self):
+        return timed(["restic", "backup", "-q", self.source], self.environment)
+
+    def check(self):
+        return timed(["restic", "check", "-q", "--read-data"], self.environment)
+
+    def restore(self, target):
+        return timed(["restic", "restore", "-q", "latest", "--target", target], self.environment)
+
+    def prune(self):
+        return timed(["restic", "forget", "-q", "--keep-last", "1", "--prune"], self.environment)
+
+    def size(self):
+        return bytes_below(self.repository)
+
+
+class Borg:
+    name = "borg"
+
+    def __init__(self, place, source):
+        self.place, self.source, self.count = pathlib.Path(place), pathlib.Path(source), 0
+        self.repository = self.place / "repository"
+        self.environment = {"BORG_REPO": str(self.repository), "BORG_PASSPHRASE": "bench", "BORG_BASE_DIR": str(self.place),
+                            "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"}
+        timed(["borg", "init", "-e", "repokey"], self.environment)
+
+    @staticmethod
+    def missing():
+        return "" if shutil.which("borg") else "borg is not installed"
+
+    def backup(self):
+        self.count += 1
+        return timed(["borg", "create", "-C", "zstd,3", f"::b{self.count}", self.source], self.environment)
+
+    def check(self):
+        return timed(["borg", "check", "--verify-data"], self.environment)
+
+    def restore(self, target):
+        return timed(["borg", "extract", f"::b{self.count}"], self.environment, cwd=target)
+
+    def prune(self):
+        first = timed(["borg", "prune", "--keep-last", "1"], self.environment)
+        second = timed(["borg", "compact"], self.environment)
+        return first[0] + second[0], first[1] + second[1]
+
+    def size(self):
+        return bytes_below(self.repository)
+
+
+PEERS = {"restic": Restic, "borg": Borg}

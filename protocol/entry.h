@@ -24,6 +24,7 @@ typedef enum EntryType {
 typedef enum EntryCut {
     CUT_DUMP = 1,  /* text and streams: about 1 MiB, content-defined */
     CUT_IMAGE = 2, /* database files and disk images: about 128 KiB, page-aligned */
+    CUT_LARGE = 3, /* other large files: about 128 KiB, content-defined */
 } EntryCut;
 
 typedef struct EntryAttribute {

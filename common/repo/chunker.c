@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * chunker.c — gear hash for streams, page hashes for images, zero runs for both. */
+ * chunker.c — gear hash for streams and large files, page hashes for images, zero runs for both. */
 #include "common/repo/chunker.h"
 
 #include "common/base/hash.h"
 #include "protocol/entry.h"
 
-/* Averages: a cut is possible behind `min` only, and then happens once in `spread` bytes (dumps) or
- * pages (images): min + spread is the average, within a few per cent for the cap at max. */
+/* Averages: a cut is possible behind `min` only, and then happens once in `spread` bytes (streams)
+ * or pages (images): min + spread is the average, within a few per cent for the cap at max. */
 enum {
     DUMP_MIN = 256 * 1024,
     DUMP_SPREAD = 768 * 1024,
     DUMP_MAX = CHUNK_PLAIN_MAX,
+    LARGE_MIN = 32 * 1024,
+    LARGE_SPREAD = 96 * 1024,
+    LARGE_MAX = 512 * 1024,
     IMAGE_MIN = 32 * 1024,
     IMAGE_SPREAD_PAGES = 24,
     IMAGE_MAX = 512 * 1024,
@@ -21,7 +24,14 @@ enum {
     ZERO_PAGES = CHUNKER_ZERO_RUN / CHUNKER_PAGE,
 };
 
-static const uint64_t DUMP_LIMIT = UINT64_MAX / DUMP_SPREAD;
+/* How a stream is cut by its bytes. */
+typedef struct Gear {
+    size_t min, max;
+    uint64_t limit;
+} Gear;
+
+static const Gear DUMP_GEAR = {DUMP_MIN, DUMP_MAX, UINT64_MAX / DUMP_SPREAD};
+static const Gear LARGE_GEAR = {LARGE_MIN, LARGE_MAX, UINT64_MAX / LARGE_SPREAD};
 static const uint64_t IMAGE_LIMIT = UINT64_MAX / IMAGE_SPREAD_PAGES;
 static const uint64_t BUNDLE_LIMIT = UINT64_MAX / BUNDLE_SPREAD;
 static const uint64_t PAGE_LIMIT = UINT64_MAX / PAGE_SPREAD;
@@ -115,21 +125,29 @@ static size_t image_cut(const Chunker *c, const uint8_t *at, size_t len)
 }
 
 /* Plain on purpose: gcc 12 at -O3 -march=native makes cleverer loops slower than this at -O2. */
-static size_t dump_cut(const Chunker *c, const uint8_t *at, size_t len)
+static size_t gear_cut(const Chunker *c, const Gear *gear, const uint8_t *at, size_t len)
 {
-    if (len <= DUMP_MIN)
+    if (len <= gear->min)
         return 0;
-    size_t end = len < DUMP_MAX ? len : DUMP_MAX;
+    size_t end = len < gear->max ? len : gear->max;
+    uint64_t limit = gear->limit;
     uint64_t hash = 0;
-    size_t i = DUMP_MIN - GEAR_WINDOW;
-    for (; i < DUMP_MIN; i++)
+    size_t i = gear->min - GEAR_WINDOW;
+    for (; i < gear->min; i++)
         hash = (hash << 1) + c->gear[at[i]];
     for (; i < end; i++) {
-        if (hash < DUMP_LIMIT)
+        if (hash < limit)
             return i;
         hash = (hash << 1) + c->gear[at[i]];
     }
-    return len >= DUMP_MAX ? DUMP_MAX : 0;
+    return len >= gear->max ? gear->max : 0;
+}
+
+static size_t cut_of(const Chunker *c, uint8_t cut, const uint8_t *at, size_t len)
+{
+    if (cut == CUT_IMAGE)
+        return image_cut(c, at, len);
+    return gear_cut(c, cut == CUT_LARGE ? &LARGE_GEAR : &DUMP_GEAR, at, len);
 }
 
 static size_t whole_units(const ChunkerState *state, size_t count)
@@ -168,7 +186,7 @@ ChunkerStep chunker_step(const Chunker *chunker, ChunkerState *state, const uint
     ChunkerStep step = zero_step(state, at, len, end, taken);
     if (step != CHUNKER_CUT)
         return step;
-    *taken = state->cut == CUT_IMAGE ? image_cut(chunker, at, len) : dump_cut(chunker, at, len);
+    *taken = cut_of(chunker, state->cut, at, len);
     if (*taken == 0 && end)
         *taken = len;
     return *taken == 0 ? CHUNKER_MORE : CHUNKER_CUT;

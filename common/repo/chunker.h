@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * chunker.h — where content is cut. The places depend on the bytes and on a secret alone, never on
  * how the bytes arrived, so equal content gives equal chunks whoever reads it in whatever pieces.
- * Dumps and trees: a rolling gear hash, 1 MiB on average. Images: every 4 KiB page is hashed and
- * cuts fall between pages only, 128 KiB on average, so that a changed page changes one chunk.
+ * Dumps and trees: a rolling gear hash, 1 MiB on average. Large files, which tend to be edited here
+ * and there: the same, 128 KiB on average. Images: every 4 KiB page is hashed and cuts fall between
+ * pages only, 128 KiB on average, so that a changed page changes one chunk.
  * Runs of 64 KiB and more of zeros are no chunks at all. The table is keyed: lengths of chunks do
  * not tell which public file a repository holds.
  * Pure: no allocation, no failure. To change a number here is to change the format's start values:

@@ -9,7 +9,7 @@
 enum {
     BATCH_CHUNKS = 64,             /* named and looked up together, */
     BATCH_BYTES = 4 * 1024 * 1024, /* or so much content; more would idle the other workers */
-    PROBE_FROM = 128 * 1024,       /* shorter chunks are compressed without asking */
+    PROBE_FROM = 48 * 1024,        /* shorter chunks are compressed without asking */
     PROBE = 16 * 1024,
 };
 

@@ -93,7 +93,7 @@ static void cuts_do_not_depend_on_how_bytes_arrive(void **state)
     uint8_t key[32] = {1};
     chunker_init(&chunker, key);
     uint8_t *bytes = mixed();
-    for (EntryCut shape = CUT_DUMP; shape <= CUT_IMAGE; shape++) {
+    for (EntryCut shape = CUT_DUMP; shape <= CUT_LARGE; shape++) {
         Cuts *whole = cut(&chunker, shape, bytes, SIZE, windows[0]);
         for (size_t i = 1; i < sizeof windows / sizeof windows[0]; i++) {
             Cuts *parts = cut(&chunker, shape, bytes, SIZE, windows[i]);
@@ -115,12 +115,15 @@ static void averages_are_what_they_should_be(void **state)
     fill(bytes, SIZE, 11);
     Cuts *dump = cut(&chunker, CUT_DUMP, bytes, SIZE, CHUNK_PLAIN_MAX);
     Cuts *image = cut(&chunker, CUT_IMAGE, bytes, SIZE, CHUNK_PLAIN_MAX);
+    Cuts *large = cut(&chunker, CUT_LARGE, bytes, SIZE, CHUNK_PLAIN_MAX);
+    assert_in_range(SIZE / large->count, 110 * 1024, 145 * 1024);
     assert_in_range(SIZE / dump->count, 700 * 1024, 1400 * 1024);
     assert_in_range(SIZE / image->count, 100 * 1024, 160 * 1024);
     for (size_t i = 0; i + 1 < image->count; i++)
         assert_int_equal(image->at[i] % CHUNKER_PAGE, 0);
     mem_free(dump);
     mem_free(image);
+    mem_free(large);
     mem_free(bytes);
 }
 
@@ -142,7 +145,7 @@ static void an_insertion_moves_cuts_nearby_only(void **state)
     chunker_init(&chunker, key);
     uint8_t *bytes = mem_resize(NULL, SIZE);
     fill(bytes, SIZE, 13);
-    for (EntryCut shape = CUT_DUMP; shape <= CUT_IMAGE; shape++) {
+    for (EntryCut shape = CUT_DUMP; shape <= CUT_LARGE; shape++) {
         /* An image's content moves by whole pages. */
         size_t shift = shape == CUT_IMAGE ? CHUNKER_PAGE : 1;
         Cuts *before = cut(&chunker, shape, bytes + shift, SIZE - shift, CHUNK_PLAIN_MAX);
@@ -180,7 +183,7 @@ static void runs_of_zeros_are_no_chunks(void **state)
     uint8_t key[32] = {5};
     chunker_init(&chunker, key);
     uint8_t *bytes = mixed();
-    for (EntryCut shape = CUT_DUMP; shape <= CUT_IMAGE; shape++) {
+    for (EntryCut shape = CUT_DUMP; shape <= CUT_LARGE; shape++) {
         Cuts *cuts = cut(&chunker, shape, bytes, SIZE, CHUNK_PLAIN_MAX);
         size_t zeros = 0, from = 0;
         for (size_t i = 0; i < cuts->count; from = cuts->at[i++])

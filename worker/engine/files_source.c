@@ -4,11 +4,10 @@
 #include "common/base/clock.h"
 #include "common/base/json.h"
 #include "common/base/mem.h"
+#include "worker/engine/files_ahead.h"
 #include "worker/engine/files_glob.h"
 #include "worker/engine/files_links.h"
 #include "worker/engine/files_owner.h"
-#include "worker/engine/files_walk.h"
-#include "worker/engine/files_xattr.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,14 +35,15 @@ typedef struct FilesSource {
     const EngineHost *host;
     FilesGlob *exclude;
     FilesWalk *walk;
+    FilesAhead *ahead; /* looks at what the walk yields */
     FilesLinks *links;
     FilesOwner *owner;
-    FilesXattr xattr;
-    FilesFound found;
-    Buf link;     /* target of a symbolic link, or first path of a hard link */
-    bool linked;  /* the current entry is the first name of its inode */
-    bool content; /* the current entry has bytes to read */
-    int fd;       /* of the current content, or -1 */
+    FilesSeen *seen;
+    FilesFound found; /* of `seen`; its status is the latest look's */
+    Buf link;         /* target of a symbolic link, or first path of a hard link */
+    bool linked;      /* the current entry is the first name of its inode */
+    bool content;     /* the current entry has bytes to read */
+    int fd;           /* of the current content, or -1 */
     struct stat opened;
     uint64_t at;                   /* in the content */
     bool sparse, withdrawn, again; /* again: the same entry is to be yielded once more */
@@ -92,8 +92,12 @@ static bool same_content(const struct stat *a, const struct stat *b)
            stamp_ns(a->st_ctim) == stamp_ns(b->st_ctim);
 }
 
+/* A file of this size is more likely to be edited in places than to be written anew. Below, larger
+ * chunks save rows of the catalogue and requests. */
+enum { LARGE_FILE = 16 * 1024 * 1024 };
+
 /* Disk images and database files are cut at their pages. */
-static uint8_t cut_of(Text path)
+static uint8_t cut_of(Text path, uint64_t size)
 {
     static const char *const endings[] = {".img", ".raw",  ".qcow2", ".vmdk",   ".vdi",
                                           ".vhd", ".vhdx", ".db",    ".sqlite", ".sqlite3",
@@ -104,7 +108,7 @@ static uint8_t cut_of(Text path)
             memcmp(path.at + path.len - ending.len, ending.at, ending.len) == 0)
             return CUT_IMAGE;
     }
-    return CUT_DUMP;
+    return size < LARGE_FILE ? CUT_DUMP : CUT_LARGE;
 }
 
 static uint8_t type_of(mode_t mode)
@@ -149,12 +153,20 @@ static void fill_status(FilesSource *source, const struct stat *status, Entry *e
 
 static void fill_attributes(FilesSource *source, Entry *entry)
 {
-    if (!files_xattr_read(&source->xattr, source->found.directory, source->found.name) &&
-        errno != ENOENT)
-        tell(source, errno == EACCES || errno == EPERM ? ISSUE_DENIED : ISSUE_IO, errno,
+    int failure = source->seen->xattr_errno;
+    if (failure != 0 && failure != ENOENT)
+        tell(source, failure == EACCES || failure == EPERM ? ISSUE_DENIED : ISSUE_IO, failure,
              "its extended attributes could not be read: they are not in the backup");
-    entry->attributes = source->xattr.list;
-    entry->attribute_count = source->xattr.count;
+    entry->attributes = source->seen->xattr.list;
+    entry->attribute_count = source->seen->xattr.count;
+}
+
+static void look_at_attributes(FilesSource *source)
+{
+    char path[FILES_XATTR_PATH];
+    FilesSeen *seen = source->seen;
+    files_xattr_path(source->found.directory, source->found.name, path);
+    seen->xattr_errno = files_xattr_read(&seen->xattr, path) ? 0 : errno;
 }
 
 static bool read_link(FilesSource *source)
@@ -207,7 +219,7 @@ static bool fill_entry(FilesSource *source, Entry *entry)
     }
     entry->phase = entry->type == ENTRY_SYMLINK ? PHASE_SYMLINK : PHASE_MAKE;
     if (entry->type == ENTRY_FILE)
-        entry->cut = cut_of(entry->path);
+        entry->cut = cut_of(entry->path, (uint64_t)status->st_size);
     fill_status(source, status, entry);
     fill_hard_link(source, entry);
     if (entry->type == ENTRY_HARDLINK)
@@ -235,8 +247,10 @@ static bool look_again(FilesSource *source)
     source->again = false;
     source->second = true;
     if (fstatat(source->found.directory, source->found.name, &source->found.status,
-                AT_SYMLINK_NOFOLLOW) == 0)
+                AT_SYMLINK_NOFOLLOW) == 0) {
+        look_at_attributes(source);
         return true;
+    }
     tell_unreadable(source, errno);
     return false;
 }
@@ -251,10 +265,12 @@ static bool source_next(Source *s, unsigned lane, Entry *entry, bool *more, Err 
         bool once_more = source->again && look_again(source);
         if (!once_more) {
             source->again = source->second = false;
-            if (!files_walk_next(source->walk, &source->found, more, err))
+            if (!files_ahead_next(source->ahead, &source->seen, err))
                 return false;
+            *more = source->seen != NULL;
             if (!*more)
                 return true;
+            source->found = source->seen->found;
         }
         source->withdrawn = source->linked = source->sparse = false;
         source->at = 0;
@@ -368,8 +384,10 @@ static void judge_reading(FilesSource *source, Entry *entry)
              "it changed while it was read, and again on the second reading");
     else if (source->second)
         tell(source, ISSUE_NOTE, 0, "it changed while it was read; steady on the second reading");
-    if (stamp_ns(source->opened.st_ctim) != entry->ctime_ns)
+    if (stamp_ns(source->opened.st_ctim) != entry->ctime_ns) {
+        look_at_attributes(source);
         fill_attributes(source, entry);
+    }
     fill_status(source, &source->opened, entry);
     entry->size = source->at;
 }
@@ -427,11 +445,11 @@ static void source_close(Source *s)
     FilesSource *source = own(s);
     if (source->fd >= 0)
         close(source->fd);
+    files_ahead_close(source->ahead);
     files_walk_close(source->walk);
     files_glob_free(source->exclude);
     files_links_free(source->links);
     files_owner_free(source->owner);
-    files_xattr_free(&source->xattr);
     buf_free(&source->link);
     buf_free(&source->details);
     mem_free(source->counts);
@@ -492,7 +510,8 @@ bool files_source_open(Source **out, const EngineParams *params, Err *err)
     bool opened = files_source_paths(params->config, &paths, &walk.root_count, err) &&
                   add_excludes(source->exclude, params->config, err);
     walk.roots = paths;
-    opened = opened && files_walk_open(&source->walk, &walk, err);
+    opened = opened && files_walk_open(&source->walk, &walk, err) &&
+             files_ahead_open(&source->ahead, source->walk, err);
     mem_free(paths);
     if (!opened) {
         source_close(&source->base);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -16,8 +17,14 @@ enum {
     OPEN_LEVELS = 64,         /* directories above these are closed and opened again */
 };
 
+struct FilesDirectory {
+    int fd;
+    atomic_uint keepers;
+};
+
 typedef struct Level {
-    int fd; /* -1: the level of roots, or closed to save descriptors */
+    int fd;               /* -1: the level of roots, or closed to save descriptors */
+    FilesDirectory *open; /* owns fd; NULL: there is none */
     dev_t device;
     ino_t inode;
     size_t path_len; /* of walk->path, the directory's own path */
@@ -45,6 +52,36 @@ struct FilesWalk {
     uint64_t excluded;
     bool ended;
 };
+
+static FilesDirectory *directory_new(int fd)
+{
+    FilesDirectory *directory = mem_new(FilesDirectory);
+    directory->fd = fd;
+    atomic_init(&directory->keepers, 1);
+    return directory;
+}
+
+void files_directory_keep(FilesDirectory *directory)
+{
+    atomic_fetch_add(&directory->keepers, 1);
+}
+
+void files_directory_release(FilesDirectory *directory)
+{
+    if (atomic_fetch_sub(&directory->keepers, 1) != 1)
+        return;
+    close(directory->fd);
+    mem_free(directory);
+}
+
+/* The level reads it no more; whoever was given one of its names may still. */
+static void let_go(Level *level)
+{
+    if (level->open != NULL)
+        files_directory_release(level->open);
+    level->open = NULL;
+    level->fd = -1;
+}
 
 static void raise_issue(FilesWalk *walk, IssueKind kind, int sys, Text path, const char *text)
 {
@@ -100,8 +137,7 @@ static Text path_of(FilesWalk *walk, const Level *level, Text name)
 static void pop(FilesWalk *walk)
 {
     Level *level = &walk->levels[--walk->depth];
-    if (level->fd >= 0)
-        close(level->fd);
+    let_go(level);
     files_window_free(&level->window);
 }
 
@@ -112,12 +148,8 @@ static void push(FilesWalk *walk, const Level *made)
         walk->levels = mem_resize(walk->levels, walk->room * sizeof walk->levels[0]);
     }
     walk->levels[walk->depth++] = *made;
-    if (walk->depth > OPEN_LEVELS) {
-        Level *far = &walk->levels[walk->depth - 1 - OPEN_LEVELS];
-        if (far->fd >= 0)
-            close(far->fd);
-        far->fd = -1;
-    }
+    if (walk->depth > OPEN_LEVELS)
+        let_go(&walk->levels[walk->depth - 1 - OPEN_LEVELS]);
 }
 
 /* A level whose descriptor was given up is opened again by its path, and must be what it was. */
@@ -130,6 +162,8 @@ static bool reopen(FilesWalk *walk, Level *level)
     buf_add_byte(&path, '/');
     buf_add(&path, walk->path.at, level->path_len);
     level->fd = files_beneath_open_absolute(buf_text(&path), O_RDONLY | O_DIRECTORY);
+    if (level->fd >= 0)
+        level->open = directory_new(level->fd);
     if (level->fd >= 0 && fstat(level->fd, &status) == 0 && status.st_dev == level->device &&
         status.st_ino == level->inode)
         return true;
@@ -182,6 +216,7 @@ static void descend(FilesWalk *walk, size_t at, Text name)
         close(made.fd);
         return;
     }
+    made.open = directory_new(made.fd);
     push(walk, &made);
 }
 
@@ -192,7 +227,8 @@ static bool look(FilesWalk *walk, size_t at, Text name, FilesFound *found)
     Text path = path_of(walk, level, name);
     if (path.len == 0)
         return false; /* "/" itself has no name to be restored by */
-    *found = (FilesFound){.path = path, .root = level->root, .directory = level->fd};
+    *found = (FilesFound){
+        .path = path, .root = level->root, .directory = level->fd, .open = level->open};
     found->name = (const char *)walk->path.at + path.len - name.len;
     if (at == 0) {
         Root *root = root_at(walk, path);

@@ -23,11 +23,18 @@ typedef struct FilesWalkParams {
     void *ctx;
 } FilesWalkParams;
 
+/* A directory of the walk that stays open while anybody keeps it. */
+typedef struct FilesDirectory FilesDirectory;
+void files_directory_keep(FilesDirectory *directory);
+void files_directory_release(FilesDirectory *directory); /* any thread */
+
 /* Valid until the next call. `directory` and `name` lead to the entry without any path. */
 typedef struct FilesFound {
     Text path; /* absolute without the leading slash */
     size_t root;
     int directory;
+    FilesDirectory *open; /* of `directory`; `name` is then the end of path. NULL: it is a root's,
+                             which is open as long as the walk */
     const char *name;
     struct stat status;
 } FilesFound;

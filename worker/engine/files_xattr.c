@@ -73,9 +73,9 @@ static void publish(FilesXattr *set, const Span *spans, size_t count)
         qsort(set->list, count, sizeof set->list[0], compare);
 }
 
-bool files_xattr_read(FilesXattr *set, int directory, const char *name)
+bool files_xattr_read(FilesXattr *set, const char *path)
 {
-    char path[FILES_XATTR_PATH], small[1024];
+    char small[1024];
     scoped(buf_free) Buf large = {0};
     const char *names = small;
     Span *spans = NULL;
@@ -83,7 +83,6 @@ bool files_xattr_read(FilesXattr *set, int directory, const char *name)
     bool fine = true;
     set->count = 0;
     buf_clear(&set->bytes);
-    files_xattr_path(directory, name, path);
     ssize_t len = llistxattr(path, small, sizeof small);
     if (len < 0 && errno == ERANGE) {
         len = llistxattr(path, (char *)buf_extend(&large, LIST_BYTES), LIST_BYTES);

@@ -97,6 +97,14 @@ void seal_derive(const uint8_t key[SEAL_KEY], Slice info, uint8_t out[SEAL_KEY])
     memcpy(out, derived.bytes, SEAL_KEY);
 }
 
+void seal_short(const uint8_t key[SEAL_SHORT_KEY], Slice bytes, uint8_t out[SEAL_SHORT])
+{
+    _Static_assert(SEAL_SHORT_KEY == crypto_shorthash_siphashx24_KEYBYTES &&
+                       SEAL_SHORT == crypto_shorthash_siphashx24_BYTES,
+                   "as libsodium has them");
+    must(crypto_shorthash_siphashx24(out, bytes.at, bytes.len, key) == 0);
+}
+
 void seal_box(const uint8_t to[SEAL_PUBLIC], const uint8_t key[SEAL_KEY], uint8_t out[SEAL_BOX])
 {
     pthread_once(&sodium_once, start_sodium);

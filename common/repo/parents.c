@@ -2,8 +2,8 @@
  * parents.c — a part of a parent list: a table of ids and packed rows. */
 #include "common/repo/parents.h"
 
-#include "common/base/hash.h"
 #include "common/base/mem.h"
+#include "common/codec/seal.h"
 
 enum {
     KEY_FORMAT = 1,
@@ -35,21 +35,24 @@ struct Parents {
     Buf signs;
 };
 
+static void store64(uint8_t *at, uint64_t value)
+{
+    for (unsigned i = 0; i < 8; i++)
+        at[i] = (uint8_t)(value >> (8 * i));
+}
+
 void parents_key(ParentsKey *out, const uint8_t key[32], const Entry *entry)
 {
-    scoped(buf_free) Buf packed = {0};
-    Sha256 hash;
-    buf_reserve(&packed, 5 * 8 + entry->path.len);
-    buf_add_le64(&packed, entry->type);
-    buf_add_le64(&packed, entry->size);
-    buf_add_le64(&packed, (uint64_t)entry->mtime_ns);
-    buf_add_le64(&packed, (uint64_t)entry->ctime_ns);
-    buf_add_le64(&packed, entry->inode);
-    buf_add_text(&packed, entry->path);
-    hash_hmac_sha256((Slice){key, 32}, buf_slice(&packed), &hash);
-    memcpy(out->bytes, hash.bytes, PARENTS_KEY);
-    hash_hmac_sha256((Slice){key, 32}, slice_of_text(entry->path), &hash);
-    memcpy(&out->token, hash.bytes, sizeof out->token);
+    uint8_t name[SEAL_SHORT];
+    uint8_t packed[SEAL_SHORT + 5 * 8];
+    const uint64_t stamps[5] = {entry->type, entry->size, (uint64_t)entry->mtime_ns,
+                                (uint64_t)entry->ctime_ns, entry->inode};
+    seal_short(key + SEAL_SHORT_KEY, slice_of_text(entry->path), name);
+    memcpy(packed, name, sizeof name);
+    for (size_t i = 0; i < 5; i++)
+        store64(packed + SEAL_SHORT + 8 * i, stamps[i]);
+    seal_short(key, (Slice){packed, sizeof packed}, out->bytes);
+    memcpy(&out->token, name, sizeof out->token);
 }
 
 bool parents_worthy(const Entry *entry, int64_t now_ns)

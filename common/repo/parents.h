@@ -13,14 +13,15 @@
 #include "common/repo/record.h"
 
 enum {
-    PARENTS_FORMAT = 1,
+    PARENTS_FORMAT = 2,            /* 1 had HMACs of 24 bytes: it is read as no list */
     PARENTS_IDS_MAX = 1024 * 1024, /* of a part, for the sake of one entry with as many extents;
                                       one with more is left out and read again */
-    PARENTS_KEY = 24,
+    PARENTS_KEY = 16,
     PARENTS_SIGN = 12, /* a path's token and the number of its part */
 };
 
-/* Equal only when path, type, size, mtime, ctime and inode are. */
+/* Equal only when path, type, size, mtime, ctime and inode are. key: one half each names the row
+ * and the path. */
 typedef struct ParentsKey {
     uint8_t bytes[PARENTS_KEY];
     uint64_t token; /* of the path alone; not stored with the row */

@@ -29,6 +29,7 @@ bool reader_open(RepoReader **out, const ReaderParams *params, Err *err)
         return false;
     }
     r->cache = reader_cache_new(params->repo, params->locator, memory);
+    r->ahead = reader_ahead_new(r->cache);
     repo_backup_fill(&r->backup, &r->manifest);
     r->backup.manifest = r->sha256;
     r->receipt = (Receipt){r->manifest.consistent_ns, r->manifest.position, r->manifest.details};
@@ -154,6 +155,7 @@ void reader_close(RepoReader *r)
 {
     if (r == NULL)
         return;
+    reader_ahead_free(r->ahead);
     reader_cache_free(r->cache);
     buf_free(&r->root);
     mem_free(r);

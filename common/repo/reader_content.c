@@ -3,6 +3,10 @@
 #include "common/base/mem.h"
 #include "common/repo/reader_internal.h"
 
+/* Of one content, chunks that are opened before they are taken; a few contents at once must fit the
+ * cache. */
+enum { AHEAD_BYTES = 8 * 1024 * 1024 };
+
 ReaderContent *reader_content_copy(const ReaderContent *content)
 {
     ReaderContent *copy = mem_new(ReaderContent);
@@ -34,15 +38,46 @@ static bool not_adding_up(Err *err)
                    "damaged or was never right");
 }
 
-static bool visit_list(CanonReader *list, uint32_t count, uint64_t *left, ReaderExtentVisit *visit,
-                       void *ctx, Err *err)
+/* Who visits the extents of a content. ahead: its chunks are wished for before; NULL: nobody takes
+ * them. */
+typedef struct Visitor {
+    ReaderExtentVisit *visit;
+    void *ctx;
+    ReaderAhead *ahead;
+    uint64_t left; /* of the content */
+} Visitor;
+
+/* What of a list is still to be wished for. */
+typedef struct Wishes {
+    CanonReader list;
+    uint32_t left;
+    uint64_t bytes; /* wished for and not visited yet */
+} Wishes;
+
+static void wish(Wishes *wishes, ReaderAhead *ahead)
 {
+    Extent extent;
+    while (wishes->left > 0 && wishes->bytes < AHEAD_BYTES &&
+           record_read_extent(&wishes->list, &extent)) {
+        wishes->left--;
+        wishes->bytes += extent.length;
+        if (!extent.zeros)
+            reader_ahead_want(ahead, &extent.id);
+    }
+}
+
+static bool visit_list(CanonReader *list, uint32_t count, Visitor *visitor, Err *err)
+{
+    Wishes wishes = {.list = *list, .left = count};
     for (uint32_t i = 0; i < count; i++) {
         Extent extent;
-        if (!record_read_extent(list, &extent) || extent.length > *left)
+        if (visitor->ahead != NULL && count > 1)
+            wish(&wishes, visitor->ahead);
+        if (!record_read_extent(list, &extent) || extent.length > visitor->left)
             return not_adding_up(err);
-        *left -= extent.length;
-        if (!visit(ctx, &extent, err))
+        visitor->left -= extent.length;
+        wishes.bytes -= extent.length < wishes.bytes ? extent.length : wishes.bytes;
+        if (!visitor->visit(visitor->ctx, &extent, err))
             return false;
     }
     return true;
@@ -62,38 +97,43 @@ static bool locate_list(RepoReader *r, CanonReader list, uint32_t count, Err *er
                          err);
 }
 
-static bool visit_page(RepoReader *r, const ChunkId *id, uint64_t *left, ReaderExtentVisit *visit,
-                       void *ctx, Err *err)
+static bool visit_page(RepoReader *r, const ChunkId *id, Visitor *visitor, Err *err)
 {
     Decoded *page;
     if (!reader_take(r->cache, id, &page, err))
         return false;
     CanonReader list = canon_reader((Slice){page->at, page->len});
     uint32_t count = canon_read_array(&list);
-    bool good = locate_list(r, list, count, err) && visit_list(&list, count, left, visit, ctx, err);
+    bool good = locate_list(r, list, count, err) && visit_list(&list, count, visitor, err);
     if (good && !canon_done(&list))
         good = not_adding_up(err);
     reader_drop(r->cache, page);
     return good;
 }
 
-bool reader_extents(RepoReader *r, const ReaderContent *content, ReaderExtentVisit *visit,
-                    void *ctx, Err *err)
+static bool visit_extents(RepoReader *r, const ReaderContent *content, Visitor *visitor, Err *err)
 {
-    uint64_t left = content->size;
+    visitor->left = content->size;
     CanonReader ids = canon_reader(content->page_ids);
     for (uint32_t i = 0; i < content->page_count; i++) {
         ChunkId id;
         canon_read_exact(&ids, id.bytes, sizeof id.bytes);
-        if (!visit_page(r, &id, &left, visit, ctx, err))
+        if (!visit_page(r, &id, visitor, err))
             return false;
     }
     if (content->page_count == 0) {
         CanonReader list = canon_reader(content->extents);
-        if (!visit_list(&list, content->extent_count, &left, visit, ctx, err))
+        if (!visit_list(&list, content->extent_count, visitor, err))
             return false;
     }
-    return left == 0 || not_adding_up(err);
+    return visitor->left == 0 || not_adding_up(err);
+}
+
+bool reader_extents(RepoReader *r, const ReaderContent *content, ReaderExtentVisit *visit,
+                    void *ctx, Err *err)
+{
+    Visitor visitor = {.visit = visit, .ctx = ctx};
+    return visit_extents(r, content, &visitor, err);
 }
 
 typedef struct Reading {
@@ -136,7 +176,9 @@ static bool give_extent(void *ctx, const Extent *extent, Err *err)
 
 bool reader_content(RepoReader *r, const ReaderContent *content, const ReaderSink *sink, Err *err)
 {
-    return reader_content_range(r, content, 0, content->size, sink, err);
+    Reading reading = {.r = r, .sink = sink, .left = content->size};
+    Visitor visitor = {.visit = give_extent, .ctx = &reading, .ahead = r->ahead};
+    return visit_extents(r, content, &visitor, err);
 }
 
 bool reader_content_range(RepoReader *r, const ReaderContent *content, uint64_t offset,

@@ -23,6 +23,7 @@ typedef struct Decoded {
 } Decoded;
 
 typedef struct ReaderCache ReaderCache; /* reader_cache.c */
+typedef struct ReaderAhead ReaderAhead; /* reader_ahead.c */
 
 struct RepoReader {
     ReaderParams params;
@@ -32,6 +33,7 @@ struct RepoReader {
     Receipt receipt;
     Sha256 sha256;
     ReaderCache *cache;
+    ReaderAhead *ahead;
     ReaderDamage *damage;
     void *damage_ctx;
 };
@@ -57,6 +59,13 @@ MUST_CHECK bool reader_place(ReaderCache *cache, const ChunkId *id, ChunkPlace *
 /* Opens the chunk afresh, past the cache, and says where it lies. */
 MUST_CHECK bool reader_prove(ReaderCache *cache, const ChunkId *id, ChunkPlace *place, bool *good,
                              uint32_t *plain, Err *why, Err *err);
+
+/* reader_ahead.c: threads that open chunks which will soon be taken, so that one large content is
+ * decoded by all processors. They start with the first wish. A wish is a hint: one too many is
+ * dropped, and a failure is left to whoever takes the chunk. */
+ReaderAhead *reader_ahead_new(ReaderCache *cache);
+void reader_ahead_want(ReaderAhead *ahead, const ChunkId *id);
+void reader_ahead_free(ReaderAhead *ahead); /* before the cache; NULL is fine */
 
 /* reader_walk.c: reader_walk that shows pages too. Places of contents are looked up only without
  * page_visit. */

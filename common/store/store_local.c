@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/openat2.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -324,12 +325,22 @@ static bool local_replace(Store *s, const char *name, Slice bytes, Err *err)
     return done;
 }
 
+/* The whole name in one step; what fails is looked at step by step for its reason. */
+static int open_at_once(const LocalStore *local, const char *name)
+{
+    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+    return (int)syscall(SYS_openat2, local->root, name, &how, sizeof how);
+}
+
 /* Opens an object for reading; *file -1 when it is not there. */
 static bool open_object(LocalStore *local, const char *name, int *file, Err *err)
 {
     int directory;
     const char *leaf;
-    *file = -1;
+    *file = open_at_once(local, name);
+    if (*file >= 0)
+        return true;
     if (!open_directory(local, name, false, &directory, &leaf, err)) {
         if (err->code != ERR_MISSING)
             return false;

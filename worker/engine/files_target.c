@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "worker/engine/files_apply.h"
 #include "worker/engine/files_beneath.h"
+#include "worker/engine/files_bulk.h"
 #include "worker/engine/files_names.h"
 #include "worker/engine/files_place.h"
 
@@ -28,8 +29,7 @@ typedef struct Lane {
     char temporary[FILES_PLACE_TEMPORARY];
     int directory; /* the parent's descriptor */
     int fd;        /* of the file being written, or -1 */
-    uint64_t at;
-    bool holes;
+    FilesBulk bulk;
 } Lane;
 
 typedef struct FilesTarget {
@@ -240,8 +240,7 @@ static bool target_begin(Target *t, unsigned at, const Entry *entry, bool *want,
         lane->fd = files_place_create(lane->directory, lane->temporary);
         if (lane->fd < 0)
             return entry_failed(target, entry, err);
-        lane->at = 0;
-        lane->holes = false;
+        files_bulk_begin(&lane->bulk, lane->fd, entry->size);
         *want = true;
         return true;
     case ENTRY_DIRECTORY:
@@ -263,20 +262,18 @@ static bool target_begin(Target *t, unsigned at, const Entry *entry, bool *want,
     }
 }
 
+static bool unwritable(Err *err)
+{
+    return err_set_sys(err, err_code_of_errno(errno), "files.target",
+                       "writing beneath the restore target; make room or choose another");
+}
+
 static bool target_write(Target *t, unsigned at, Slice bytes, Err *err)
 {
     FilesTarget *target = own(t);
     Lane *lane = &target->lanes[at];
-    for (size_t done = 0; lane->fd >= 0 && done < bytes.len;) {
-        ssize_t put = pwrite(lane->fd, bytes.at + done, bytes.len - done, (off_t)(lane->at + done));
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put < 0)
-            return err_set_sys(err, err_code_of_errno(errno), "files.target",
-                               "writing beneath the restore target; make room or choose another");
-        done += (size_t)put;
-    }
-    lane->at += bytes.len;
+    if (lane->fd >= 0 && !files_bulk_write(&lane->bulk, bytes.at, bytes.len))
+        return unwritable(err);
     target->bytes += bytes.len;
     return true;
 }
@@ -284,9 +281,9 @@ static bool target_write(Target *t, unsigned at, Slice bytes, Err *err)
 static bool target_zeros(Target *t, unsigned at, uint64_t count, Err *err)
 {
     FilesTarget *target = own(t);
-    (void)err;
-    target->lanes[at].at += count;
-    target->lanes[at].holes = true;
+    Lane *lane = &target->lanes[at];
+    if (lane->fd >= 0 && !files_bulk_zeros(&lane->bulk, count))
+        return unwritable(err);
     target->bytes += count;
     return true;
 }
@@ -297,7 +294,7 @@ static bool target_end(Target *t, unsigned at, const Entry *entry, Err *err)
     Lane *lane = &target->lanes[at];
     if (lane->fd < 0)
         return true;
-    bool whole = !lane->holes || ftruncate(lane->fd, (off_t)lane->at) == 0;
+    bool whole = files_bulk_end(&lane->bulk);
     FilesApplyStep step = FILES_APPLY_DONE;
     int step_errno = 0;
     if (whole) {
@@ -382,6 +379,7 @@ static void target_close(Target *t)
     for (unsigned i = 0; i < MOST_LANES; i++) {
         abandon(&target->lanes[i]);
         files_place_forget(&target->lanes[i].parent);
+        files_bulk_free(&target->lanes[i].bulk);
     }
     if (target->place.root >= 0)
         close(target->place.root);

@@ -130,7 +130,7 @@ static bool take_listed(void *ctx, S3XmlEvent event, Text path, Text text, Err *
     if (event == S3_XML_BEGIN)
         return true;
     if (is(path, "ListBucketResult/Contents/Key")) {
-        listing->named = memchr(text.at, 0, text.len) == NULL;
+        listing->named = text.len > 0 && memchr(text.at, 0, text.len) == NULL;
         listing->row.name = page->names.len;
         buf_add_text(&page->names, text);
         buf_add_byte(&page->names, 0);

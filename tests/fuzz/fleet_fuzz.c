@@ -57,9 +57,12 @@ static void compare(const Buf *document)
     json_decref(compiled);
 }
 
-/* Years of slots take their time: one text in thirty-two has a clock. */
-static void read(const FleetFile *files, size_t count, bool clock)
+/* Years of slots take their time: one text in thirty-two has a clock, and one in four is read
+ * twice; which ones hangs on their length, so that a text always gets the same. */
+static void read(const FleetFile *files, size_t count, size_t len)
 {
+    bool clock = len % 32 == 0;
+    bool twice = len % 4 == 0;
     json_t *owner = facts_json();
     FleetFacts facts = {.now_s = clock ? NOW_S : 0,
                         .seconds = json_object_get(owner, "seconds"),
@@ -70,9 +73,9 @@ static void read(const FleetFile *files, size_t count, bool clock)
     scoped(buf_free) Buf document = {0};
     scoped(buf_free) Buf second = {0};
     bool good = said(files, count, &facts, &words, &document);
-    if (good != said(files, count, &facts, &again, &second) ||
-        !text_equal(buf_text(&words), buf_text(&again)) ||
-        !text_equal(buf_text(&document), buf_text(&second)))
+    if (twice && (good != said(files, count, &facts, &again, &second) ||
+                  !text_equal(buf_text(&words), buf_text(&again)) ||
+                  !text_equal(buf_text(&document), buf_text(&second))))
         abort();
     if (good)
         compare(&document);
@@ -84,7 +87,7 @@ static void read_bundle(Text text)
     FleetBundle bundle;
     Err err = {0};
     if (fleet_bundle_read(text, &bundle, &err))
-        read(bundle.files, bundle.count, text.len % 32 == 0);
+        read(bundle.files, bundle.count, text.len);
     fleet_bundle_free(&bundle);
 }
 
@@ -118,6 +121,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         files[count] = (FleetFile){names[count], {text.at + from, at - from}};
         count++;
     }
-    read(files, count, size % 32 == 0);
+    read(files, count, size);
     return 0;
 }

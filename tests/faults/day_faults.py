@@ -119,7 +119,7 @@ class Fleet(Installation):
         everything, self.sources = self.sources, []
         found = super().options()
         self.sources = everything
-        found.opened = 20
+        found.restored = 20
         found.tree = [f"{source}={self.place_of(source)}" for source in everything]
         return found
 

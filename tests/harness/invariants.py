@@ -280,18 +280,31 @@ def same_tree(one, other):
     return "" if done.returncode == 0 and not done.stdout.strip() else (done.stdout + done.stderr)[:600]
 
 
+def verified(options):
+    """{backup: what was said of it, empty when all is well}, of all that have a marker."""
+    done = once(options, "verify", "all")
+    said = {}
+    for line in done.stdout.splitlines()[:-1]:
+        name, rest = line.split("  ", 1)
+        said[name] = "" if rest.endswith(": 0 damaged, 0 missing") else rest + " " + done.stderr[-400:]
+    return said, done
+
+
 def restore_problems(catalogue, options):
-    """I6, I8: every backup opens whole with the store and a key alone; those with a tree come back as it. Of
-    very many, only some: evenly over their time."""
+    """I6, I8: every backup opens whole with the store and a key alone; the newest of each source with a tree
+    comes back as it. Of very many sources, only some: evenly over their time."""
     trees = dict(each.split("=", 1) for each in options.tree or [])
     backups = catalogue.rows("SELECT b.id, s.name, b.sequence = max(b.sequence) OVER (PARTITION BY b.source, b.repository) "
                              "FROM backup b JOIN source s ON s.no = b.source WHERE b.deleted_at IS NULL ORDER BY b.committed_at")
-    for uuid, source, newest in backups[::max(1, len(backups) // options.opened)] if options.opened else backups:
-        done = once(options, "verify", name_of(uuid))
-        if done.returncode != 0:
-            yield "I6", "backups that do not verify", f"{uuid} {(done.stdout + done.stderr)[-400:]}"
+    newest_ones = [row[0] for row in backups if row[2] == "t" and row[1] in trees]
+    restored = set(newest_ones[::max(1, len(newest_ones) // options.restored)] if options.restored else newest_ones)
+    said, done = verified(options)
+    for uuid, source, _ in backups:
+        problem = said.get(name_of(uuid), f"not listed: {done.stdout[-200:]} {done.stderr[-300:]}")
+        if problem:
+            yield "I6", "backups that do not verify", f"{uuid} {problem}"
             continue
-        if newest != "t" or source not in trees:
+        if uuid not in restored:
             continue
         out = tempfile.mkdtemp(prefix="hf-checked.")
         try:
@@ -301,6 +314,7 @@ def restore_problems(catalogue, options):
                 yield "I8", "backups that do not come back as they were", f"{uuid} of {source}: {different}"
         finally:
             shutil.rmtree(out, ignore_errors=True)
+
 
 def secret_problems(options, catalogue, redis):
     """I10: the canaries are in no row, no key, no log, and in no process's arguments or environment."""
@@ -362,7 +376,7 @@ def arguments(words=None):
     parser.add_argument("--psql", default=(sorted(glob.glob("/usr/lib/postgresql/*/bin/psql")) or ["psql"])[-1])
     parser.add_argument("--key-set", default="local")
     parser.add_argument("--keys", default="")
-    parser.add_argument("--opened", type=int, default=0, help="so many backups are opened, about; 0: all")
+    parser.add_argument("--restored", type=int, default=0, help="so many sources come back, about; 0: all")
     parser.add_argument("--running", action="store_true")
     parser.add_argument("--unacknowledged", action="store_true")
     parser.add_argument("--wait", type=float, default=0)

@@ -143,10 +143,9 @@ static bool choose(Once *once, Uuid *out, Err *err)
                    once->args.backup);
 }
 
-static bool open_reader(Once *once, Err *err)
+static bool open_indexed(Once *once, Err *err)
 {
-    Uuid backup;
-    if (!open_repository(once, err) || !choose(once, &backup, err) ||
+    if (!open_repository(once, err) ||
         !locator_open_index(&once->locator, once->repo, &once->index_damaged, err))
         return false;
     if (once->index_damaged > 0)
@@ -154,6 +153,14 @@ static bool open_reader(Once *once, Err *err)
                 "holdfast-worker: %llu index objects do not open; what only they name is looked "
                 "up in the packs themselves\n",
                 (unsigned long long)once->index_damaged);
+    return true;
+}
+
+static bool open_reader(Once *once, Err *err)
+{
+    Uuid backup;
+    if (!open_indexed(once, err) || !choose(once, &backup, err))
+        return false;
     ReaderParams params = {.repo = once->repo, .locator = once->locator, .backup = backup};
     return reader_open(&once->reader, &params, err);
 }
@@ -204,6 +211,56 @@ static int verify_all_packs(Once *once, Err *err)
     return once->damaged + once->index_damaged > 0 ? EXIT_DAMAGED : 0;
 }
 
+static void print_counts(const VerifyCounts *counts)
+{
+    printf("%llu entries, %llu chunks, %.1f MB: %llu damaged, %llu missing\n",
+           (unsigned long long)counts->entries, (unsigned long long)counts->chunks,
+           (double)counts->bytes / 1e6, (unsigned long long)counts->damaged,
+           (unsigned long long)counts->missing);
+}
+
+/* A backup that does not open is damage like any other: the next one is looked at. */
+static bool verify_backup(void *ctx, const RepoBackup *backup, bool marked, const Err *why,
+                          Err *err)
+{
+    Once *once = ctx;
+    Err problem = {0};
+    VerifyCounts counts = {0};
+    char id[BACKUP_ID_TEXT];
+    if (!marked || (once->args.source != NULL && why == NULL &&
+                    strcmp(once->args.source, backup->source) != 0))
+        return true;
+    uuid_backup_text(&backup->id, id);
+    ReaderParams params = {.repo = once->repo, .locator = once->locator, .backup = backup->id};
+    if (why != NULL)
+        problem = *why;
+    bool good = why == NULL && reader_open(&once->reader, &params, &problem) &&
+                verify_content(once->reader, report_damage, once, NULL, &counts, &problem);
+    reader_close(once->reader);
+    once->reader = NULL;
+    if (!good && err_retry(problem.code)) {
+        *err = problem;
+        return false;
+    }
+    once->entries++;
+    once->damaged += !good || counts.damaged + counts.missing > 0;
+    printf("%s  ", id);
+    if (good)
+        print_counts(&counts);
+    else
+        printf("DAMAGED  %s\n", problem.text);
+    return true;
+}
+
+static int verify_all_backups(Once *once, Err *err)
+{
+    if (!open_indexed(once, err) || !repo_backups(once->repo, verify_backup, once, err))
+        return err_exit_code(err->code);
+    printf("%llu backups: %llu damaged\n", (unsigned long long)once->entries,
+           (unsigned long long)once->damaged);
+    return once->damaged > 0 ? EXIT_DAMAGED : 0;
+}
+
 static int run_verify(Once *once, Err *err)
 {
     VerifyCounts counts;
@@ -213,13 +270,12 @@ static int run_verify(Once *once, Err *err)
         err_set(err, ERR_USAGE, "once.level", "--level is content or stored");
         return err_exit_code(err->code);
     }
+    if (once->args.backup != NULL && strcmp(once->args.backup, "all") == 0)
+        return verify_all_backups(once, err);
     if (!open_reader(once, err) ||
         !verify_content(once->reader, report_damage, once, NULL, &counts, err))
         return err_exit_code(err->code);
-    printf("%llu entries, %llu chunks, %.1f MB: %llu damaged, %llu missing\n",
-           (unsigned long long)counts.entries, (unsigned long long)counts.chunks,
-           (double)counts.bytes / 1e6, (unsigned long long)counts.damaged,
-           (unsigned long long)counts.missing);
+    print_counts(&counts);
     return counts.damaged + counts.missing > 0 ? EXIT_DAMAGED : 0;
 }
 

@@ -132,6 +132,10 @@ static void a_backup_is_listed_verified_and_restored(void **state)
     assert_true(said(f, "\"entries\":5"));
     assert_int_equal(once(f, "verify", "latest", NULL, NULL), 0);
     assert_true(said(f, "5 entries"));
+    assert_int_equal(once(f, "verify", "all", NULL, NULL), 0);
+    assert_true(said(f, "1 backups: 0 damaged"));
+    assert_int_equal(once(f, "verify", "all", "--source", "another"), 0);
+    assert_true(said(f, "0 backups: 0 damaged"));
     assert_int_equal(once(f, "verify", NULL, "--level", "stored"), 0);
     assert_int_equal(once(f, "restore", f->id, "--to", f->target), 0);
     for (size_t i = 0; i < FILES; i++)
@@ -165,6 +169,8 @@ static void damage_is_named_and_the_rest_is_restored(void **state)
              f->r->store_path);
     assert_int_equal(system(command), 0);
     assert_int_equal(once(f, "verify", "latest", NULL, NULL), 1);
+    assert_int_equal(once(f, "verify", "all", NULL, NULL), 1);
+    assert_true(said(f, "1 backups: 1 damaged"));
     assert_int_equal(once(f, "verify", NULL, "--level", "stored"), 1);
     assert_int_equal(once(f, "restore", "latest", "--to", f->target), 1);
     unsigned whole = 0;

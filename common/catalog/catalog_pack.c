@@ -110,6 +110,31 @@ bool catalog_pack_stage(Catalog *c, const Fence *fence, const PackRow *row, Err 
     return statement_run(c, &asset_sql_pack_stage_sql, &args, NULL, err);
 }
 
+bool catalog_pack_places(const Rows *rows, const ChunkId *list, size_t count, ChunkPlace *out,
+                         Err *err)
+{
+    memset(out, 0, count * sizeof *out);
+    for (size_t i = 0; i < rows_count(rows); i++) {
+        size_t n = (size_t)rows_i64(rows, i, 0);
+        if (n == 0 || n > count)
+            return err_set(err, ERR_BUG, "catalogue.place", "place %zu of %zu was given", n, count);
+        ChunkPlace *place = &out[n - 1];
+        place->found = true;
+        place->pack_no = rows_u64(rows, i, 1);
+        rows_uuid(rows, i, 2, &place->object);
+        rows_uuid(rows, i, 3, &place->pack);
+        place->chunk = (ChunkRow){
+            .id = list[n - 1],
+            .ordinal = rows_u32(rows, i, 4),
+            .codec = (uint8_t)rows_u32(rows, i, 5),
+            .offset = rows_u64(rows, i, 6),
+            .stored = rows_u32(rows, i, 7),
+            .plain = rows_u32(rows, i, 8),
+        };
+    }
+    return true;
+}
+
 /* without: an object to pass over; NULL where the statement has no such argument. */
 static bool places(Catalog *c, const Asset *sql, const Fence *fence, const ChunkId *list,
                    size_t count, const Uuid *without, ChunkPlace *out, Err *err)
@@ -122,27 +147,7 @@ static bool places(Catalog *c, const Asset *sql, const Fence *fence, const Chunk
         args_uuid(&args, without);
     if (!statement_run(c, sql, &args, &rows, err))
         return false;
-    memset(out, 0, count * sizeof *out);
-    for (size_t i = 0; i < rows_count(&rows); i++) {
-        size_t n = (size_t)rows_i64(&rows, i, 0);
-        if (n == 0 || n > count)
-            return err_set(err, ERR_BUG, "catalogue.place", "%s gave place %zu of %zu", sql->name,
-                           n, count);
-        ChunkPlace *place = &out[n - 1];
-        place->found = true;
-        place->pack_no = rows_u64(&rows, i, 1);
-        rows_uuid(&rows, i, 2, &place->object);
-        rows_uuid(&rows, i, 3, &place->pack);
-        place->chunk = (ChunkRow){
-            .id = list[n - 1],
-            .ordinal = rows_u32(&rows, i, 4),
-            .codec = (uint8_t)rows_u32(&rows, i, 5),
-            .offset = rows_u64(&rows, i, 6),
-            .stored = rows_u32(&rows, i, 7),
-            .plain = rows_u32(&rows, i, 8),
-        };
-    }
-    return true;
+    return catalog_pack_places(&rows, list, count, out, err);
 }
 
 bool catalog_chunk_lookup(Catalog *c, const Fence *fence, const ChunkId *list, size_t count,

@@ -8,6 +8,7 @@
 #include "common/catalog/args.h"
 #include "common/catalog/catalog.h"
 #include "common/catalog/rows.h"
+#include "protocol/pack.h"
 
 #define STATEMENT(name)    extern const Asset asset_sql_##name##_sql;
 #define VIEW(symbol, name) extern const Asset asset_sql_##name##_sql;
@@ -30,6 +31,12 @@ MUST_CHECK bool statement_check(Catalog *c, const Asset *sql, const unsigned *ty
                                 Err *err);
 
 void statement_fence(Args *args, const Fence *fence);
+
+/* The answer of every statement that says where chunks lie: n (place in `list`, from 1), pack
+ * number, object, pack id, ordinal, codec, offset, stored, plain. What it does not name is not
+ * found. */
+MUST_CHECK bool catalog_pack_places(const Rows *rows, const ChunkId *list, size_t count,
+                                    ChunkPlace *out, Err *err);
 
 /* A connection without the checks that catalog_open makes. */
 MUST_CHECK bool statement_connect(Catalog **out, const CatalogParams *params, Err *err);

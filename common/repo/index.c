@@ -12,6 +12,7 @@ enum {
     INDEX_FORMAT = 1,
     KEY_FORMAT = 1,
     KEY_PACKS = 2,
+    KEY_BACKUP = 3, /* of the head only */
     /* 180 000 chunks: what waits here and three copies of it while it is sealed are memory of the
      * job, however much it stores. */
     OBJECT_FULL = 8 * 1024 * 1024,
@@ -24,14 +25,17 @@ typedef struct IndexedPack {
 } IndexedPack;
 
 struct IndexBuilder {
+    Uuid backup;
     IndexedPack *packs;
     size_t count, room;
     size_t fresh; /* bytes added since the last put */
 };
 
-IndexBuilder *index_builder_new(void)
+IndexBuilder *index_builder_new(const Uuid *backup)
 {
-    return mem_new(IndexBuilder);
+    IndexBuilder *builder = mem_new(IndexBuilder);
+    builder->backup = *backup;
+    return builder;
 }
 
 static void add_head(Buf *out, const PackRow *row)
@@ -77,23 +81,28 @@ bool index_builder_full(const IndexBuilder *builder)
     return builder->fresh >= OBJECT_FULL;
 }
 
-/* {format, [pack, …]}: the frame of both parts. */
-static void frame(Buf *out, uint32_t count, Slice packs)
+/* {format, [pack, …]}: the frame of both parts; the head says whose it is. */
+static void frame(Buf *out, uint32_t count, Slice packs, const Uuid *backup)
 {
-    canon_map(out, 2);
+    canon_map(out, backup == NULL ? 2 : 3);
     canon_uint(out, KEY_FORMAT);
     canon_uint(out, INDEX_FORMAT);
     canon_uint(out, KEY_PACKS);
     canon_array(out, count);
     buf_add_slice(out, packs);
+    if (backup == NULL)
+        return;
+    canon_uint(out, KEY_BACKUP);
+    canon_bin(out, (Slice){backup->bytes, sizeof backup->bytes});
 }
 
-static bool put_one(Repo *repo, uint32_t count, Slice heads, Slice bodies, Uuid *index, Err *err)
+static bool put_one(Repo *repo, const Uuid *backup, uint32_t count, Slice heads, Slice bodies,
+                    Uuid *index, Err *err)
 {
     scoped(buf_free) Buf head = {0}, body = {0};
     char name[REPO_NAME];
-    frame(&head, count, heads);
-    frame(&body, count, bodies);
+    frame(&head, count, heads, backup);
+    frame(&body, count, bodies, NULL);
     *index = rand_uuid();
     repo_name("index", index, name);
     if (!repo_put(repo, DISK_INDEX, name, NULL, buf_slice(&head), buf_slice(&body), NULL, err))
@@ -128,15 +137,16 @@ bool index_builder_put(IndexBuilder *builder, Repo *repo, const PackSet *used, U
         count++;
         if (bodies.len < OBJECT_FULL)
             continue;
-        good = put_one(repo, count, buf_slice(&heads), buf_slice(&bodies), index, err);
+        good = put_one(repo, &builder->backup, count, buf_slice(&heads), buf_slice(&bodies), index,
+                       err);
         buf_clear(&heads);
         buf_clear(&bodies);
         count = 0;
     }
     builder->count = kept;
     builder->fresh = 0;
-    return good &&
-           (count == 0 || put_one(repo, count, buf_slice(&heads), buf_slice(&bodies), index, err));
+    return good && (count == 0 || put_one(repo, &builder->backup, count, buf_slice(&heads),
+                                          buf_slice(&bodies), index, err));
 }
 
 void index_builder_free(IndexBuilder *builder)
@@ -236,4 +246,19 @@ bool index_read(Slice head, Slice body, PackVisit *visit, void *ctx, Err *err)
                        "an index object is not a valid record; what it names is looked up in the "
                        "packs themselves");
     return true;
+}
+
+Uuid index_backup(Slice head)
+{
+    Uuid backup = {0};
+    uint64_t last = KEY_PACKS;
+    CanonReader r = canon_reader(head);
+    if (canon_read_map(&r) < 3)
+        return backup;
+    for (unsigned i = 0; i < 4; i++) /* two keys and their values */
+        canon_skip(&r);
+    if (canon_read_key(&r, &last) != KEY_BACKUP ||
+        !canon_read_exact(&r, backup.bytes, sizeof backup.bytes))
+        memset(&backup, 0, sizeof backup);
+    return backup;
 }

@@ -12,7 +12,8 @@
 #include "protocol/pack.h"
 
 typedef struct IndexBuilder IndexBuilder;
-IndexBuilder *index_builder_new(void);
+/* backup: whose session writes; every object names it. */
+IndexBuilder *index_builder_new(const Uuid *backup);
 void index_builder_add(IndexBuilder *builder, const PackRow *row);
 /* Enough was added since the last put to be worth an object: put it, so that memory stays bounded.
  */
@@ -27,5 +28,9 @@ void index_builder_free(IndexBuilder *builder); /* NULL is fine */
 /* Visits the packs of one index object (pack_no 0). With body empty only the head is read: rows
  * have no chunks. */
 MUST_CHECK bool index_read(Slice head, Slice body, PackVisit *visit, void *ctx, Err *err);
+
+/* The backup whose session wrote it; nil where the head does not say (older releases), or is bad.
+ */
+Uuid index_backup(Slice head);
 
 #endif

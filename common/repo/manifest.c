@@ -22,6 +22,15 @@ enum {
     KEY_INDEX = 17,
     KEY_NEW_BYTES = 18,
     KEY_STORED_BYTES = 19,
+    KEY_JOB = 20,
+    KEY_ATTEMPT = 21,
+    KEY_SCHEDULE = 22,
+    KEY_SLOT = 23,
+    KEY_POLICY = 24,
+    KEY_TYPE = 25,
+    KEY_FAULTS = 26,
+    KEY_STARTED = 27,
+    KEY_WRITTEN = 28,
 };
 
 static void add_uint(Buf *out, uint32_t *fields, uint64_t key, uint64_t value)
@@ -44,6 +53,41 @@ static void add_items(Buf *out, uint32_t *fields, uint64_t key, uint32_t count, 
     canon_array(out, count);
     buf_add_slice(out, items);
     (*fields)++;
+}
+
+/* Fields that are absent when there is nothing to say. */
+static void may_add_uint(Buf *out, uint32_t *fields, uint64_t key, uint64_t value)
+{
+    if (value != 0)
+        add_uint(out, fields, key, value);
+}
+
+static void may_add_text(Buf *out, uint32_t *fields, uint64_t key, Text value)
+{
+    if (value.len > 0)
+        add_bin(out, fields, key, slice_of_text(value));
+}
+
+static void may_add_int(Buf *out, uint32_t *fields, uint64_t key, int64_t value)
+{
+    if (value == 0)
+        return;
+    canon_uint(out, key);
+    canon_int(out, value);
+    (*fields)++;
+}
+
+static void add_origin(Buf *out, uint32_t *fields, const ManifestOrigin *origin)
+{
+    may_add_uint(out, fields, KEY_JOB, origin->job);
+    may_add_uint(out, fields, KEY_ATTEMPT, origin->attempt);
+    may_add_text(out, fields, KEY_SCHEDULE, origin->schedule);
+    may_add_int(out, fields, KEY_SLOT, origin->slot_ns);
+    may_add_text(out, fields, KEY_POLICY, origin->policy);
+    may_add_text(out, fields, KEY_TYPE, origin->type);
+    may_add_uint(out, fields, KEY_FAULTS, origin->faults);
+    may_add_int(out, fields, KEY_STARTED, origin->started_ns);
+    may_add_int(out, fields, KEY_WRITTEN, origin->written_ns);
 }
 
 void manifest_add(Buf *out, const Manifest *m)
@@ -74,6 +118,7 @@ void manifest_add(Buf *out, const Manifest *m)
     add_bin(&body, &fields, KEY_INDEX, (Slice){m->index.bytes, sizeof m->index.bytes});
     add_uint(&body, &fields, KEY_NEW_BYTES, m->new_bytes);
     add_uint(&body, &fields, KEY_STORED_BYTES, m->stored_bytes);
+    add_origin(&body, &fields, &m->origin);
     canon_map(out, fields);
     buf_add_slice(out, buf_slice(&body));
 }
@@ -107,6 +152,42 @@ static uint64_t limited(CanonReader *r, uint64_t value, uint64_t limit)
         return value;
     r->bad = true;
     return 0;
+}
+
+/* false: no field of an origin. */
+static bool read_origin(CanonReader *r, uint64_t key, ManifestOrigin *origin)
+{
+    switch (key) {
+    case KEY_JOB:
+        origin->job = canon_read_uint(r);
+        return true;
+    case KEY_ATTEMPT:
+        origin->attempt = canon_read_uint(r);
+        return true;
+    case KEY_SCHEDULE:
+        origin->schedule = text_of_slice(canon_read_bin(r));
+        return true;
+    case KEY_SLOT:
+        origin->slot_ns = canon_read_int(r);
+        return true;
+    case KEY_POLICY:
+        origin->policy = text_of_slice(canon_read_bin(r));
+        return true;
+    case KEY_TYPE:
+        origin->type = text_of_slice(canon_read_bin(r));
+        return true;
+    case KEY_FAULTS:
+        origin->faults = canon_read_uint(r);
+        return true;
+    case KEY_STARTED:
+        origin->started_ns = canon_read_int(r);
+        return true;
+    case KEY_WRITTEN:
+        origin->written_ns = canon_read_int(r);
+        return true;
+    default:
+        return false;
+    }
 }
 
 static void read_number(CanonReader *r, uint64_t key, Manifest *m, uint64_t *format)
@@ -178,7 +259,7 @@ static void read_field(CanonReader *r, uint64_t key, Manifest *m, uint64_t *form
     default:
         if (key <= KEY_STORED_BYTES)
             read_number(r, key, m, format);
-        else
+        else if (!read_origin(r, key, &m->origin))
             canon_skip(r); /* a field of a later release */
     }
 }

@@ -16,6 +16,16 @@ enum {
     MANIFEST_DETAILS_MAX = 1024 * 1024,
 };
 
+/* What the catalogue knew of this backup, so that it can be told again from the store alone. Zero
+ * or empty where it is not known: a manifest of an older release says nothing of it. */
+typedef struct ManifestOrigin {
+    uint64_t job, attempt;
+    Text schedule, policy, type;    /* of the job; of the source */
+    int64_t slot_ns;                /* nominal instant */
+    int64_t started_ns, written_ns; /* worker's clock: the attempt began, the manifest was stored */
+    uint64_t faults;                /* issues that are not notes: the backup is partial */
+} ManifestOrigin;
+
 typedef struct Manifest {
     Uuid backup;
     Text source;
@@ -35,6 +45,7 @@ typedef struct Manifest {
     uint8_t last_phase;
     Uuid index; /* nil when the session wrote no pack */
     uint64_t new_bytes, stored_bytes;
+    ManifestOrigin origin;
 } Manifest;
 
 void manifest_add(Buf *out, const Manifest *manifest);

@@ -174,11 +174,18 @@ bool repo_get(Repo *repo, DiskObject kind, const char *name, const uint8_t *own_
 bool repo_get_manifest(Repo *repo, const Uuid *backup, Buf *body, Manifest *out, Sha256 *sha256,
                        Err *err)
 {
+    Signer signer;
+    return repo_get_manifest_signer(repo, backup, body, out, sha256, &signer, err);
+}
+
+bool repo_get_manifest_signer(Repo *repo, const Uuid *backup, Buf *body, Manifest *out,
+                              Sha256 *sha256, Signer *signer, Err *err)
+{
     char name[REPO_NAME];
     bool found;
-    Signer signer;
+    *signer = (Signer){0};
     repo_name("manifests", backup, name);
-    if (!repo_get(repo, DISK_MANIFEST, name, NULL, &found, NULL, body, sha256, &signer, err))
+    if (!repo_get(repo, DISK_MANIFEST, name, NULL, &found, NULL, body, sha256, signer, err))
         return err->code == ERR_CORRUPT
                    ? err_note(err, "restore another backup, or put back from a copy of the store")
                    : false;
@@ -194,11 +201,11 @@ bool repo_get_manifest(Repo *repo, const Uuid *backup, Buf *body, Manifest *out,
                        "%s holds the manifest of another backup: somebody moved it; put the right "
                        "one back from a copy of the store",
                        name);
-    if (!keyring_plain(repo->keyring) && !keyring_may_write(&signer, out->source))
+    if (!keyring_plain(repo->keyring) && !keyring_may_write(signer, out->source))
         return err_set(err, ERR_CORRUPT, "repo.wrong_signer",
                        "%s was signed by host %s, which may not write source %.*s: do not trust "
                        "this backup, restore another",
-                       name, signer.host, TEXT_ARG(out->source));
+                       name, signer->host, TEXT_ARG(out->source));
     return true;
 }
 

@@ -32,6 +32,12 @@ MUST_CHECK bool repo_get(Repo *repo, DiskObject kind, const char *name, const ui
  * *out borrows from body. */
 MUST_CHECK bool repo_get_manifest(Repo *repo, const Uuid *backup, Buf *body, Manifest *out,
                                   Sha256 *sha256, Err *err);
+/* And who signed it; zeroed in a plain repository. */
+MUST_CHECK bool repo_get_manifest_signer(Repo *repo, const Uuid *backup, Buf *body, Manifest *out,
+                                         Sha256 *sha256, Signer *signer, Err *err);
+
+/* Of the first `bytes` bytes of an object, read in parts. */
+MUST_CHECK bool verify_hash(Store *store, const char *name, uint64_t bytes, Sha256 *out, Err *err);
 
 /* What a RepoBackup says of a manifest; manifest's own sha256 is left zero. */
 void repo_backup_fill(RepoBackup *out, const Manifest *m);

@@ -20,7 +20,7 @@ enum {
     DAMAGE_MAX = 10000, /* damaged chunks that are told one by one */
 };
 
-static bool hash_parts(Store *store, const char *name, uint64_t bytes, Sha256 *out, Err *err)
+bool verify_hash(Store *store, const char *name, uint64_t bytes, Sha256 *out, Err *err)
 {
     uint8_t *part = mem_resize(NULL, READ_PART);
     HashSha256 *hash = hash_sha256_new();
@@ -65,7 +65,7 @@ bool verify_stored(Repo *repo, const PackRow *row, bool *good, Err *why, Err *er
                 (unsigned long long)size, (unsigned long long)row->bytes);
         return true;
     }
-    if (!hash_parts(repo_store(repo), name, size, &sha256, why)) {
+    if (!verify_hash(repo_store(repo), name, size, &sha256, why)) {
         if (about_object(why))
             return true;
         *err = *why;

@@ -215,6 +215,8 @@ static void describe(RepoWriter *w, const PagesRoot *root, const Receipt *receip
                     .last_phase = w->last_phase,
                     .new_bytes = atomic_load(&w->new_bytes),
                     .stored_bytes = atomic_load(&w->stored)};
+    if (p->origin != NULL)
+        m->origin = *p->origin;
 }
 
 static void describe_backup(RepoWriter *w, const Manifest *m, RepoBackup *out)

@@ -8,6 +8,7 @@
 #ifndef COMMON_REPO_WRITER_H
 #define COMMON_REPO_WRITER_H
 
+#include "common/repo/manifest.h"
 #include "common/repo/repo.h"
 #include "protocol/entry.h"
 
@@ -31,6 +32,7 @@ typedef struct WriterParams {
     uint8_t codec;       /* CODEC_…; 0: zstd */
     uint64_t rate;       /* stored bytes a second; 0: no limit */
     size_t pack_bytes;   /* 0: 16 MiB */
+    const ManifestOrigin *origin; /* borrowed, looked at by writer_finish; NULL: nothing is known */
 } WriterParams;
 
 MUST_CHECK bool writer_open(RepoWriter **out, const WriterParams *params, Err *err);

@@ -30,7 +30,7 @@ struct Packing {
 void writer_pack_init(RepoWriter *w)
 {
     w->packing = mem_new(struct Packing);
-    w->packing->index = index_builder_new();
+    w->packing->index = index_builder_new(&w->params.backup);
 }
 
 void writer_pack_adopted(RepoWriter *w, const PackRow *row)

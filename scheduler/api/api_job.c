@@ -108,6 +108,10 @@ static const char *action_of(const char *kind, const json_t *params)
         return "restore.start";
     if (strcmp(kind, "verify") == 0)
         return "backup.verify";
+    if (strcmp(kind, "rebuild") == 0)
+        return text_equal(json_text_or(params, "what", TEXT("")), TEXT("merge"))
+                   ? "catalogue.merge"
+                   : "catalogue.rebuild";
     return NULL; /* probes only look */
 }
 

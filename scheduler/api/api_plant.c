@@ -71,6 +71,22 @@ bool api_store_test(ApiCall *call, Err *err)
                    TEXT_ARG(call->parts[0]));
 }
 
+bool api_store_rebuild(ApiCall *call, Err *err)
+{
+    uint64_t job;
+    Text what = json_text_or(call->body, "what", TEXT("rebuild"));
+    Text key_set = json_text_or(call->body, "key_set", TEXT(""));
+    if (!text_equal(what, TEXT("rebuild")) && !text_equal(what, TEXT("merge")))
+        return err_set(err, ERR_USAGE, "rebuild.what", "what is rebuild or merge");
+    json_t *params = json_pack("{s:s%, s:s%}", "store", call->parts[0].at, call->parts[0].len,
+                               "what", what.at, what.len);
+    if (key_set.len > 0)
+        json_object_set_new(params, "key_set", json_stringn(key_set.at, key_set.len));
+    return api_make_job(call, "rebuild", (Text){0}, json_text_or(call->body, "pool", TEXT("")),
+                        params, &job, err) &&
+           api_job_made(call, job, err);
+}
+
 bool api_audit_chain(ApiCall *call, Err *err)
 {
     scoped(buf_free) Buf found = {0};

@@ -41,8 +41,9 @@ ALWAYS = [
      "LEFT JOIN job_attempt a ON a.job = b.job AND a.attempt = b.attempt "
      "WHERE j.state <> b.outcome OR a.outcome IS DISTINCT FROM b.outcome"),
     ("I3", "sequences of a source with a gap or a double",
+     # After a catalogue was set back a number may be given twice; what was imported may have gaps.
      "SELECT source, repository, count(*), max(sequence) FROM backup GROUP BY 1, 2 "
-     "HAVING count(*) <> max(sequence) OR count(DISTINCT sequence) <> count(*)"),
+     "HAVING (count(*) <> max(sequence) OR count(DISTINCT sequence) <> count(*)) AND bool_and(origin = 'commit')"),
     ("I4", "attempts of one source and lane at the same time",
      "SELECT source, job, attempt, started_at, busy_until FROM (SELECT j.source, a.job, a.attempt, a.started_at, "
      "max(coalesce(a.ended_at, 'infinity')) OVER (PARTITION BY j.source, lane ORDER BY a.started_at, a.ended_at "

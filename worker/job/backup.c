@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/job/backup.h"
 
+#include "common/base/clock.h"
 #include "common/base/crashpoint.h"
 #include "common/base/hash.h"
 #include "common/base/json.h"
@@ -38,6 +39,7 @@ typedef struct Backup {
     RepoLedger *ledger;
     RepoWriter *writer;
     RepoBackup made;
+    ManifestOrigin origin;
     Uuid id;
     pthread_mutex_t lock; /* of the issues */
     json_t *issues;
@@ -84,6 +86,23 @@ static bool take_parent(const Job *job, WriterParams *params, Err *err)
                      params->parent_manifest.bytes, sizeof params->parent_manifest.bytes, err);
 }
 
+/* What the store alone must be able to tell again. A slot that does not parse is left out: it is
+ * worth no backup. */
+static void take_origin(Backup *backup)
+{
+    const Job *job = backup->job;
+    const char *slot = json_string_value(json_object_get(job->order, "slot"));
+    int64_t slot_s = 0;
+    backup->origin = (ManifestOrigin){.job = job->fence.job,
+                                      .attempt = job->fence.attempt,
+                                      .schedule = json_text_or(job->order, "schedule", TEXT("")),
+                                      .policy = json_text_or(job->policy, "name", TEXT("")),
+                                      .type = json_text_or(job->source, "type", TEXT("")),
+                                      .started_ns = clock_wall_ns()};
+    if (slot != NULL && clock_parse(slot, &slot_s))
+        backup->origin.slot_ns = slot_s * 1000000000;
+}
+
 static bool open_writer(Backup *backup, Err *err)
 {
     Job *job = backup->job;
@@ -99,7 +118,8 @@ static bool open_writer(Backup *backup, Err *err)
                            .ordered = strcmp(backup->engine->name, "files") == 0,
                            .memory_bytes = job->settings->memory_bytes,
                            .level = (int)json_u64_or(compression, "level", 0),
-                           .rate = json_u64_or(job->policy, "rate", 0)};
+                           .rate = json_u64_or(job->policy, "rate", 0),
+                           .origin = &backup->origin};
     Text codec = json_text_or(compression, "codec", TEXT("zstd"));
     if (!codec_find(codec, &params.codec, err))
         return false;
@@ -174,6 +194,8 @@ static bool stream_and_finish(Backup *backup, Receipt *receipt, Err *err)
         return false;
     tell_read(backup->job, receipt);
     job_phase(backup->job, "store");
+    backup->origin.faults = backup->faults;
+    backup->origin.written_ns = clock_wall_ns();
     if (!writer_finish(backup->writer, receipt, &backup->made, err))
         return false;
     CRASHPOINT("backup.stored");
@@ -269,6 +291,7 @@ static bool run(Backup *backup, JobResult *result, Err *err)
     const json_t *last = json_object_get(job->order, "last");
     job->counters.bytes_total = json_u64_or(last, "bytes", 0);
     job->counters.total_basis = job->counters.bytes_total > 0 ? "last_run" : "";
+    take_origin(backup);
     return open_all(backup, err) && watched(backup, &receipt, err) && read_back(backup, err) &&
            faults_are_tolerable(backup, err) && job_go_on(job, err) &&
            commit(backup, &receipt, result, err);

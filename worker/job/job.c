@@ -6,6 +6,7 @@
 #include "worker/job/backup.h"
 #include "worker/job/probe.h"
 #include "worker/job/prune.h"
+#include "worker/job/rebuild.h"
 #include "worker/job/restore.h"
 #include "worker/job/verify.h"
 
@@ -21,7 +22,7 @@ static const struct {
     bool (*run)(Job *job, JobResult *result, Err *err);
 } kinds[] = {
     {"backup", backup_run}, {"restore", restore_run}, {"verify", verify_run},
-    {"probe", probe_run},   {"prune", prune_run},
+    {"probe", probe_run},   {"prune", prune_run},     {"rebuild", rebuild_run},
 };
 
 /* --- opening -------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #include "worker/engine/postgresql_export.h"
 #include "worker/job/feed.h"
 #include "worker/once/once_args.h"
+#include "worker/once/once_rebuild.h"
 #include "worker/once/once_tar.h"
 
 #include <stdatomic.h>
@@ -473,15 +474,21 @@ static int run_export(Once *once, Err *err)
     return good ? result_of(once, "exported") : err_exit_code(err->code);
 }
 
+static int run_rebuild(Once *once, Err *err)
+{
+    bool clean = false;
+    if (!open_repository(once, err) || !once_rebuild(&once->args, once->repo, &clean, err))
+        return err_exit_code(err->code);
+    return clean ? 0 : EXIT_DAMAGED;
+}
+
 int once_main(int argc, char **argv)
 {
     static const struct {
         const char *verb;
         int (*run)(Once *once, Err *err);
-    } VERBS[] = {{"list", run_list},
-                 {"restore", run_restore},
-                 {"verify", run_verify},
-                 {"export", run_export}};
+    } VERBS[] = {{"list", run_list},     {"restore", run_restore}, {"verify", run_verify},
+                 {"export", run_export}, {"rebuild", run_rebuild}, {"merge", run_rebuild}};
     Once once = {0};
     Err err = {0};
     int code = -1;
@@ -495,8 +502,8 @@ int once_main(int argc, char **argv)
         if (strcmp(VERBS[i].verb, once.args.verb) == 0)
             code = VERBS[i].run(&once, &err);
     if (code < 0) {
-        err_set(&err, ERR_USAGE, "once.verb", "\"%s\" is not list, restore, verify or export",
-                once.args.verb);
+        err_set(&err, ERR_USAGE, "once.verb",
+                "\"%s\" is not list, restore, verify, export, rebuild or merge", once.args.verb);
         code = err_exit_code(ERR_USAGE);
     }
     if (err.code != ERR_NONE)

@@ -20,6 +20,9 @@ enum {
     OPT_JSON,
     OPT_IN_PLACE,
     OPT_ALL,
+    OPT_CATALOGUE,
+    OPT_PASSWORD_FILE,
+    OPT_AS,
     OPT_HELP,
 };
 
@@ -37,6 +40,9 @@ static const struct option OPTIONS[] = {
     {"json", no_argument, NULL, OPT_JSON},
     {"in-place", no_argument, NULL, OPT_IN_PLACE},
     {"all", no_argument, NULL, OPT_ALL},
+    {"catalogue", required_argument, NULL, OPT_CATALOGUE},
+    {"catalogue-password-file", required_argument, NULL, OPT_PASSWORD_FILE},
+    {"as", required_argument, NULL, OPT_AS},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -52,6 +58,8 @@ void once_args_help(void)
           "  verify BACKUP           every chunk is opened; --level stored: objects only;\n"
           "                          verify all: every backup, a line each\n"
           "  export BACKUP           files as tar, a database as .sql.gz, to stdout\n"
+          "  rebuild                 tells a catalogue that was lost again what is there\n"
+          "  merge                   the same for one that was put back to an earlier day\n"
           "\n"
           "BACKUP is bk_…, a unique beginning of it, or latest (with --source NAME).\n"
           "\n"
@@ -69,7 +77,11 @@ void once_args_help(void)
           "  --level LEVEL    content (default) or stored\n"
           "  --database NAME  export this database of several\n"
           "  --all            export every database\n"
-          "  --json           list as JSON lines\n",
+          "  --json           list as JSON lines; the report of rebuild and merge\n"
+          "  --catalogue CONN PostgreSQL of the catalogue, as its administrator: rebuild and\n"
+          "                   merge, after holdfast-scheduler migrate; a password comes from\n"
+          "                   --catalogue-password-file FILE\n"
+          "  --as NAME        the store's name in the fleet file (default: main)\n",
           stdout);
 }
 
@@ -102,6 +114,15 @@ static bool take(OnceArgs *args, int option, Err *err)
         return true;
     case OPT_DATABASE:
         args->database = optarg;
+        return true;
+    case OPT_CATALOGUE:
+        args->catalogue = optarg;
+        return true;
+    case OPT_PASSWORD_FILE:
+        args->password_file = optarg;
+        return true;
+    case OPT_AS:
+        args->as = optarg;
         return true;
     case OPT_JSON:
         args->json = true;
@@ -139,7 +160,8 @@ static bool take_path(OnceArgs *args, const char *path, Err *err)
 
 bool once_args_read(OnceArgs *args, int argc, char **argv, Err *err)
 {
-    *args = (OnceArgs){.keys = "/etc/holdfast/keys", .set = "plain", .level = "content"};
+    *args =
+        (OnceArgs){.keys = "/etc/holdfast/keys", .set = "plain", .level = "content", .as = "main"};
     int option;
     optind = 1;
     opterr = 0;

@@ -19,6 +19,9 @@ typedef struct OnceArgs {
     const char *engine;
     const char *level;
     const char *database;
+    const char *catalogue;     /* conninfo of its administrator, without a password */
+    const char *password_file; /* with that password; NULL: libpq's own ways */
+    const char *as;            /* the store's name in the fleet file */
     Text paths[ONCE_PATHS_MOST];
     unsigned path_count;
     bool json, in_place, help, all;

@@ -101,7 +101,8 @@ static void finish(Craft *c)
     char name[REPO_NAME];
     PackSet used = {0};
     Uuid index;
-    IndexBuilder *builder = index_builder_new();
+    static const Uuid backup = {{7}};
+    IndexBuilder *builder = index_builder_new(&backup);
     must(pack_finish(c->pack, &row, &err), &err);
     row.pack_no = 1;
     packset_add(&used, 1);

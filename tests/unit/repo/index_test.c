@@ -52,7 +52,8 @@ static void what_is_full_is_put_and_forgotten(void **state)
     PackSet used = {0};
     Uuid index = {0}, last = {0};
     Err err = {0};
-    IndexBuilder *builder = index_builder_new();
+    static const Uuid backup = {{7}};
+    IndexBuilder *builder = index_builder_new(&backup);
     ChunkRow *rows = mem_array(ChunkRow, CHUNKS);
     unsigned puts = 0;
     for (uint64_t number = 1; number <= PACKS; number++) {

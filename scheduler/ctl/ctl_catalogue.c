@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/http.h"
+#include "scheduler/ctl/ctl.h"
+
+/* One line a repository. */
+static json_t *repositories_of(const json_t *stores)
+{
+    size_t i, r;
+    json_t *store, *repository;
+    json_t *lines = json_array();
+    json_array_foreach(stores, i, store)
+    {
+        json_array_foreach(json_object_get(store, "repositories"), r, repository)
+        {
+            json_t *line = json_copy(repository);
+            json_object_set(line, "store", json_object_get(store, "name"));
+            json_array_append_new(lines, line);
+        }
+    }
+    return lines;
+}
+
+bool ctl_catalogue_status(Ctl *ctl, Err *err)
+{
+    static const PrintColumn columns[] = {
+        {"STORE", "store", AS_TEXT},
+        {"KEYS", "key_set", AS_TEXT},
+        {"BACKUPS", "backups", AS_COUNT},
+        {"EPOCH", "epoch", AS_COUNT},
+        {"SET BACK", "rolled_back", AS_TEXT},
+        {"DAMAGED", "damaged_packs", AS_COUNT},
+        {"FROZEN", "frozen_at", AS_WHEN},
+        {"WHY", "frozen_reason", AS_TEXT | AS_WIDE},
+        {"REPOSITORY", "id", AS_TEXT | AS_WIDE},
+    };
+    json_t *items = NULL;
+    bool done = client_list(ctl->client, "/stores", 0, &items, err);
+    json_t *lines = repositories_of(items);
+    if (done)
+        ctl_list(ctl, lines, columns, sizeof columns / sizeof *columns, "store");
+    json_decref(lines);
+    json_decref(items);
+    return done;
+}
+
+static bool start(Ctl *ctl, const char *what, Err *err)
+{
+    const char *name;
+    json_t *job = NULL;
+    scoped(buf_free) Buf path = {0};
+    if (!ctl_word(ctl, 0, &name, err))
+        return false;
+    if (ctl->args->dry_run) {
+        json_t *would = json_pack("{s:s}", "store", name);
+        ctl_would(ctl, what, would, "store");
+        json_decref(would);
+        return true;
+    }
+    json_t *jobs = json_array();
+    json_t *body = json_pack("{s:s}", "what", what);
+    if (ctl->args->pool != NULL)
+        json_object_set_new(body, "pool", json_string(ctl->args->pool));
+    if (ctl->args->key_set != NULL)
+        json_object_set_new(body, "key_set", json_string(ctl->args->key_set));
+    buf_printf(&path, "/stores/");
+    http_escape(&path, text_of(name));
+    buf_printf(&path, "/rebuild");
+    bool done = client_send(ctl->client, "POST", buf_cstr(&path), body, &job, err);
+    if (done) {
+        json_array_append(jobs, job);
+        done = ctl_started(ctl, jobs, err);
+    }
+    json_decref(job);
+    json_decref(jobs);
+    json_decref(body);
+    return done;
+}
+
+bool ctl_catalogue_rebuild(Ctl *ctl, Err *err)
+{
+    return start(ctl, "rebuild", err);
+}
+
+bool ctl_catalogue_merge(Ctl *ctl, Err *err)
+{
+    return start(ctl, "merge", err);
+}

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The catalogue is lost, or set back to an earlier day, and told again from the store."""
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+
+from catalogue_faults import promote, standby_do, standby_has
+from installation import BUILD, Installation, Postgres, wait_until
+
+RESTORE_SET = ("SELECT s.name, b.id, b.sequence, b.outcome, encode(b.manifest_sha256, 'hex'), b.index_object, encode(b.index_sha256, 'hex'), "
+               "b.consistent_at, b.position, b.receipt, b.entries, b.bytes, b.stored_bytes, b.new_bytes, b.parent, b.schedule, b.slot, "
+               "b.policy, b.key_set, b.issue_count, (SELECT string_agg(p.object::text || encode(p.sha256, 'hex') || p.domain, ' ' "
+               "ORDER BY p.object) FROM pack p WHERE p.no = ANY (b.packs)) FROM backup b JOIN source s ON s.no = b.source "
+               "WHERE b.deleted_at IS NULL ORDER BY b.id")
+
+
+def trees(root):
+    """{path: sha256} of the files of a tree."""
+    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def grown(place, source, seed):
+    """Changes a tree a little, and says what it is now."""
+    chance = random.Random(seed)
+    tree = place.top / "tree" / source
+    (tree / f"new-{seed}").write_bytes(chance.randbytes(chance.randrange(1, 300000)))
+    if seed % 3 == 0:
+        victim = chance.choice(sorted(p for p in tree.iterdir() if p.is_file()))
+        victim.write_bytes(chance.randbytes(1000))
+    return trees(tree)
+
+
+def history(place, rounds):
+    """Backups of all sources, each after a change: {backup: its tree}."""
+    expected = {}
+    for number in range(rounds):
+        now = {source: grown(place, source, number) for source in place.sources}
+        place.complete(*[place.run(source) for source in place.sources])
+        for source in place.sources:
+            newest = place.catalogue.one("SELECT b.id FROM backup b JOIN source s ON s.no = b.source WHERE s.name = "
+                                         f"'{source}' ORDER BY b.sequence DESC LIMIT 1")
+            expected[newest] = (source, now[source])
+    return expected
+
+
+def once(place, *words, check=True):
+    done = subprocess.run([str(BUILD / "holdfast-worker"), "once", *map(str, words), "--store", str(place.store), "--key-set", "local",
+                           "--keys", str(place.top / "keys")], capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, (words, done.returncode, done.stdout, done.stderr)
+    return done
+
+
+def administrator(place):
+    return place.postgres.conninfo().replace("user=postgres", "user=holdfast_admin")
+
+
+def rebuild(place, verb="rebuild", check=True):
+    """The report of an offline run."""
+    done = once(place, verb, "--catalogue", administrator(place), "--json", check=False)
+    assert not check or done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+    return json.loads(done.stdout) if done.stdout else done.stderr
+
+
+def drop(place):
+    """Everybody stops, the catalogue goes, an empty one comes."""
+    for name, process in place.processes.items():
+        if process.poll() is None:
+            place.kill(name)
+    place.sql_in("postgres", "DROP DATABASE holdfast WITH (FORCE); CREATE DATABASE holdfast OWNER holdfast_admin")
+    place.redis("FLUSHALL")
+    place.program("scheduler", "c1", "migrate")
+
+
+def all_restore(place, expected):
+    """Every one of these backups is restored by a job and compared with what its tree was."""
+    jobs = {}
+    for backup in expected:
+        params = json.dumps({"backup": backup, "target": {"path": str(place.top / "restore" / backup)}})
+        jobs[backup] = int(place.catalogue.one(
+            f"SELECT job FROM job_create('restore', 'manual', NULL, NULL, '{params}', 'test', NULL, 0, NULL)"))
+    place.complete(*jobs.values(), seconds=600)
+    for backup, (source, tree) in expected.items():
+        out = place.top / "restore" / backup
+        assert trees(out / str(place.top / "tree" / source).lstrip("/")) == tree, backup
+        shutil.rmtree(out)
+
+
+def hire_again(place, name="w1"):
+    """A worker whose login went with the catalogue's registration."""
+    place.sql_in("holdfast", f"DROP OWNED BY {name}; DROP ROLE {name}")
+    place.enroll(name)
+    place.hire(name)
+    place.wait_workers(1)
+
+
+def test_a_dropped_catalogue_comes_back_from_the_store_with_the_same_restore_set():
+    with Installation(workers=1, sources=3, files=6, file_bytes=40000) as place:
+        expected = history(place, 3)
+        before = place.catalogue.rows(RESTORE_SET)
+        drop(place)
+        report = rebuild(place)
+        assert report["imported"] == 9 and report["bad"] + report["lost"] + report["gaps"] + report["zombies"] == 0, report
+        again = rebuild(place)
+        assert again["imported"] == 0 and again["known"] == 9 and again["packs"] == 0, again
+        place.start_scheduler("c1")
+        hire_again(place)
+        after = place.catalogue.rows(RESTORE_SET)
+        # A source's number is another one now, and with it the domain of its packs; nothing else differs.
+        assert len(after) == len(before) == 9
+        for old, new in zip(before, after):
+            assert old[:-1] == new[:-1], (old, new)
+        assert place.count("SELECT count(*) FROM pack WHERE domain <= 0") == 0
+        all_restore(place, expected)
+        assert place.count("SELECT count(*) FROM repository WHERE frozen_at IS NOT NULL") == 1
+        place.complete(*[place.run(source) for source in place.sources])  # and backups go on, sharing what is there
+        assert place.count("SELECT count(*) FROM backup WHERE origin = 'commit' AND new_bytes * 2 > bytes") == 0
+        place.check()
+
+
+def through_the_queue(place, what):
+    """A job of a reader worker, asked for as an operator does; its answer."""
+    job = place.call("POST", "/stores/main/rebuild", {"what": what})["id"]
+    number = int(place.catalogue.one(f"SELECT id FROM job WHERE kind = 'rebuild' AND job_text(id) = '{job}'"))
+    place.complete(number)
+    return place.call("GET", f"/jobs/{job}")["answer"]
+
+
+def test_a_rebuild_runs_as_a_job_too_and_again_without_harm():
+    with Installation(workers=1, sources=2, files=6, file_bytes=20000) as place:
+        expected = history(place, 3)
+        before = place.catalogue.rows(RESTORE_SET)
+        drop(place)
+        place.start_scheduler("c1")
+        hire_again(place)
+        report = through_the_queue(place, "rebuild")
+        assert report["imported"] == 6 and report["packs"] > 0 and not report["findings"], report
+        report = through_the_queue(place, "rebuild")
+        assert report["imported"] == 0 and report["known"] == 6 and not report["findings"], report
+        assert [row[:-1] for row in place.catalogue.rows(RESTORE_SET)] == [row[:-1] for row in before]
+        all_restore(place, expected)
+        place.check()
+
+
+def test_a_catalogue_that_lost_its_last_commits_is_merged_with_the_markers():
+    """A standby without the last commits is promoted: what they made is in the store, and comes back beside what
+    was made since, though both have the same numbers."""
+    with Installation(workers=1, files=4, file_bytes=3000, sources=2,
+                      postgres_options=("-c", "fsync=off", "-c", "wal_level=replica", "-c", "max_wal_senders=4")) as place:
+        expected = history(place, 2)
+        standby = Postgres(place.top / "standby", ("-c", "fsync=off", "-c", "hot_standby=on"), copy_of=place.postgres)
+        wait_until(lambda: standby_has(place, standby), what="the standby caught up")
+        standby_do(standby, "SELECT pg_wal_replay_pause()")
+        wait_until(lambda: standby_do(standby, "SELECT pg_get_wal_replay_pause_state()") == "paused", what="replay is paused")
+        # What it received would be replayed when it is promoted: it must not receive the rest.
+        standby_do(standby, "ALTER SYSTEM SET primary_conninfo = ''")
+        standby_do(standby, "SELECT pg_reload_conf()")
+        wait_until(lambda: standby_do(standby, "SELECT count(*) FROM pg_stat_wal_receiver") == "0", what="it receives nothing")
+        lost = history(place, 2)
+        place.postgres.kill()
+        promote(place, standby)
+        since = history(place, 1)
+        assert place.count("SELECT count(*) FROM repository WHERE rolled_back") == 1
+        report = through_the_queue(place, "merge")
+        assert report["imported"] == 4 and report["lost"] + report["bad"] + report["gaps"] + report["gone"] == 0, report
+        assert place.count("SELECT count(*) FROM repository WHERE rolled_back OR set_back_at IS NOT NULL OR frozen_at IS NULL") == 0
+        assert place.count("SELECT count(*) FROM backup WHERE origin = 'imported'") == 4
+        all_restore(place, {**expected, **lost, **since})
+        place.complete(*[place.run(source) for source in place.sources])
+        assert place.count("SELECT count(*) FROM repository WHERE rolled_back") == 0
+        place.check()
+
+
+def test_what_is_damaged_or_gone_is_told_and_hides_nothing_else():
+    """One object of each kind is lost, damaged, replaced or forged; everything else comes back."""
+    with Installation(workers=1, sources=2, files=5, file_bytes=30000) as place:
+        expected = history(place, 4)
+        ids = {source: sorted(b for b in expected if expected[b][0] == source) for source in place.sources}
+        base = place.store / "local"
+        index = place.catalogue.one(f"SELECT index_object FROM backup WHERE id = '{ids['s1'][1]}'")
+        drop(place)
+        shutil.copytree(base, place.top / "copy")
+        (base / "index" / index).write_bytes((base / "index" / index).read_bytes()[:-40])       # cut: its packs speak for themselves
+        (base / "commits" / ids["s2"][3]).unlink()                                               # committed, its marker not written
+        (base / "manifests" / ids["s2"][1]).write_bytes(os.urandom(500))                         # overwritten
+        shutil.copy(base / "manifests" / ids["s1"][2], base / "manifests" / "00000000-0000-4000-8000-000000000001")  # under another name
+        (base / "manifests" / "no-name-of-ours").write_bytes(b"x")
+        (base / "index" / "00000000-0000-4000-8000-000000000002").write_bytes(b"HFOB garbage")
+        (base / "forgotten").mkdir(exist_ok=True)
+        (base / "forgotten" / ids["s1"][0]).write_bytes(os.urandom(200))                         # nobody with that right signed it
+        report = rebuild(place, check=False)
+        assert report["imported"] == 6 and report["recovered"] == 1 and report["bad"] == 2, report
+        assert report["bad_indexes"] == 2 and report["strays"] >= 1 and report["gaps"] == 1 and report["incomplete"] == 0, report
+        place.start_scheduler("c1")
+        hire_again(place)
+        damaged = {ids["s2"][1]: expected.pop(ids["s2"][1])}
+        all_restore(place, expected)
+        place.complete(place.run("s2"))  # writes the marker that was owed
+        for folder in ("index", "manifests", "forgotten"):  # put back from the copy, and what is foreign taken away
+            for path in (base / folder).iterdir():
+                old = place.top / "copy" / folder / path.name
+                if old.exists():
+                    shutil.copy(old, path)
+                elif path.name.startswith("00000000-") or path.name == "no-name-of-ours" or folder == "forgotten":
+                    path.unlink()
+        shutil.rmtree(place.top / "copy")
+        report = through_the_queue(place, "merge")
+        assert report["imported"] == 1 and not report["findings"], report
+        all_restore(place, damaged)
+        place.check()
+
+
+def test_a_rebuild_that_is_killed_is_run_again_and_ends_the_same():
+    with Installation(workers=1, sources=2, files=4, file_bytes=20000) as place:
+        expected = history(place, 3)
+        before = [row[:-1] for row in place.catalogue.rows(RESTORE_SET)]
+        drop(place)
+        words = [str(BUILD / "holdfast-worker"), "once", "rebuild", "--store", str(place.store), "--key-set", "local",
+                 "--keys", str(place.top / "keys"), "--catalogue", administrator(place)]
+        for count in ("pack", "rebuilt_index", "backup", "backup"):
+            had = place.count(f"SELECT count(*) FROM {count}")
+            process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            wait_until(lambda c=count, h=had, p=process: place.count(f"SELECT count(*) FROM {c}") > h or p.poll() is not None,
+                       what="it is at work")
+            process.kill()
+            process.wait()
+        report = rebuild(place)
+        assert report["bad"] + report["lost"] + report["gaps"] == 0, report
+        place.start_scheduler("c1")
+        hire_again(place)
+        assert [row[:-1] for row in place.catalogue.rows(RESTORE_SET)] == before
+        all_restore(place, expected)
+        place.check()

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * rebuild_internal.h — what the parts of a rebuild share. Private to worker/job/rebuild*.c. */
+#ifndef WORKER_JOB_REBUILD_INTERNAL_H
+#define WORKER_JOB_REBUILD_INTERNAL_H
+
+#include "common/repo/locator.h"
+#include "common/repo/survey.h"
+#include "worker/job/rebuild.h"
+
+#include <jansson.h>
+
+enum { REBUILD_BATCH = 256, REBUILD_LISTED = 50 };
+
+typedef struct RebuildCounts {
+    uint64_t indexes, bad_indexes;
+    uint64_t packs, chunks, strays, bad_strays; /* strays: in no index */
+    uint64_t gone;                              /* packs that the catalogue believed to be there */
+    uint64_t imported, recovered, known, zombies, forgotten, bad, incomplete, lost, gaps;
+} RebuildCounts;
+
+typedef struct Rebuild {
+    const RebuildParams *params;
+    Rebuilder who;
+    RebuildCounts counts;
+    json_t *findings; /* the first few of each kind: {kind: [text, …]} */
+} Rebuild;
+
+/* One thing that somebody should know: in the log, and the first few in the report. */
+void rebuild_find(Rebuild *rebuild, const char *kind, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* rebuild_packs.c */
+MUST_CHECK bool rebuild_packs(Rebuild *rebuild, Err *err);
+/* Chunks as the catalogue has them by now. */
+RepoLocator *rebuild_locator(Rebuild *rebuild);
+
+/* rebuild_backups.c */
+MUST_CHECK bool rebuild_backups(Rebuild *rebuild, Err *err);
+
+/* rebuild_facts.c: what the catalogue is told of one backup, as JSON. */
+json_t *rebuild_facts(const SurveyBackup *backup, uint64_t missing);
+
+#endif

@@ -4,6 +4,11 @@
 #include <malloc.h>
 #include <stdlib.h>
 
+enum {
+    HEAP_KEPT = 64 * 1024 * 1024,      /* free at its end, before any is given back */
+    LARGEST_IN_HEAP = 8 * 1024 * 1024, /* a chunk, and what codecs need for one */
+};
+
 void *mem_zeroed(size_t count, size_t size)
 {
     void *at = calloc(count == 0 ? 1 : count, size);
@@ -29,6 +34,15 @@ void mem_trim(void)
 {
 #ifdef __GLIBC__
     malloc_trim(0);
+#endif
+}
+
+void mem_share_heap(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
+    mallopt(M_MMAP_THRESHOLD, LARGEST_IN_HEAP);
 #endif
 }
 

@@ -5,7 +5,7 @@
 #include "common/base/mem.h"
 #include "common/repo/reader_internal.h"
 
-enum { MEMORY_DEFAULT = 64 * 1024 * 1024 };
+enum { MEMORY_DEFAULT = 32 * 1024 * 1024 };
 
 static bool check_expected(const RepoReader *r, Err *err)
 {

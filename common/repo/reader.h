@@ -18,7 +18,7 @@ typedef struct ReaderParams {
     RepoLocator *locator; /* borrowed */
     Uuid backup;
     const Sha256 *manifest; /* what the catalogue says it must be; NULL offline */
-    size_t memory_bytes;    /* decoded chunks kept; 0: 64 MiB */
+    size_t memory_bytes;    /* decoded chunks kept; 0: 32 MiB */
 } ReaderParams;
 
 MUST_CHECK bool reader_open(RepoReader **out, const ReaderParams *params, Err *err);

@@ -5,7 +5,7 @@
 
 /* Of one content, chunks that are opened before they are taken; a few contents at once must fit the
  * cache. */
-enum { AHEAD_BYTES = 8 * 1024 * 1024 };
+enum { AHEAD_BYTES = 4 * 1024 * 1024 };
 
 ReaderContent *reader_content_copy(const ReaderContent *content)
 {

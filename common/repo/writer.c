@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 enum {
-    MEMORY_DEFAULT = 96 * 1024 * 1024,
+    MEMORY_DEFAULT = 48 * 1024 * 1024,
     MEMORY_LEAST = 32 * 1024 * 1024,
     PACK_BYTES = 16 * 1024 * 1024,
     THREADS_DEFAULT_MAX = 8,

@@ -26,7 +26,7 @@ typedef struct WriterParams {
     unsigned lanes;
     bool ordered;        /* one lane whose paths ascend bytewise: pages stream out while it runs.
                             Otherwise every entry's record is kept in memory until the end */
-    size_t memory_bytes; /* the pool; 0: 96 MiB; 32 MiB at least */
+    size_t memory_bytes; /* the pool; 0: 48 MiB; 32 MiB at least */
     unsigned threads;    /* that hash and compress; 0: one a processor, 8 at most */
     int level;           /* zstd; 0: 3 */
     uint8_t codec;       /* CODEC_…; 0: zstd */

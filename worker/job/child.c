@@ -2,6 +2,7 @@
 #include "worker/job/child.h"
 
 #include "common/base/json.h"
+#include "common/base/mem.h"
 #include "worker/job/channel.h"
 #include "worker/job/hooks.h"
 #include "worker/job/job.h"
@@ -165,6 +166,7 @@ int child_run(int order_fd, int report_fd, const JobSettings *settings)
     JobEnd end;
     Err err = {0};
     pthread_t listener;
+    mem_share_heap();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);  /* a limit to files is a full disk with a name, not a death */
     prctl(PR_SET_DUMPABLE, 0); /* no core dump and no other process of the user sees its secrets */

@@ -33,7 +33,8 @@ bool opened_open(Opened *opened, Job *job, Err *err)
                            .locator = opened->locator,
                            .backup = open.backup,
                            .manifest = &opened->row.manifest_sha256,
-                           .memory_bytes = job->settings->memory_bytes};
+                           /* what is being opened and written needs the rest */
+                           .memory_bytes = job->settings->memory_bytes / 3 * 2};
     if (reader_open(&opened->reader, &params, err))
         return true;
     opened_close(opened);

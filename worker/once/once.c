@@ -4,6 +4,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/json.h"
+#include "common/base/mem.h"
 #include "common/base/secret.h"
 #include "common/codec/keyring.h"
 #include "common/repo/verify.h"
@@ -492,6 +493,7 @@ int once_main(int argc, char **argv)
     Once once = {0};
     Err err = {0};
     int code = -1;
+    mem_share_heap();
     if (!once_args_read(&once.args, argc, argv, &err)) {
         code = err_exit_code(err.code);
     } else if (once.args.help) {

@@ -79,6 +79,41 @@ bool verify_stored(Repo *repo, const PackRow *row, bool *good, Err *why, Err *er
     return true;
 }
 
+static bool open_rows(Repo *repo, const PackRow *row, Err *why)
+{
+    PackReader *reader = NULL;
+    scoped(buf_free) Buf scratch = {0};
+    if (!pack_open(&reader, repo_keyring(repo), repo_store(repo), &row->object, &row->pack, why))
+        return false;
+    CodecWork *work = codec_work_new();
+    uint8_t *plain = mem_resize(NULL, DISK_CHUNK_MOST);
+    bool opened = true;
+    for (size_t i = 0; opened && i < row->chunk_count; i++)
+        opened = row->chunks[i].plain > DISK_CHUNK_MOST
+                     ? err_set(why, ERR_CORRUPT, "repo.damaged", "a chunk says it is too long")
+                     : pack_chunk(reader, work, &scratch, &row->chunks[i], plain, why);
+    mem_free(plain);
+    codec_work_free(work);
+    pack_close(reader);
+    return opened;
+}
+
+bool verify_whole(Repo *repo, const PackRow *row, bool *good, Err *why, Err *err)
+{
+    char name[PACK_NAME];
+    if (!verify_stored(repo, row, good, why, err) || !*good)
+        return err->code == ERR_NONE;
+    *good = open_rows(repo, row, why);
+    pack_name(&row->object, name);
+    if (*good || about_object(why)) {
+        if (!*good)
+            err_note(why, "%s", name);
+        return true;
+    }
+    *err = *why;
+    return err_note(err, "opening %s", name);
+}
+
 typedef struct Proof {
     ChunkId id;
     ChunkPlace place;

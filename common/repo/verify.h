@@ -26,6 +26,10 @@ typedef void VerifyReport(void *ctx, const VerifyDamage *damage);
  * a result, not an error, and says why in *why. */
 MUST_CHECK bool verify_stored(Repo *repo, const PackRow *row, bool *good, Err *why, Err *err);
 
+/* The object as verify_stored looks at it, and every one of row->chunks opened where the row says
+ * it lies and named again: what may be shared with others afterwards. */
+MUST_CHECK bool verify_whole(Repo *repo, const PackRow *row, bool *good, Err *why, Err *err);
+
 /* Opens every chunk that the backup needs; cancelled may be NULL. */
 MUST_CHECK bool verify_content(RepoReader *reader, VerifyReport *report, void *ctx,
                                bool (*cancelled)(void *ctx), VerifyCounts *counts, Err *err);

@@ -57,11 +57,12 @@ static void attend_to_plant(json_t *status, const CoreState *state)
     json_array_foreach(json_object_get(status, "damaged"), i, item)
     {
         bool back = json_is_true(json_object_get(item, "rolled_back"));
-        attend(status, "store", back ? "rolled_back" : "damaged",
-               back ? "repo.rolled_back" : "repo.damaged", "holdfast backup list",
-               back ? "store %.*s or the catalogue was set back to an earlier day"
-                    : "store %.*s holds damaged packs; verify says which backups they are of",
-               TEXT_ARG(json_text_or(item, "store", TEXT("?"))));
+        attend(
+            status, "store", back ? "rolled_back" : "damaged",
+            back ? "repo.rolled_back" : "repo.damaged", "holdfast backup list",
+            back ? "store %.*s or the catalogue was set back to an earlier day"
+                 : "store %.*s holds damaged packs; holdfast damage says which backups they are of",
+            TEXT_ARG(json_text_or(item, "store", TEXT("?"))));
     }
 }
 

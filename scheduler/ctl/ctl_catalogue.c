@@ -43,6 +43,28 @@ bool ctl_catalogue_status(Ctl *ctl, Err *err)
     return done;
 }
 
+bool ctl_damage(Ctl *ctl, Err *err)
+{
+    static const PrintColumn columns[] = {
+        {"STORE", "store", AS_TEXT},       {"PACK", "pack", AS_TEXT},
+        {"FOUND", "found_at", AS_WHEN},    {"BACKUPS", "backup_count", AS_COUNT},
+        {"LOST", "lost_chunks", AS_COUNT}, {"NEXT", "next", AS_TEXT},
+        {"WHY", "why", AS_TEXT | AS_WIDE},
+    };
+    json_t *items = NULL;
+    scoped(buf_free) Buf path = {0};
+    buf_printf(&path, "/damage");
+    if (ctl->args->store != NULL) {
+        buf_printf(&path, "?store=");
+        http_escape(&path, text_of(ctl->args->store));
+    }
+    bool done = client_list(ctl->client, buf_cstr(&path), 0, &items, err);
+    if (done)
+        ctl_list(ctl, items, columns, sizeof columns / sizeof *columns, "pack");
+    json_decref(items);
+    return done;
+}
+
 static bool start(Ctl *ctl, const char *what, Err *err)
 {
     const char *name;

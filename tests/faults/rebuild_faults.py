@@ -7,8 +7,9 @@ import random
 import shutil
 import subprocess
 
-from catalogue_faults import promote, standby_do, standby_has
+from catalogue_faults import standby_do, standby_has
 from installation import BUILD, Installation, Postgres, wait_until
+from settings import short_or
 
 RESTORE_SET = ("SELECT s.name, b.id, b.sequence, b.outcome, encode(b.manifest_sha256, 'hex'), b.index_object, encode(b.index_sha256, 'hex'), "
                "b.consistent_at, b.position, b.receipt, b.entries, b.bytes, b.stored_bytes, b.new_bytes, b.parent, b.schedule, b.slot, "
@@ -152,15 +153,15 @@ def test_a_catalogue_that_lost_its_last_commits_is_merged_with_the_markers():
         expected = history(place, 2)
         standby = Postgres(place.top / "standby", ("-c", "fsync=off", "-c", "hot_standby=on"), copy_of=place.postgres)
         wait_until(lambda: standby_has(place, standby), what="the standby caught up")
-        standby_do(standby, "SELECT pg_wal_replay_pause()")
-        wait_until(lambda: standby_do(standby, "SELECT pg_get_wal_replay_pause_state()") == "paused", what="replay is paused")
         # What it received would be replayed when it is promoted: it must not receive the rest.
         standby_do(standby, "ALTER SYSTEM SET primary_conninfo = ''")
         standby_do(standby, "SELECT pg_reload_conf()")
         wait_until(lambda: standby_do(standby, "SELECT count(*) FROM pg_stat_wal_receiver") == "0", what="it receives nothing")
         lost = history(place, 2)
         place.postgres.kill()
-        promote(place, standby)
+        standby_do(standby, "SELECT pg_promote(false)")
+        wait_until(lambda: standby_do(standby, "SELECT pg_is_in_recovery()") == "f", what="the standby was promoted")
+        place.adopt(standby)
         since = history(place, 1)
         assert place.count("SELECT count(*) FROM repository WHERE rolled_back") == 1
         report = through_the_queue(place, "merge")
@@ -232,4 +233,48 @@ def test_a_rebuild_that_is_killed_is_run_again_and_ends_the_same():
         hire_again(place)
         assert [row[:-1] for row in place.catalogue.rows(RESTORE_SET)] == before
         all_restore(place, expected)
+        place.check()
+
+
+def flip_bits(chance, path):
+    """A bit of a file is another one; what it was."""
+    before = path.read_bytes()
+    content = bytearray(before)
+    place = chance.randrange(len(content))
+    content[place] ^= 1 << chance.randrange(8)
+    path.chmod(0o600)
+    path.write_bytes(bytes(content))
+    return before
+
+
+def test_flipped_bits_at_rest_are_found_told_stored_again_and_hide_nothing_else():
+    """In a random pack each time; 1 000 times when it runs whole."""
+    chance, originals = random.Random(37), {}
+    with Installation(workers=1, sources=1, files=6, file_bytes=60000) as place:
+        for number in range(short_or(2, 1000)):
+            expected = history(place, 1)
+            (backup, (_, tree)), = expected.items()
+            packs = [row[0] for row in place.catalogue.rows(
+                f"SELECT p.object FROM backup b JOIN pack p ON p.no = ANY (b.packs) WHERE b.id = '{backup}' AND p.kind = 'data' "
+                "AND p.damaged_at IS NULL ORDER BY p.object")]
+            victim = packs[chance.randrange(len(packs))]
+            originals[victim] = flip_bits(chance, place.store / "local" / "packs" / victim[:2] / victim)
+            level = "stored" if number % 2 == 0 else "content"
+            params = json.dumps({"backup": backup, "level": level})
+            job = int(place.catalogue.one(f"SELECT job FROM job_create('verify', 'manual', NULL, NULL, '{params}', 'test', NULL, 0, NULL)"))
+            place.wait_job(job)
+            assert place.state(job) == "failed", (place.state(job), level, victim)
+            told = [row[0] for row in place.catalogue.rows("SELECT object FROM pack WHERE damaged_at IS NOT NULL")]
+            assert victim in told, (victim, told)
+            answer = place.call("GET", "/damage")["items"]
+            mine = [each for each in answer if each["pack"] == victim]
+            assert mine and mine[0]["backup_count"] >= 1 and mine[0]["next"], answer
+            again = history(place, 1)  # stores again what lay in it
+            params = json.dumps({"backup": next(iter(again)), "level": "content"})
+            place.complete(int(place.catalogue.one(
+                f"SELECT job FROM job_create('verify', 'manual', NULL, NULL, '{params}', 'test', NULL, 0, NULL)")))
+            all_restore(place, again)
+            assert (place.store / "local" / "packs" / victim[:2] / victim).exists()
+        for victim, content in originals.items():  # the checker hashes all there is
+            (place.store / "local" / "packs" / victim[:2] / victim).write_bytes(content)
         place.check()

@@ -4,7 +4,9 @@
 #include "common/base/clock.h"
 #include "common/base/json.h"
 #include "common/base/mem.h"
+#include "common/base/rand.h"
 #include "common/catalog/catalog_pack.h"
+#include "common/catalog/catalog_verify.h"
 #include "common/repo/verify.h"
 #include "worker/job/opened.h"
 
@@ -14,11 +16,13 @@ typedef struct Verify {
     Job *job;
     Uuid backup;
     VerifyCounts counts;
-    json_t *damage; /* the first few, for the answer */
+    double sample;   /* share of its packs that are opened; 1: all, and the manifest is walked */
+    uint64_t proven; /* packs that others may share from now on */
+    json_t *damage;  /* the first few, for the answer */
     int64_t started_ns;
 } Verify;
 
-enum { DAMAGE_SHOWN = 50 };
+enum { DAMAGE_SHOWN = 50, PROVEN_AT_ONCE = 64 };
 
 static void note_damage(Verify *verify, const Uuid *object, Text path, const Err *why)
 {
@@ -61,6 +65,7 @@ static void mark_damaged(Job *job, uint64_t pack_no, const Err *why)
 typedef struct Packs {
     const Fence *fence;
     Uuid backup;
+    bool seen; /* by a reader, whole */
     PackRow *rows;
     size_t count;
 } Packs;
@@ -135,18 +140,136 @@ static bool is_cancelled(void *ctx)
     return job_cancelled(verify->job);
 }
 
+/* Packs seen whole, told some at a time: from then on every source may share them. */
+typedef struct Proven {
+    const Fence *fence;
+    uint64_t nos[PROVEN_AT_ONCE];
+    Sha256 sha256s[PROVEN_AT_ONCE];
+    size_t count, changed;
+} Proven;
+
+static bool call_proven(Catalog *catalog, void *ctx, Err *err)
+{
+    Proven *proven = ctx;
+    return catalog_pack_verified(catalog, proven->fence, proven->nos, proven->sha256s,
+                                 proven->count, &proven->changed, err);
+}
+
+static bool tell_proven(Verify *verify, Proven *proven, Err *err)
+{
+    if (proven->count == 0)
+        return true;
+    if (!patient_call(verify->job->catalog, call_proven, proven, err))
+        return false;
+    verify->proven += proven->changed;
+    proven->count = 0;
+    return true;
+}
+
+static bool call_unseen(Catalog *catalog, void *ctx, Err *err)
+{
+    Packs *packs = ctx;
+    packs->count = 0;
+    return catalog_pack_unseen(catalog, packs->fence, &packs->backup, packs->seen, keep_pack, packs,
+                               err);
+}
+
+typedef struct Rows {
+    const Fence *fence;
+    uint64_t pack_no;
+    ChunkRow *chunks;
+    size_t count;
+} Rows;
+
+static bool call_rows(Catalog *catalog, void *ctx, Err *err)
+{
+    Rows *rows = ctx;
+    mem_free(rows->chunks);
+    rows->chunks = NULL;
+    return catalog_pack_chunks(catalog, rows->fence, rows->pack_no, &rows->chunks, &rows->count,
+                               err);
+}
+
+/* The catalogue's rows are what others would share by, so they are what is proven. */
+static bool look_whole(Job *job, Session *session, PackRow *pack, bool *good, Err *why, Err *err)
+{
+    Rows rows = {.fence = &job->fence, .pack_no = pack->pack_no};
+    bool fine = patient_call(job->catalog, call_rows, &rows, err);
+    PackRow whole = *pack;
+    whole.chunks = rows.chunks;
+    whole.chunk_count = rows.count;
+    fine = fine && verify_whole(session->repo, &whole, good, why, err);
+    mem_free(rows.chunks);
+    return fine;
+}
+
+/* One that was seen whole before must only still be the same bytes. */
+static bool prove_pack(Verify *verify, Session *session, PackRow *pack, bool seen, Proven *proven,
+                       Err *err)
+{
+    Job *job = verify->job;
+    bool good = false;
+    Err why = {0};
+    if (seen ? !verify_stored(session->repo, pack, &good, &why, err)
+             : !look_whole(job, session, pack, &good, &why, err))
+        return false;
+    verify->counts.packs++;
+    if (!good) {
+        verify->counts.damaged++;
+        note_damage(verify, &pack->object, TEXT(""), &why);
+        mark_damaged(job, pack->pack_no, &why);
+        return true;
+    }
+    proven->nos[proven->count] = pack->pack_no;
+    proven->sha256s[proven->count++] = pack->sha256;
+    return proven->count < PROVEN_AT_ONCE || tell_proven(verify, proven, err);
+}
+
+static bool prove_packs(Verify *verify, Session *session, bool seen, Err *err)
+{
+    Job *job = verify->job;
+    Packs packs = {.fence = &job->fence, .backup = verify->backup, .seen = seen};
+    Proven proven = {.fence = &job->fence};
+    bool fine = patient_call(job->catalog, call_unseen, &packs, err);
+    for (size_t i = 0; fine && i < packs.count; i++) {
+        if (verify->sample < 1 && rand_unit() >= verify->sample)
+            continue;
+        fine =
+            job_go_on(job, err) && prove_pack(verify, session, &packs.rows[i], seen, &proven, err);
+        if (verify->sample < 1)
+            verify->counts.bytes += packs.rows[i].bytes;
+    }
+    fine = fine && tell_proven(verify, &proven, err);
+    mem_free(packs.rows);
+    return fine;
+}
+
+/* A login that is no reader's may check, not vouch. */
+static bool prove_all(Verify *verify, Session *session, Err *err)
+{
+    if (prove_packs(verify, session, false, err) && prove_packs(verify, session, true, err))
+        return true;
+    if (err->code != ERR_DENIED || verify->sample < 1)
+        return false;
+    job_log(verify->job, LOG_INFO, "verify.not_shared", "%s", err->text);
+    *err = (Err){0};
+    return true;
+}
+
 static bool check_content(Verify *verify, Err *err)
 {
     Opened opened;
-    if (!opened_open(&opened, verify->job, err))
+    Job *job = verify->job;
+    if (!opened_open(&opened, job, err))
         return false;
-    verify->job->counters.bytes_total = opened.row.bytes;
-    verify->job->counters.total_basis = "plan";
-    bool fine =
-        verify_content(opened.reader, on_damage, verify, is_cancelled, &verify->counts, err) &&
-        job_go_on(verify->job, err);
-    verify->job->counters.bytes_done = verify->counts.bytes;
-    verify->job->counters.items_done = verify->counts.entries;
+    job->counters.bytes_total = opened.row.bytes;
+    job->counters.total_basis = "plan";
+    bool fine = true;
+    if (verify->sample >= 1)
+        fine = verify_content(opened.reader, on_damage, verify, is_cancelled, &verify->counts, err);
+    job->counters.bytes_done = verify->counts.bytes;
+    job->counters.items_done = verify->counts.entries;
+    fine = fine && job_go_on(job, err) && prove_all(verify, &opened.session, err);
     opened_close(&opened);
     return fine;
 }
@@ -175,6 +298,8 @@ static json_t *checks_of(const Verify *verify, Text level)
     json_object_set_new(checks, "bytes", json_integer((json_int_t)counts->bytes));
     json_object_set_new(checks, "damaged", json_integer((json_int_t)counts->damaged));
     json_object_set_new(checks, "missing", json_integer((json_int_t)counts->missing));
+    json_object_set_new(checks, "sample", json_real(verify->sample));
+    json_object_set_new(checks, "proven", json_integer((json_int_t)verify->proven));
     json_object_set(checks, "damage", verify->damage);
     return checks;
 }
@@ -197,7 +322,8 @@ static bool record(Verify *verify, Text level, JobResult *result, Err *err)
     if (bad)
         return err_set(err, ERR_CORRUPT, "verify.damaged",
                        "%llu of its stored parts are damaged and %llu missing: take a new backup, "
-                       "the damaged packs are shared no longer",
+                       "the damaged packs are shared no longer (holdfast damage says what else "
+                       "needs them)",
                        (unsigned long long)verify->counts.damaged,
                        (unsigned long long)verify->counts.missing);
     snprintf(result->text, sizeof result->text, "%.*s ok: %llu bytes", TEXT_ARG(level),
@@ -208,7 +334,9 @@ static bool record(Verify *verify, Text level, JobResult *result, Err *err)
 bool verify_run(Job *job, JobResult *result, Err *err)
 {
     Text level = json_text_or(job->params, "level", TEXT("stored"));
-    Verify verify = {.job = job, .started_ns = clock_wall_ns()};
+    Verify verify = {.job = job,
+                     .started_ns = clock_wall_ns(),
+                     .sample = json_real_or(job->params, "sample", 1)};
     bool content = text_equal(level, TEXT("content"));
     if (!content && !text_equal(level, TEXT("stored")))
         return err_set(err, ERR_USAGE, "verify.level",

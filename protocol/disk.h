@@ -35,6 +35,8 @@ enum {
     DISK_HEAD = 6,              /* magic, version, algorithm */
     DISK_CHUNK_MOST = 4 << 20,  /* plain bytes of one chunk; checked before memory is taken */
     DISK_READERS_MOST = 16,     /* reader keys that one record is sealed to */
+    DISK_OLDER_MOST = 64,       /* reader secrets of before, sealed to those of now */
+    DISK_REVOKED_MOST = 64,     /* hosts whose certificates were taken back */
     DISK_SLOT = 16 + 80,        /* id of a reader key, key in a sealed box */
     DISK_OBJECT_MOST = 64 << 20 /* one signed object */
 };

@@ -37,7 +37,8 @@ static const OptionsSpec spec = {
     .usage = "[run] [OPTION]... | once VERB | key VERB | repo VERB",
     .about = "Takes jobs from its pools and runs each in a process of its own; or, without\n"
              "Redis and PostgreSQL: once (list, restore, verify, export with a store and a\n"
-             "key), key (create, enroll), repo (create). `holdfast-worker once --help` says more.",
+             "key), key (create, enroll, check, rotate, retire, revoke), repo (create, rekey).\n"
+             "`holdfast-worker once --help` and `key --help` say more.",
     .config = "/etc/holdfast/worker.yaml",
     .rows = rows,
     .row_count = sizeof rows / sizeof rows[0],

@@ -4,6 +4,9 @@
 #include "common/base/hash.h"
 #include "protocol/wire.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 static const WireLimits LIMITS = {256 << 10, 4, 1024};
 
 /* --- writing: head, map, signature ----------------------------------------------------------- */
@@ -184,14 +187,99 @@ static bool take_set(const Reading *reading, char *set, Uuid *id, uint64_t *gene
            take_number(reading, "generation", generation);
 }
 
+/* host, filled up with zeros 128 | generation u64 | sha256 of the list 32 */
+enum { REVOKED_ROW = 128 + 8 + 32 };
+_Static_assert(sizeof(OlderReader) == 16 + 16 + SEAL_BOX, "rows lie as they are stored");
+
+static void add_revoked(Record *record, const KeysRecord *keys)
+{
+    scoped(buf_free) Buf rows = {0};
+    for (unsigned i = 0; i < keys->revoked_count; i++) {
+        const RevokedHost *one = &keys->revoked[i];
+        uint8_t *at = buf_extend(&rows, REVOKED_ROW);
+        memset(at, 0, REVOKED_ROW);
+        memcpy(at, one->host, strlen(one->host));
+        for (unsigned b = 0; b < 8; b++)
+            at[128 + b] = (uint8_t)(one->before >> (8 * b));
+        memcpy(at + 136, one->kept.bytes, sizeof one->kept.bytes);
+    }
+    add_bytes(record, "revoked", rows.at, rows.len);
+}
+
+/* Rows that a record of a first generation lacks. */
+static bool take_rows(const Reading *reading, const char *key, size_t size, unsigned most,
+                      Slice *rows)
+{
+    const msgpack_object *value = member(reading, key);
+    *rows = (Slice){0};
+    if (value == NULL)
+        return true;
+    return (wire_take_bytes(value, key, rows, reading->err) && rows->len % size == 0 &&
+            rows->len / size <= most) ||
+           damaged(reading->err, key);
+}
+
+static bool take_older(const Reading *reading, KeysRecord *keys)
+{
+    Slice rows;
+    if (!take_rows(reading, "older", sizeof keys->older[0], DISK_OLDER_MOST, &rows))
+        return false;
+    keys->older_count = (unsigned)(rows.len / sizeof keys->older[0]);
+    if (rows.len > 0)
+        memcpy(keys->older, rows.at, rows.len);
+    return true;
+}
+
+static bool take_revoked(const Reading *reading, KeysRecord *keys)
+{
+    Slice rows;
+    if (!take_rows(reading, "revoked", REVOKED_ROW, DISK_REVOKED_MOST, &rows))
+        return false;
+    for (size_t at = 0; at < rows.len; at += REVOKED_ROW) {
+        RevokedHost *one = &keys->revoked[keys->revoked_count++];
+        if (rows.at[at + 127] != 0)
+            return damaged(reading->err, "revoked");
+        memcpy(one->host, rows.at + at, sizeof one->host);
+        for (unsigned b = 0; b < 8; b++)
+            one->before |= (uint64_t)rows.at[at + 128 + b] << (8 * b);
+        memcpy(one->kept.bytes, rows.at + at + 136, sizeof one->kept.bytes);
+    }
+    return true;
+}
+
+static bool take_least(const Reading *reading, uint64_t *out)
+{
+    return member(reading, "least_writer") == NULL || take_number(reading, "least_writer", out);
+}
+
+void keyfile_keys_name(const char *set, uint64_t generation, char out[KEYFILE_OBJECT_NAME])
+{
+    if (generation <= 1)
+        snprintf(out, KEYFILE_OBJECT_NAME, "keys/%s", set);
+    else
+        snprintf(out, KEYFILE_OBJECT_NAME, "keys/%s.%" PRIu64, set, generation);
+}
+
+void keyfile_kept_name(const char *set, uint64_t generation, char out[KEYFILE_OBJECT_NAME])
+{
+    snprintf(out, KEYFILE_OBJECT_NAME, "keys/%s.kept.%" PRIu64, set, generation);
+}
+
 void keyfile_keys_pack(const KeysRecord *keys, const uint8_t root_seed[SEAL_SIGN_SEED], Buf *out)
 {
     Record record;
-    record_begin(&record, 6);
+    record_begin(&record, 6u + (keys->older_count > 0) + (keys->revoked_count > 0) +
+                              (keys->least_writer > 0));
     add_set(&record, keys->set, &keys->set_id, keys->generation);
     add_bytes(&record, "root", keys->root, sizeof keys->root);
     add_bytes(&record, "readers", keys->readers, (size_t)keys->reader_count * SEAL_PUBLIC);
     add_bytes(&record, "boxes", keys->boxes, (size_t)keys->reader_count * SEAL_BOX);
+    if (keys->older_count > 0)
+        add_bytes(&record, "older", keys->older, keys->older_count * sizeof keys->older[0]);
+    if (keys->revoked_count > 0)
+        add_revoked(&record, keys);
+    if (keys->least_writer > 0)
+        add_number(&record, "least_writer", keys->least_writer);
     record_end(&record, DISK_KEYS, KEYS_LABEL, root_seed, out);
 }
 
@@ -206,6 +294,8 @@ bool keyfile_keys_unpack(Slice bytes, KeysRecord *keys, Err *err)
                 take_many(&reading, "readers", keys->readers, SEAL_PUBLIC, &keys->reader_count) &&
                 take_many(&reading, "boxes", keys->boxes, SEAL_BOX, &boxes) &&
                 (boxes == keys->reader_count || damaged(err, "boxes")) &&
+                take_older(&reading, keys) && take_revoked(&reading, keys) &&
+                take_least(&reading, &keys->least_writer) &&
                 root_signed(&reading, KEYS_LABEL, keys->root);
     msgpack_unpacked_destroy(&reading.unpacked);
     return done;

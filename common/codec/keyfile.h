@@ -22,7 +22,23 @@ typedef struct Kit {
 void keyfile_kit_print(const Kit *kit, Buf *out); /* for people: grouped base32 with a checksum */
 MUST_CHECK bool keyfile_kit_parse(Text text, Kit *kit, Err *err);
 
-/* keys/<set>: what a repository says of its key set. */
+/* The secret of a reader of before, for one who reads now. */
+typedef struct OlderReader {
+    uint8_t id[16]; /* keyfile_reader_id of its public half */
+    uint8_t to[16]; /* of the reader whose secret opens the box */
+    uint8_t box[SEAL_BOX];
+} OlderReader;
+
+/* Certificates of this host below this generation no longer count, but for the manifests in a list:
+ * their sha256s, ascending, one behind the other, as the object keyfile_kept_name. */
+typedef struct RevokedHost {
+    char host[128];
+    uint64_t before;
+    Sha256 kept; /* of the list; of no bytes where nothing was kept, then there is no object */
+} RevokedHost;
+
+/* keys/<set>, from the second generation on keys/<set>.<generation>: what a repository says of its
+ * key set. */
 typedef struct KeysRecord {
     char set[KEYFILE_NAME_MOST + 1];
     Uuid set_id;
@@ -31,9 +47,17 @@ typedef struct KeysRecord {
     uint8_t readers[DISK_READERS_MOST][SEAL_PUBLIC];
     unsigned reader_count;
     uint8_t boxes[DISK_READERS_MOST][SEAL_BOX]; /* the id secret, to each reader */
+    OlderReader older[DISK_OLDER_MOST];
+    unsigned older_count;
+    RevokedHost revoked[DISK_REVOKED_MOST];
+    unsigned revoked_count;
+    uint64_t least_writer; /* a writer file of an older generation may seal nothing more */
 } KeysRecord;
 void keyfile_keys_pack(const KeysRecord *keys, const uint8_t root_seed[SEAL_SIGN_SEED], Buf *out);
 MUST_CHECK bool keyfile_keys_unpack(Slice bytes, KeysRecord *keys, Err *err);
+enum { KEYFILE_OBJECT_NAME = KEYFILE_NAME_MOST + 40 };
+void keyfile_keys_name(const char *set, uint64_t generation, char out[KEYFILE_OBJECT_NAME]);
+void keyfile_kept_name(const char *set, uint64_t generation, char out[KEYFILE_OBJECT_NAME]);
 
 /* config: what a repository is. A plain one has no root and a nil set_id. */
 typedef struct ConfigRecord {

@@ -11,6 +11,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* A reader key that this host opens with. */
+typedef struct HeldReader {
+    uint8_t id[16];
+    uint8_t secret[SEAL_SECRET];
+} HeldReader;
+
 struct Keyring {
     char set[KEYFILE_NAME_MOST + 1];
     bool plain;
@@ -22,9 +28,17 @@ struct Keyring {
     uint8_t id_secret[SEAL_KEY];
     uint8_t chunk_key[SEAL_KEY];
     uint8_t sign_seed[SEAL_SIGN_SEED];
-    uint8_t reader_secret[SEAL_SECRET];
-    uint8_t reader_id[16];
+    HeldReader readers[1 + DISK_OLDER_MOST]; /* the file's own first, then those of before */
+    unsigned reader_count;
     Buf certificate;
+    char host[128]; /* of the certificate */
+    uint64_t certified;
+    uint64_t repository_generation; /* of the config last checked */
+    uint64_t least_writer;
+    bool outdated;
+    RevokedHost revoked[DISK_REVOKED_MOST];
+    Buf kept[DISK_REVOKED_MOST];
+    unsigned revoked_count;
 };
 
 static void derive_chunk_key(Keyring *keyring)
@@ -44,6 +58,8 @@ static bool take_writer(Keyring *keyring, Slice bytes, Err *err)
         memcpy(keyring->id_secret, file.id_secret, SEAL_KEY);
         memcpy(keyring->sign_seed, file.sign_seed, SEAL_SIGN_SEED);
         buf_add_slice(&keyring->certificate, buf_slice(&file.certificate));
+        memcpy(keyring->host, cert.host, sizeof keyring->host);
+        keyring->certified = cert.generation;
         keyring->can_write = strcmp(cert.role, "write") == 0;
         keyring->can_prune = strcmp(cert.role, "prune") == 0;
         if (keyring->can_write)
@@ -81,9 +97,10 @@ static bool take_reader(Keyring *keyring, Slice bytes, Err *err)
         memcpy(keyring->keys.root, file.root, sizeof file.root);
         memcpy(keyring->keys.set, file.set, sizeof file.set);
     }
-    memcpy(keyring->reader_secret, file.secret, SEAL_SECRET);
+    memcpy(keyring->readers[0].secret, file.secret, SEAL_SECRET);
     seal_public_of(file.secret, reader_public);
-    keyfile_reader_id(reader_public, keyring->reader_id);
+    keyfile_reader_id(reader_public, keyring->readers[0].id);
+    keyring->reader_count = 1;
     keyring->can_read = true;
     explicit_bzero(&file, sizeof file);
     return true;
@@ -163,6 +180,8 @@ void keyring_close(Keyring *keyring)
     if (keyring == NULL)
         return;
     buf_free(&keyring->certificate);
+    for (unsigned i = 0; i < keyring->revoked_count; i++)
+        buf_free(&keyring->kept[i]);
     explicit_bzero(keyring, sizeof *keyring);
     mem_free(keyring);
 }
@@ -216,7 +235,7 @@ static bool mismatch(const Keyring *keyring, Err *err)
         keyring->set);
 }
 
-bool keyring_check_config(const Keyring *keyring, Slice config, Uuid *repository, Err *err)
+bool keyring_check_config(Keyring *keyring, Slice config, Uuid *repository, Err *err)
 {
     ConfigRecord record;
     if (!keyfile_config_unpack(config, &record, err))
@@ -228,6 +247,119 @@ bool keyring_check_config(const Keyring *keyring, Slice config, Uuid *repository
                             record.generation < keyring->keys.generation))
         return mismatch(keyring, err);
     *repository = record.repository;
+    keyring->repository_generation = record.generation;
+    return true;
+}
+
+void keyring_keys_name(const Keyring *keyring, char out[KEYRING_NAME])
+{
+    _Static_assert((int)KEYRING_NAME >= (int)KEYFILE_OBJECT_NAME, "the longest name");
+    keyfile_keys_name(keyring->set, keyring->repository_generation, out);
+}
+
+uint64_t keyring_repository_generation(const Keyring *keyring)
+{
+    return keyring->repository_generation;
+}
+
+bool keyring_outdated(const Keyring *keyring)
+{
+    return keyring->outdated;
+}
+
+/* The id secret, for the first of this host's readers that it is sealed to. */
+static bool learn_ids(Keyring *keyring, const KeysRecord *record, Err *err)
+{
+    for (unsigned i = 0; !keyring->knows_ids && i < record->reader_count; i++) {
+        uint8_t id[16];
+        keyfile_reader_id(record->readers[i], id);
+        if (memcmp(id, keyring->readers[0].id, sizeof id) != 0)
+            continue;
+        if (!seal_unbox(keyring->readers[0].secret, record->boxes[i], keyring->id_secret, err))
+            return err_note(err, "the id secret of %s", keyring->set);
+        derive_chunk_key(keyring);
+    }
+    if (!keyring->knows_ids && (keyring->can_read || !keyring->can_prune))
+        return err_set(err, ERR_DENIED, "repo.no_reader",
+                       "the repository is not sealed to the reader key of this host: it was "
+                       "retired, or is another's; take the newest %s.reader",
+                       keyring->set);
+    return true;
+}
+
+/* What the readers of before could open, this one can. */
+static bool learn_older(Keyring *keyring, const KeysRecord *record, Err *err)
+{
+    keyring->reader_count = keyring->can_read ? 1 : 0;
+    for (unsigned i = 0; keyring->can_read && i < record->older_count; i++) {
+        const OlderReader *one = &record->older[i];
+        if (memcmp(one->to, keyring->readers[0].id, sizeof one->to) != 0)
+            continue;
+        HeldReader *held = &keyring->readers[keyring->reader_count++];
+        if (!seal_unbox(keyring->readers[0].secret, one->box, held->secret, err))
+            return err_note(err, "a reader's secret of before, of %s", keyring->set);
+        memcpy(held->id, one->id, sizeof held->id);
+    }
+    return true;
+}
+
+static void learn_revoked(Keyring *keyring, const KeysRecord *record)
+{
+    for (unsigned i = 0; i < keyring->revoked_count; i++)
+        buf_free(&keyring->kept[i]);
+    keyring->revoked_count = record->revoked_count;
+    memcpy(keyring->revoked, record->revoked, sizeof keyring->revoked);
+    keyring->least_writer = record->least_writer;
+}
+
+/* Which row takes this certificate back, counted from 1; 0: none. */
+static unsigned revoked_by(const Keyring *keyring, const char *host, uint64_t generation)
+{
+    for (unsigned i = 0; i < keyring->revoked_count; i++)
+        if (generation < keyring->revoked[i].before && strcmp(keyring->revoked[i].host, host) == 0)
+            return i + 1;
+    return 0;
+}
+
+bool keyring_may_seal(const Keyring *keyring, Err *err)
+{
+    if (!keyring->can_write && !keyring->can_prune)
+        return err_set(err, ERR_DENIED, "repo.no_writer",
+                       "this host has no writer key of %s, so it can seal and sign nothing",
+                       keyring->set);
+    if (revoked_by(keyring, keyring->host, keyring->certified) != 0)
+        return err_set(err, ERR_DENIED, "key.revoked",
+                       "the certificate of %s was revoked: readers refuse what it signs; enroll "
+                       "this host again",
+                       keyring->host);
+    return keyring->keys.generation >= keyring->least_writer ||
+           err_set(err, ERR_DENIED, "key.retired",
+                   "the writer file of %s on this host seals to a reader key that was retired: "
+                   "enroll this host again with the newest %s.keys",
+                   keyring->set, keyring->set);
+}
+
+unsigned keyring_kept_lists(const Keyring *keyring)
+{
+    return keyring->revoked_count;
+}
+
+bool keyring_kept_name(const Keyring *keyring, unsigned list, char out[KEYRING_NAME])
+{
+    Sha256 none;
+    hash_sha256((Slice){0}, &none);
+    keyfile_kept_name(keyring->set, keyring->revoked[list].before, out);
+    return memcmp(&none, &keyring->revoked[list].kept, sizeof none) != 0;
+}
+
+bool keyring_learn_kept(Keyring *keyring, unsigned list, Slice bytes)
+{
+    Sha256 hash;
+    hash_sha256(bytes, &hash);
+    if (memcmp(&hash, &keyring->revoked[list].kept, sizeof hash) != 0)
+        return false;
+    buf_clear(&keyring->kept[list]);
+    buf_add_slice(&keyring->kept[list], bytes);
     return true;
 }
 
@@ -240,20 +372,16 @@ bool keyring_learn_keys(Keyring *keyring, Slice keys, Err *err)
         return false;
     if (!uuid_equal(&record.set_id, &keyring->keys.set_id) ||
         memcmp(record.root, keyring->keys.root, sizeof record.root) != 0 ||
-        record.generation < keyring->keys.generation)
+        record.generation < keyring->keys.generation ||
+        record.generation < keyring->repository_generation)
         return mismatch(keyring, err);
-    for (unsigned i = 0; !keyring->knows_ids && i < record.reader_count; i++) {
-        uint8_t id[16];
-        keyfile_reader_id(record.readers[i], id);
-        if (memcmp(id, keyring->reader_id, sizeof id) != 0)
-            continue;
-        if (!seal_unbox(keyring->reader_secret, record.boxes[i], keyring->id_secret, err))
-            return err_note(err, "the id secret of %s", keyring->set);
-        derive_chunk_key(keyring);
-    }
-    if (!keyring->knows_ids && (keyring->can_read || !keyring->can_prune))
-        return err_set(err, ERR_DENIED, "repo.no_reader",
-                       "the repository is not sealed to the reader key of this host");
+    if (!learn_ids(keyring, &record, err) || !learn_older(keyring, &record, err))
+        return false;
+    learn_revoked(keyring, &record);
+    keyring->outdated =
+        (keyring->can_write || keyring->can_prune) &&
+        (keyring->keys.reader_count != record.reader_count ||
+         memcmp(keyring->keys.readers, record.readers, record.reader_count * SEAL_PUBLIC) != 0);
     return true;
 }
 
@@ -298,8 +426,9 @@ bool keyring_unseal(const Keyring *keyring, Slice slots, uint8_t key[SEAL_KEY], 
                        "this host has no reader key of %s; restore and verify on one that has it",
                        keyring->set);
     for (size_t at = 0; at + DISK_SLOT <= slots.len; at += DISK_SLOT)
-        if (memcmp(slots.at + at, keyring->reader_id, 16) == 0)
-            return seal_unbox(keyring->reader_secret, slots.at + at + 16, key, err);
+        for (unsigned i = 0; i < keyring->reader_count; i++)
+            if (memcmp(slots.at + at, keyring->readers[i].id, 16) == 0)
+                return seal_unbox(keyring->readers[i].secret, slots.at + at + 16, key, err);
     return err_set(err, ERR_DENIED, "repo.no_reader",
                    "this record is not sealed to the reader key of this host");
 }
@@ -332,7 +461,8 @@ bool keyring_check(const Keyring *keyring, Slice certificate, const char *label,
         !seal_signed(cert.sign_public, label, bytes, signature))
         return err_set(err, ERR_CORRUPT, "repo.signature",
                        "a record is not signed by %s as it says", cert.host);
-    *signer = (Signer){.generation = cert.generation};
+    *signer = (Signer){.generation = cert.generation,
+                       .revoked = revoked_by(keyring, cert.host, cert.generation)};
     memcpy(signer->host, cert.host, sizeof signer->host);
     memcpy(signer->role, cert.role, sizeof signer->role);
     memcpy(signer->sources, cert.sources, sizeof signer->sources);
@@ -352,6 +482,26 @@ bool keyring_may_write(const Signer *signer, Text source)
             return true;
         at += len;
         at += strspn(at, " ");
+    }
+    return false;
+}
+
+bool keyring_keeps(const Keyring *keyring, const Signer *signer, const Sha256 *manifest)
+{
+    if (signer->revoked == 0)
+        return true;
+    const Buf *kept = &keyring->kept[signer->revoked - 1];
+    size_t low = 0, high = kept->len / sizeof manifest->bytes;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = memcmp(kept->at + middle * sizeof manifest->bytes, manifest->bytes,
+                           sizeof manifest->bytes);
+        if (order == 0)
+            return true;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return false;
 }

@@ -29,11 +29,30 @@ uint64_t keyring_generation(const Keyring *keyring);
 Slice keyring_root(const Keyring *keyring); /* the root's public key, 32 bytes; empty for plain */
 
 /* Checks the repository's own records against this keyring: signed by the same root, the same key
- * set, no older generation, else repo.key_mismatch. keys (the stored keys/ object) also teaches a
- * reader the id secret; both may be called once more. For plain: refuses sealed ones, and back. */
-MUST_CHECK bool keyring_check_config(const Keyring *keyring, Slice config, Uuid *repository,
-                                     Err *err);
+ * set, no generation older than this host's or, for keys, than the config's, else
+ * repo.key_mismatch. keys (the object keyring_keys_name) also teaches a reader the id secret and
+ * the readers' secrets of before, and everybody who was revoked; both may be called once more. For
+ * plain: refuses sealed ones, and back. */
+MUST_CHECK bool keyring_check_config(Keyring *keyring, Slice config, Uuid *repository, Err *err);
+enum { KEYRING_NAME = 112 };
+void keyring_keys_name(const Keyring *keyring, char out[KEYRING_NAME]);
 MUST_CHECK bool keyring_learn_keys(Keyring *keyring, Slice keys, Err *err);
+
+uint64_t keyring_repository_generation(const Keyring *keyring);
+/* This host's writer or prune file seals to other readers than the repository names: it is from
+ * before a rotation. What it writes can be read, until the old reader is retired. */
+bool keyring_outdated(const Keyring *keyring);
+/* May this host still seal and sign? key.revoked when its certificate was taken back, key.retired
+ * when its file seals to a reader who was retired; repo.no_writer without a writer or prune file.
+ */
+MUST_CHECK bool keyring_may_seal(const Keyring *keyring, Err *err);
+
+/* The lists of manifests that stay good although their writer was revoked: how many there are, the
+ * object of each, its bytes. One that is not learned, or is not the one that the root signed, keeps
+ * nothing (false, nothing else happens). */
+unsigned keyring_kept_lists(const Keyring *keyring);
+bool keyring_kept_name(const Keyring *keyring, unsigned list, char out[KEYRING_NAME]);
+bool keyring_learn_kept(Keyring *keyring, unsigned list, Slice bytes);
 
 /* The name of content: HMAC-SHA-256 under the chunk-id key. */
 void keyring_chunk_id(const Keyring *keyring, Slice plain, ChunkId *out);
@@ -56,6 +75,7 @@ typedef struct Signer {
     uint8_t box_public[SEAL_PUBLIC];
     uint64_t generation;
     char sources[1024]; /* names separated by spaces; "*" for all */
+    unsigned revoked;   /* 0: no; else the list of what is kept of it, counted from 1 */
 } Signer;
 
 Slice keyring_certificate(const Keyring *keyring); /* of this writer; empty for plain */
@@ -66,5 +86,7 @@ MUST_CHECK bool keyring_check(const Keyring *keyring, Slice certificate, const c
                               Slice bytes, const uint8_t signature[SEAL_SIGNATURE], Signer *signer,
                               Err *err);
 bool keyring_may_write(const Signer *signer, Text source);
+/* Not revoked, or this manifest is in the list of what is kept. */
+bool keyring_keeps(const Keyring *keyring, const Signer *signer, const Sha256 *manifest);
 
 #endif

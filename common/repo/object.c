@@ -85,6 +85,8 @@ bool object_pack(const Keyring *keyring, DiskObject kind, const uint8_t *own_key
         return err_set(err, ERR_DENIED, "repo.no_writer",
                        "this host has no writer key of %s, so it can sign nothing",
                        keyring_set(keyring));
+    if (!keyring_may_seal(keyring, err))
+        return false;
     if (head.len + body.len > DISK_OBJECT_MOST)
         return err_set(err, ERR_FULL, "repo.object_large", "an object of %zu bytes is over %d",
                        head.len + body.len, DISK_OBJECT_MOST);

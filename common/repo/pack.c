@@ -148,6 +148,8 @@ bool pack_begin(PackWriter **out, const Keyring *keyring, Store *store, PackKind
     if (!keyring_can_write(keyring))
         return err_set(err, ERR_DENIED, "repo.no_writer", "this host has no writer key of %s",
                        keyring_set(keyring));
+    if (!keyring_may_seal(keyring, err))
+        return false;
     PackWriter *writer = mem_new(PackWriter);
     *writer = (PackWriter){.keyring = keyring, .kind = kind, .object = *object, .pack = *pack};
     writer->hash = hash_sha256_new();

@@ -51,9 +51,9 @@ static bool read_keys(Repo *repo, Err *err)
     if (keyring_plain(repo->keyring))
         return true;
     scoped(buf_free) Buf keys = {0};
-    char name[STORE_NAME_MOST];
+    char name[KEYRING_NAME];
     bool found;
-    snprintf(name, sizeof name, "keys/%s", keyring_set(repo->keyring));
+    keyring_keys_name(repo->keyring, name);
     if (!store_get(repo->store, name, CONFIG_MOST, &found, &keys, err))
         return err_note(err, "reading the repository's keys");
     if (!found)
@@ -63,6 +63,27 @@ static bool read_keys(Repo *repo, Err *err)
                     "%s (put it back from a copy of the store, or from the %s.keys beside the "
                     "recovery kit)",
                     name, keyring_set(repo->keyring));
+}
+
+/* Only readers judge manifests. A list that is away or changed keeps nothing: safe, and the
+ * manifests that it named say so when they are opened. */
+static bool read_kept(Repo *repo, Err *err)
+{
+    bool reads = keyring_can_read(repo->keyring) && !keyring_plain(repo->keyring);
+    for (unsigned i = 0; reads && i < keyring_kept_lists(repo->keyring); i++) {
+        scoped(buf_free) Buf list = {0};
+        char name[KEYRING_NAME];
+        bool found;
+        if (!keyring_kept_name(repo->keyring, i, name))
+            continue;
+        if (!store_get(repo->store, name, DISK_OBJECT_MOST, &found, &list, err)) {
+            if (err->code != ERR_CORRUPT)
+                return err_note(err, "reading %s", name);
+            *err = (Err){0};
+        } else if (found)
+            (void)keyring_learn_kept(repo->keyring, i, buf_slice(&list));
+    }
+    return true;
 }
 
 /* No object means epoch 0: nothing was ever collected here. One that is damaged stops no restore
@@ -97,8 +118,9 @@ bool repo_open(Repo **out, Store *store, Keyring *keyring, const Uuid *expected,
     repo->store = store;
     repo->keyring = keyring;
     snprintf(repo->facts.key_set, sizeof repo->facts.key_set, "%s", keyring_set(keyring));
-    repo->facts.generation = keyring_generation(keyring);
-    if (read_config(repo, expected, err) && read_keys(repo, err) && repo_epoch_read(repo, err)) {
+    if (read_config(repo, expected, err) && read_keys(repo, err) && read_kept(repo, err) &&
+        repo_epoch_read(repo, err)) {
+        repo->facts.generation = keyring_repository_generation(keyring);
         *out = repo;
         return true;
     }
@@ -171,6 +193,24 @@ bool repo_get(Repo *repo, DiskObject kind, const char *name, const uint8_t *own_
     return true;
 }
 
+static bool check_signer(const Repo *repo, const char *name, const Signer *signer,
+                         const Manifest *m, const Sha256 *sha256, Err *err)
+{
+    if (keyring_plain(repo->keyring))
+        return true;
+    if (!keyring_may_write(signer, m->source))
+        return err_set(err, ERR_CORRUPT, "repo.wrong_signer",
+                       "%s was signed by host %s, which may not write source %.*s: do not trust "
+                       "this backup, restore another",
+                       name, signer->host, TEXT_ARG(m->source));
+    return keyring_keeps(repo->keyring, signer, sha256) ||
+           err_set(err, ERR_CORRUPT, "repo.revoked",
+                   "%s was signed by host %s, whose certificate was revoked, and is not in the "
+                   "list of what was kept of it: do not trust this backup, restore another; if all "
+                   "of that host's are refused, put keys/*.kept.* back from a copy of the store",
+                   name, signer->host);
+}
+
 bool repo_get_manifest(Repo *repo, const Uuid *backup, Buf *body, Manifest *out, Sha256 *sha256,
                        Err *err)
 {
@@ -183,9 +223,10 @@ bool repo_get_manifest_signer(Repo *repo, const Uuid *backup, Buf *body, Manifes
 {
     char name[REPO_NAME];
     bool found;
+    Sha256 sha;
     *signer = (Signer){0};
     repo_name("manifests", backup, name);
-    if (!repo_get(repo, DISK_MANIFEST, name, NULL, &found, NULL, body, sha256, signer, err))
+    if (!repo_get(repo, DISK_MANIFEST, name, NULL, &found, NULL, body, &sha, signer, err))
         return err->code == ERR_CORRUPT
                    ? err_note(err, "restore another backup, or put back from a copy of the store")
                    : false;
@@ -201,12 +242,9 @@ bool repo_get_manifest_signer(Repo *repo, const Uuid *backup, Buf *body, Manifes
                        "%s holds the manifest of another backup: somebody moved it; put the right "
                        "one back from a copy of the store",
                        name);
-    if (!keyring_plain(repo->keyring) && !keyring_may_write(signer, out->source))
-        return err_set(err, ERR_CORRUPT, "repo.wrong_signer",
-                       "%s was signed by host %s, which may not write source %.*s: do not trust "
-                       "this backup, restore another",
-                       name, signer->host, TEXT_ARG(out->source));
-    return true;
+    if (sha256 != NULL)
+        *sha256 = sha;
+    return check_signer(repo, name, signer, out, &sha, err);
 }
 
 /* The marker's head names the manifest in the clear: it holds no secret, and a keyless health check
@@ -350,11 +388,13 @@ static bool visit_backup(Repo *repo, const Uuid *id, RepoBackupVisit *visit, voi
     Sha256 sha, marker;
     Err why = {0};
     RepoBackup backup = {.id = *id};
+    Signer signer = {0};
     if (!repo_marker_get(repo, id, &marked, &marker, &why))
         return visit(ctx, &backup, false, &why, err);
-    if (!repo_get_manifest(repo, id, &body, &m, &sha, &why))
+    if (!repo_get_manifest_signer(repo, id, &body, &m, &sha, &signer, &why))
         return visit(ctx, &backup, marked, &why, err);
     repo_backup_fill(&backup, &m);
+    memcpy(backup.host, signer.host, sizeof backup.host);
     backup.manifest = sha;
     if (marked && memcmp(&marker, &sha, sizeof sha) != 0) {
         err_set(&why, ERR_CORRUPT, "repo.bad_manifest",

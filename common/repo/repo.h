@@ -15,8 +15,8 @@ typedef struct Repo Repo;
 
 typedef struct RepoFacts {
     Uuid id;
-    char key_set[64]; /* name of the key set; "plain" where nothing is sealed */
-    uint64_t generation;
+    char key_set[64];    /* name of the key set; "plain" where nothing is sealed */
+    uint64_t generation; /* of the repository's keys; this host's file may be older */
     uint64_t epoch; /* of the collector, as the store says; REPO_EPOCH_UNKNOWN: that is damaged */
 } RepoFacts;
 
@@ -47,6 +47,7 @@ MUST_CHECK bool repo_epoch_read(Repo *repo, Err *err);
 typedef struct RepoBackup {
     Uuid id;
     char source[128];
+    char host[128];    /* who signed it; in a list of backups */
     uint64_t sequence; /* counts this source's backups */
     Uuid parent;       /* nil when there is none */
     Sha256 parent_manifest;

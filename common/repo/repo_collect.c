@@ -82,7 +82,7 @@ bool repo_forgotten(Repo *repo, const Uuid *backup, bool *forgotten, Err *err)
     CanonReader r = canon_reader(buf_slice(&head));
     uint32_t parts = canon_read_array(&r);
     canon_read_exact(&r, id.bytes, sizeof id.bytes);
-    *forgotten = parts >= 2 && !r.bad && uuid_equal(&id, backup) &&
+    *forgotten = parts >= 2 && !r.bad && uuid_equal(&id, backup) && signer.revoked == 0 &&
                  (keyring_plain(repo_keyring(repo)) || strcmp(signer.role, "prune") == 0);
     return true;
 }

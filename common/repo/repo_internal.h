@@ -28,8 +28,8 @@ MUST_CHECK bool repo_get(Repo *repo, DiskObject kind, const char *name, const ui
                          bool *found, Buf *head, Buf *body, Sha256 *sha256, Signer *signer,
                          Err *err);
 
-/* The root of a backup, checked to be this backup's and signed by a host that may write its source.
- * *out borrows from body. */
+/* The root of a backup, checked to be this backup's and signed by a host that may write its source,
+ * and was not revoked or this manifest is kept. *out borrows from body; sha256 may be NULL. */
 MUST_CHECK bool repo_get_manifest(Repo *repo, const Uuid *backup, Buf *body, Manifest *out,
                                   Sha256 *sha256, Err *err);
 /* And who signed it; zeroed in a plain repository. */

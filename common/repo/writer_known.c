@@ -142,7 +142,7 @@ static bool load_part(void *ctx, uint64_t part, Buf *body)
     repo_parents_name(&w->params.parent, part, name);
     return repo_get(w->params.repo, DISK_PARENTS, name, w->parents_key, &found, NULL, body, NULL,
                     &signer, &ignored) &&
-           found &&
+           found && signer.revoked == 0 &&
            (keyring_plain(repo_keyring(w->params.repo)) ||
             keyring_may_write(&signer, w->params.source));
 }

@@ -2,9 +2,10 @@
  * repository.c — keys, config and store of a test. */
 #include "tests/harness/repository.h"
 
+#include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/base/rand.h"
-#include "common/codec/keyfile.h"
+#include "common/codec/keyset.h"
 #include "common/repo/reader.h"
 
 #include <fcntl.h>
@@ -181,6 +182,38 @@ Keyring *repository_stranger(Repository *r, const char *sources)
     write_signer(r->dir, folder, r->keys, "stranger", sources, false);
     must(keyring_open(&keyring, path, "test", &err), &err);
     return keyring;
+}
+
+static int compare_sums(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(Sha256));
+}
+
+void repository_revoke(Repository *r, const char *host, const Sha256 *kept, size_t count)
+{
+    scoped(buf_free) Buf keys = {0}, config = {0}, list = {0};
+    RepositoryKeys *k = r->keys;
+    char name[KEYFILE_OBJECT_NAME];
+    Sha256 sum;
+    Err err = {0};
+    buf_add(&list, kept, count * sizeof kept[0]);
+    if (count > 1)
+        qsort(list.at, count, sizeof kept[0], compare_sums);
+    hash_sha256(buf_slice(&list), &sum);
+    must(keyset_revoke(&k->keys, host, &sum, &err), &err);
+    keyfile_kept_name("test", k->keys.generation, name);
+    must(store_put(r->store, name, buf_slice(&list), &err), &err);
+    keyfile_keys_name("test", k->keys.generation, name);
+    keyfile_keys_pack(&k->keys, k->root_seed, &keys);
+    must(store_put(r->store, name, buf_slice(&keys), &err), &err);
+    ConfigRecord record = {.repository = repo_facts(r->repo)->id,
+                           .set = "test",
+                           .set_id = k->keys.set_id,
+                           .generation = k->keys.generation};
+    memcpy(record.root, k->keys.root, sizeof record.root);
+    keyfile_config_pack(&record, k->root_seed, &config);
+    must(store_replace(r->store, "config", buf_slice(&config), &err), &err);
+    repository_reopen(r);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)

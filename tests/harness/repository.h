@@ -35,6 +35,9 @@ Keyring *repository_keyring(Repository *repository, bool read);
  * blanks, or "*") and read nothing. The caller closes it. */
 Keyring *repository_stranger(Repository *repository, const char *sources);
 
+/* As `key revoke` and `repo rekey` do: of this host only these manifests count; opened again. */
+void repository_revoke(Repository *repository, const char *host, const Sha256 *kept, size_t count);
+
 /* One backup of entries that a callback gives. Parameters are the writer's defaults with one
  * ordered lane; previous may be NULL. Commits in the ledger and writes the marker. */
 typedef struct RepositoryEntry {

@@ -39,6 +39,20 @@ static bool open_keys(Session *session, const Job *job, Text set, SessionUse use
                : keyring_open(&session->keyring, job->settings->keys, name, err);
 }
 
+/* Said before any work: a host whose keys ended, and one whose keys will. */
+static bool check_seal(const Session *session, Job *job, Err *err)
+{
+    if (!keyring_may_seal(session->keyring, err))
+        return false;
+    if (keyring_outdated(session->keyring))
+        job_log(job, LOG_WARN, "key.outdated",
+                "the keys of %s were rotated (generation %llu): enroll this host again before the "
+                "old reader is retired",
+                keyring_set(session->keyring),
+                (unsigned long long)keyring_repository_generation(session->keyring));
+    return true;
+}
+
 typedef struct Bind {
     const Fence *fence;
     Uuid repository;
@@ -75,6 +89,8 @@ bool session_open(Session *session, Job *job, SessionUse use, Err *err)
                   open_keys(session, job, set, use, err) && check_use(session, use, err) &&
                   repo_open(&session->repo, session->store, session->keyring,
                             known.len > 0 ? &id : NULL, err);
+    if (opened && (use == SESSION_WRITE || use == SESSION_PRUNE))
+        opened = check_seal(session, job, err);
     if (opened && (use == SESSION_WRITE || use == SESSION_PRUNE))
         opened = bind_repository(session, job, err);
     if (!opened)

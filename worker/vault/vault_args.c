@@ -6,11 +6,22 @@ const char vault_args_help[] =
     "    makes a key set: DIR/SET.kit (print it, lock it away, delete the file),\n"
     "    DIR/SET.reader (for hosts that restore and verify), DIR/SET.keys\n"
     "holdfast-worker key enroll HOST --kit FILE --keys FILE --dir DIR\n"
-    "        [--role write|prune] [--sources a,b]\n"
+    "        [--role write|read|prune] [--sources a,b]\n"
     "    makes DIR/SET.writer for a host that backs up; it cannot read. --role prune:\n"
-    "    DIR/SET.prune for one that forgets and collects; it can do neither\n"
+    "    DIR/SET.prune for one that forgets and collects; it can do neither.\n"
+    "    --role read: DIR/SET.reader\n"
     "holdfast-worker key check --kit FILE --store DIR\n"
-    "    tries a recovery kit against a repository\n"
+    "    tries a recovery kit against a repository: manifests and packs are opened with it\n"
+    "holdfast-worker key rotate --kit FILE --keys FILE --dir DIR\n"
+    "    adds a reader key: DIR/SET.kit, .reader and .keys; the new kit opens everything\n"
+    "holdfast-worker key retire --kit FILE --keys FILE --dir DIR\n"
+    "    nothing more is sealed to any reader but the kit's: DIR/SET.keys\n"
+    "holdfast-worker key revoke HOST --kit FILE --keys FILE --dir DIR --store DIR...\n"
+    "        [--stolen-at TIME]\n"
+    "    takes HOST's certificates back: DIR/SET.keys and DIR/SET.kept.N, the list of what\n"
+    "    stays good: what the stores have of it, from before TIME\n"
+    "holdfast-worker repo rekey SET --store DIR --kit FILE --keys FILE\n"
+    "    tells a repository of it; before that nothing has changed\n"
     "holdfast-worker repo create SET --store DIR --kit FILE --keys FILE\n"
     "    makes the repository DIR/SET; `repo create plain --store DIR` makes one\n"
     "    that is not encrypted\n"
@@ -25,14 +36,22 @@ static bool take(const char **field, int argc, char **argv, int *i, Err *err)
     return true;
 }
 
+static bool take_store(VaultArgs *out, int argc, char **argv, int *i, Err *err)
+{
+    if (out->store_count == VAULT_STORES_MOST)
+        return err_set(err, ERR_USAGE, "usage.flag", "--store: %d at most", VAULT_STORES_MOST);
+    return take(&out->stores[out->store_count++], argc, argv, i, err);
+}
+
 bool vault_args_parse(int argc, char **argv, VaultArgs *out, Err *err)
 {
     *out = (VaultArgs){.role = "write", .sources = "*"};
     const struct {
         const char *flag;
         const char **field;
-    } flags[] = {{"--dir", &out->directory}, {"--kit", &out->kit},   {"--keys", &out->keys},
-                 {"--store", &out->store},   {"--role", &out->role}, {"--sources", &out->sources}};
+    } flags[] = {{"--dir", &out->directory},   {"--kit", &out->kit},
+                 {"--keys", &out->keys},       {"--role", &out->role},
+                 {"--sources", &out->sources}, {"--stolen-at", &out->stolen_at}};
     for (int i = 1; i < argc; i++) {
         bool known = false;
         for (size_t f = 0; !known && f < sizeof flags / sizeof *flags; f++) {
@@ -42,7 +61,10 @@ bool vault_args_parse(int argc, char **argv, VaultArgs *out, Err *err)
         }
         if (known)
             continue;
-        if (strcmp(argv[i], "--help") == 0)
+        if (strcmp(argv[i], "--store") == 0) {
+            if (!take_store(out, argc, argv, &i, err))
+                return false;
+        } else if (strcmp(argv[i], "--help") == 0)
             out->help = true;
         else if (argv[i][0] != '-' && out->verb == NULL)
             out->verb = argv[i];

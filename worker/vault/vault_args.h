@@ -5,13 +5,17 @@
 
 #include "protocol/err.h"
 
+enum { VAULT_STORES_MOST = 16 };
+
 typedef struct VaultArgs {
-    const char *verb; /* "create", "enroll", "check" */
+    const char *verb; /* "create", "enroll", "check", … */
     const char *name; /* key set or host */
     const char *directory;
     const char *kit;
     const char *keys;
-    const char *store;
+    const char *stores[VAULT_STORES_MOST]; /* the first is NULL where none is named */
+    size_t store_count;
+    const char *stolen_at;
     const char *role;
     const char *sources;
     bool help;

@@ -100,7 +100,7 @@ static Keyring *keyring_of(bool writes, bool reads)
     return keyring;
 }
 
-static bool takes_config(const Keyring *keyring, const ConfigRecord *config, const uint8_t *seed)
+static bool takes_config(Keyring *keyring, const ConfigRecord *config, const uint8_t *seed)
 {
     Err err = {0};
     Uuid repository;
@@ -179,6 +179,8 @@ static void a_repository_of_another_root_set_or_older_generation_is_refused(void
         assert_false(takes_config(keyring, &config, NULL));
 
         KeysRecord keys = set.keys;
+        assert_false(learns(keyring, &keys, set.root_seed)); /* older than the config of 6 */
+        assert_true(takes_config(keyring, &set.config, set.root_seed));
         assert_true(learns(keyring, &keys, set.root_seed));
         assert_false(learns(keyring, &other.keys, other.root_seed));
         keys.generation = 4;

@@ -197,6 +197,21 @@ bool catalog_collect_indexes_gone(Catalog *c, const Fence *fence, const DeadInde
     return statement_run(c, &asset_sql_collect_indexes_gone_sql, &args, NULL, err);
 }
 
+bool catalog_epoch_is_late(Catalog *c, const Fence *fence, uint64_t epoch, uint64_t by_job,
+                           uint64_t by_attempt, bool *late, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    statement_fence(&args, fence);
+    args_i64(&args, (int64_t)epoch);
+    args_i64(&args, (int64_t)by_job);
+    args_i64(&args, (int64_t)by_attempt);
+    if (!statement_row(c, &asset_sql_epoch_is_late_sql, &args, &rows, err))
+        return false;
+    *late = rows_flag(&rows, 0, 0);
+    return true;
+}
+
 bool catalog_collect_tell(Catalog *c, const Fence *fence, Text done, Err *err)
 {
     scoped(args_free) Args args = {0};
@@ -205,10 +220,20 @@ bool catalog_collect_tell(Catalog *c, const Fence *fence, Text done, Err *err)
     return statement_run(c, &asset_sql_collect_tell_sql, &args, NULL, err);
 }
 
+static bool created(Catalog *c, const Asset *sql, const Args *args, JobCreated *out, Err *err)
+{
+    scoped(rows_free) Rows rows = {0};
+    if (!statement_row(c, sql, args, &rows, err))
+        return false;
+    *out = (JobCreated){.job = rows_u64(&rows, 0, 0),
+                        .pool = rows_u32(&rows, 0, 1),
+                        .again = rows_flag(&rows, 0, 2)};
+    return true;
+}
+
 bool catalog_repository_job(Catalog *c, const RepositoryRequest *request, JobCreated *out, Err *err)
 {
     scoped(args_free) Args args = {0};
-    scoped(rows_free) Rows rows = {0};
     args_text(&args, request->kind);
     args_text(&args, request->trigger);
     args_text(&args, request->store);
@@ -216,10 +241,22 @@ bool catalog_repository_job(Catalog *c, const RepositoryRequest *request, JobCre
     args_text(&args, request->params);
     args_text(&args, request->actor);
     args_text_or_null(&args, request->idempotency_key);
-    if (!statement_row(c, &asset_sql_repository_job_sql, &args, &rows, err))
-        return false;
-    *out = (JobCreated){.job = rows_u64(&rows, 0, 0),
-                        .pool = rows_u32(&rows, 0, 1),
-                        .again = rows_flag(&rows, 0, 2)};
-    return true;
+    return created(c, &asset_sql_repository_job_sql, &args, out, err);
+}
+
+bool catalog_backup_delete(Catalog *c, const Uuid *backup, Text reason, Text actor, Text key,
+                           JobCreated *out, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    args_uuid(&args, backup);
+    args_text(&args, reason);
+    args_text(&args, actor);
+    args_text_or_null(&args, key);
+    return created(c, &asset_sql_backup_delete_sql, &args, out, err);
+}
+
+bool catalog_prunes_fire(Catalog *c, uint64_t *made, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    return numbers(c, &asset_sql_prunes_fire_sql, &args, made, 1, err);
 }

@@ -82,6 +82,11 @@ MUST_CHECK bool catalog_collect_indexes(Catalog *c, const Fence *fence, size_t m
 MUST_CHECK bool catalog_collect_indexes_gone(Catalog *c, const Fence *fence, const DeadIndex *rows,
                                              size_t count, Err *err);
 
+/* Is the epoch in the store, below what is confirmed, that of a collector which was taken for dead
+ * and wrote it late? For every session that opens. */
+MUST_CHECK bool catalog_epoch_is_late(Catalog *c, const Fence *fence, uint64_t epoch,
+                                      uint64_t by_job, uint64_t by_attempt, bool *late, Err *err);
+
 /* JSON: what a run did, into the audit log. */
 MUST_CHECK bool catalog_collect_tell(Catalog *c, const Fence *fence, Text done, Err *err);
 
@@ -96,5 +101,13 @@ typedef struct RepositoryRequest {
 /* Goes to a pool where a live pruner is. ERR_MISSING store.unknown, ERR_USAGE store.several. */
 MUST_CHECK bool catalog_repository_job(Catalog *c, const RepositoryRequest *request,
                                        JobCreated *out, Err *err);
+
+/* A job that forgets one backup. ERR_USAGE backup.reason without a reason; ERR_CONFLICT
+ * backup.held, backup.locked, backup.pinned, backup.last_good, backup.already. key may be empty. */
+MUST_CHECK bool catalog_backup_delete(Catalog *c, const Uuid *backup, Text reason, Text actor,
+                                      Text key, JobCreated *out, Err *err);
+
+/* Makes the prune jobs that are due: one a day for each repository that a live pruner serves. */
+MUST_CHECK bool catalog_prunes_fire(Catalog *c, uint64_t *made, Err *err);
 
 #endif

@@ -92,7 +92,7 @@ bool repo_epoch_read(Repo *repo, Err *err)
 {
     scoped(buf_free) Buf epoch = {0};
     bool found;
-    repo->facts.epoch = 0;
+    repo->facts.epoch = repo->facts.epoch_job = repo->facts.epoch_attempt = 0;
     if (!store_get(repo->store, "epoch", CONFIG_MOST, &found, &epoch, err)) {
         if (err->code != ERR_CORRUPT)
             return err_note(err, "reading the repository's epoch");
@@ -107,7 +107,11 @@ bool repo_epoch_read(Repo *repo, Err *err)
     uint32_t parts = canon_read_array(&r);
     canon_read_exact(&r, id.bytes, sizeof id.bytes);
     repo->facts.epoch = canon_read_uint(&r);
-    if (parts != 2 || !canon_done(&r) || !uuid_equal(&id, &repo->facts.id))
+    if (parts == 4) {
+        repo->facts.epoch_job = canon_read_uint(&r);
+        repo->facts.epoch_attempt = canon_read_uint(&r);
+    }
+    if ((parts != 2 && parts != 4) || !canon_done(&r) || !uuid_equal(&id, &repo->facts.id))
         repo->facts.epoch = REPO_EPOCH_UNKNOWN;
     return true;
 }

@@ -18,6 +18,7 @@ typedef struct RepoFacts {
     char key_set[64];    /* name of the key set; "plain" where nothing is sealed */
     uint64_t generation; /* of the repository's keys; this host's file may be older */
     uint64_t epoch; /* of the collector, as the store says; REPO_EPOCH_UNKNOWN: that is damaged */
+    uint64_t epoch_job, epoch_attempt; /* who wrote it; 0: it does not say */
 } RepoFacts;
 
 /* Borrows store and keyring until repo_close. expected may be NULL (offline verbs). */

@@ -5,13 +5,15 @@
 #include "common/repo/pack.h"
 #include "common/repo/repo_internal.h"
 
-bool repo_epoch_put(Repo *repo, uint64_t epoch, Err *err)
+bool repo_epoch_put(Repo *repo, uint64_t epoch, uint64_t job, uint64_t attempt, Err *err)
 {
     const Uuid *id = &repo_facts(repo)->id;
     scoped(buf_free) Buf record = {0};
-    canon_array(&record, 2);
+    canon_array(&record, 4);
     canon_bin(&record, (Slice){id->bytes, sizeof id->bytes});
     canon_uint(&record, epoch);
+    canon_uint(&record, job);
+    canon_uint(&record, attempt);
     return store_replace(repo_store(repo), "epoch", buf_slice(&record), err) ||
            err_note(err, "writing the epoch");
 }

@@ -10,8 +10,9 @@
 
 #include "common/repo/repo.h"
 
-/* The epoch, durable when it returns. */
-MUST_CHECK bool repo_epoch_put(Repo *repo, uint64_t epoch, Err *err);
+/* The epoch and who brings it, durable when it returns. */
+MUST_CHECK bool repo_epoch_put(Repo *repo, uint64_t epoch, uint64_t job, uint64_t attempt,
+                               Err *err);
 
 /* A keyring of the prune role signs. manifest: the sha256 that its marker names. */
 MUST_CHECK bool repo_forget(Repo *repo, const Uuid *backup, const Sha256 *manifest, Err *err);

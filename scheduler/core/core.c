@@ -6,6 +6,7 @@
 #include "common/base/mem.h"
 #include "common/base/rand.h"
 #include "common/catalog/catalog_audit.h"
+#include "common/catalog/catalog_collect.h"
 #include "common/catalog/catalog_plan.h"
 #include "scheduler/core/dispatch.h"
 #include "scheduler/core/fire.h"
@@ -266,7 +267,8 @@ static bool do_work(Core *core, Work work, Err *err)
     case WORK_CHAIN:
         return catalog_audit_chain(core->catalog, &linked, err);
     case WORK_HOUSEKEEP:
-        return catalog_housekeep(core->catalog, err) && sweep(core, err);
+        return catalog_housekeep(core->catalog, err) && sweep(core, err) &&
+               catalog_prunes_fire(core->catalog, &fired, err);
     default:
         return true;
     }

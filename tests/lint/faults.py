@@ -19,8 +19,8 @@ def span(prefix, *parts):
         yield from (f"{prefix}{n}" for n in range(first, last + 1))
 
 
-ROWS = [*span("m", (1, 34), (36, 40), (45, 52)), *span("s", 1, 2, (4, 10), (12, 17), 20, 21, 23, 25),
-        *span("b", (1, 8), 14, 16, (18, 20))]
+ROWS = [*span("m", (1, 34), (36, 52)), *span("s", 1, 2, (4, 10), (12, 17), 20, 21, 23, 25),
+        *span("b", (1, 12), 14, 16, (18, 20))]
 
 
 def table():

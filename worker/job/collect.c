@@ -120,10 +120,10 @@ static bool bring_epoch(Collect *c, Err *err)
     job_phase(c->job, "epoch");
     if (!patient_call(c->job->catalog, call_epoch, c, err))
         return false;
-    if (c->epoch == c->confirmed)
+    if (c->epoch == c->confirmed && c->epoch == repo_facts(c->session->repo)->epoch)
         return true;
     CRASHPOINT("collect.epoch");
-    if (!repo_epoch_put(c->session->repo, c->epoch, err))
+    if (!repo_epoch_put(c->session->repo, c->epoch, c->fence->job, c->fence->attempt, err))
         return false;
     CRASHPOINT("collect.told");
     if (!patient_call(c->job->catalog, call_confirm, c, err))

@@ -2,6 +2,7 @@
 #include "worker/job/set_back.h"
 
 #include "common/base/json.h"
+#include "common/catalog/catalog_collect.h"
 #include "common/catalog/catalog_pack.h"
 
 #include <inttypes.h>
@@ -18,6 +19,9 @@ typedef struct Look {
     RepositoryLook found;
     const SetBack *what;
     bool news;
+    const RepoFacts *facts;
+    uint64_t gc, confirmed;
+    bool late;
 } Look;
 
 static bool call_look(Catalog *catalog, void *ctx, Err *err)
@@ -47,12 +51,48 @@ static bool tell(Job *job, const SetBack *what, Err *err)
     return true;
 }
 
+static bool call_bind(Catalog *catalog, void *ctx, Err *err)
+{
+    Look *look = ctx;
+    return catalog_repository_bind(catalog, look->fence, &look->facts->id, &look->gc,
+                                   &look->confirmed, err);
+}
+
+static bool call_late(Catalog *catalog, void *ctx, Err *err)
+{
+    Look *look = ctx;
+    return catalog_epoch_is_late(catalog, look->fence, look->facts->epoch, look->facts->epoch_job,
+                                 look->facts->epoch_attempt, &look->late, err);
+}
+
+/* A collector may raise epochs while this looks, so what does not fit is looked at again: the store
+ * after what is confirmed was asked, the catalogue's own epoch after that. */
+static bool look_again(Session *session, Job *job, uint64_t *gc, bool *fits, uint64_t confirmed,
+                       Err *err)
+{
+    Look look = {.fence = &job->fence, .facts = repo_facts(session->repo)};
+    if (!repo_epoch_read(session->repo, err) || !patient_call(job->catalog, call_bind, &look, err))
+        return false;
+    *gc = look.gc;
+    *fits = look.facts->epoch <= look.gc && look.facts->epoch >= confirmed;
+    if (*fits || look.facts->epoch > look.gc || look.facts->epoch_job == 0)
+        return true;
+    if (!patient_call(job->catalog, call_late, &look, err))
+        return false;
+    *fits = look.late;
+    return true;
+}
+
 static bool epochs_fit(Session *session, Job *job, uint64_t gc, uint64_t confirmed, Err *err)
 {
     uint64_t epoch = repo_facts(session->repo)->epoch;
+    bool fits = epoch <= gc && epoch >= confirmed;
     scoped(buf_free) Buf why = {0};
-    if (epoch <= gc && epoch >= confirmed)
+    if (!fits && !look_again(session, job, &gc, &fits, confirmed, err))
+        return false;
+    if (fits)
         return true;
+    epoch = repo_facts(session->repo)->epoch;
     if (epoch == REPO_EPOCH_UNKNOWN)
         buf_printf(&why, "the epoch in the store is not one of this repository");
     else

@@ -59,7 +59,7 @@ class Command(unittest.TestCase):
             "verify": ["tree"], "policy_check": [str(stand.home / "fleet.yaml")],
             "policy_plan": [str(stand.home / "fleet.yaml")], "policy_diff": ["1"],
             "policy_apply": [str(stand.home / "fleet.yaml")], "source_show": ["tree"], "source_test": ["tree"],
-            "store_test": ["main"],
+            "store_test": ["main"], "prune": ["main", "--reason", "a test"], "backup_delete": ["tree", "--reason", "a test", "--dry-run"],
             "backup_show": ["tree"], "backup_files": ["tree"],
             "backup_fetch": ["tree", f"{stand.tree}/small", "--out", str(out)], "job_show": [job], "job_logs": [job],
             "job_follow": [job], "job_cancel": [queued], "job_retry": [ended], "why": ["tree"],

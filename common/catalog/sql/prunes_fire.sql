@@ -1,0 +1,2 @@
+-- One row: how many repositories are to be collected now.
+SELECT holdfast.prunes_fire()

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What asks for deletion: jobs of the kind prune, for workers of the prune role. */
+#include "scheduler/api/api.h"
+
+#include "common/base/json.h"
+#include "common/catalog/catalog_audit.h"
+#include "common/catalog/catalog_collect.h"
+
+static Text key_of(const ApiCall *call)
+{
+    const char *key = call->http->idempotency_key;
+    return key == NULL ? (Text){0} : text_of(key);
+}
+
+static bool made(ApiCall *call, const JobCreated *created, const char *action, Text object,
+                 Text reason, Err *err)
+{
+    AuditRow row = {.actor = text_of(call->token.name),
+                    .actor_kind = TEXT("token"),
+                    .via = TEXT("api"),
+                    .client_ip = text_of(call->http->client_ip),
+                    .action = text_of(action),
+                    .object = object,
+                    .reason = reason,
+                    .result = TEXT("ok"),
+                    .detail = TEXT("{}")};
+    if (!created->again && !catalog_audit_add(call->catalog, &row, err))
+        return false;
+    core_wake(call->params->core);
+    return api_job_made(call, created->job, err);
+}
+
+bool api_store_prune(ApiCall *call, Err *err)
+{
+    Text reason = json_text_or(call->body, "reason", TEXT(""));
+    const json_t *dry = json_object_get(call->body, "dry_run");
+    scoped(json_release) json_t *params = json_object();
+    scoped(buf_free) Buf text = {0};
+    JobCreated created;
+    if (dry != NULL && !json_is_boolean(dry))
+        return err_set(err, ERR_USAGE, "request.dry_run", "dry_run is true or false");
+    if (json_is_true(dry))
+        json_object_set_new(params, "dry_run", json_true());
+    if (reason.len > 0)
+        json_object_set_new(params, "reason", json_stringn(reason.at, reason.len));
+    json_canonical(params, &text);
+    RepositoryRequest request = {.kind = TEXT("prune"),
+                                 .trigger = TEXT("manual"),
+                                 .store = call->parts[0],
+                                 .key_set = json_text_or(call->body, "key_set", TEXT("")),
+                                 .params = buf_text(&text),
+                                 .actor = text_of(call->token.name),
+                                 .idempotency_key = key_of(call)};
+    return catalog_repository_job(call->catalog, &request, &created, err) &&
+           made(call, &created, "store.prune", call->parts[0], reason, err);
+}
+
+bool api_backup_delete(ApiCall *call, Err *err)
+{
+    Uuid id;
+    JobCreated created;
+    scoped(buf_free) Buf reason = {0};
+    api_query(call, "reason", &reason);
+    return api_find_backup(call, call->parts[0], &id, err) &&
+           catalog_backup_delete(call->catalog, &id, buf_text(&reason), text_of(call->token.name),
+                                 key_of(call), &created, err) &&
+           made(call, &created, "backup.delete.ask", call->parts[0], buf_text(&reason), err);
+}

@@ -28,6 +28,7 @@ typedef enum DiskObject {
     DISK_FORGOTTEN = 5,
     DISK_LOG = 6,
     DISK_AUDIT = 7,
+    DISK_HOLD = 8,
 } DiskObject;
 
 enum {

@@ -30,6 +30,7 @@ typedef enum JobEvent {
     EVENT_SKIP,
     EVENT_MISS,
     EVENT_REQUEUE,
+    EVENT_SETTLE,
     EVENT_COUNT
 } JobEvent;
 

@@ -14,7 +14,8 @@
  *    "type":"postgresql","policy":"gold","owner":"payments"?,"labels":{}?,
  *    "pool":"fra"? | "host":"web3"?            neither: pool "default"
  *    "store":"nas","key_set":"fleet-2026"|null  null: plain
- *    "copies":[{"store":"nas",…}]?,            retention; for display and later jobs
+ *    "copies":[{"store":"nas","keep":{"daily":14,"within_s":604800}?,…}]?,   what stays (keep.h)
+ *    "keep":{"full":{"keep":{…}}}?,"min_good":2?,     the same of single schedules
  *    "config":{…engine keys, method…},         becomes order.source.config
  *    "timezone":"Europe/Berlin","method":"logical"?,   what it does unless a job says otherwise
  *    "windows":[{"hours":"22:00-06:00","days":["sat"]?,"on_close":"cancel"?,"methods":[…]?}]?,

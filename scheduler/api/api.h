@@ -64,6 +64,9 @@ MUST_CHECK bool api_find_backup(ApiCall *call, Text text, Uuid *id, Err *err);
 /* Calls the route's handler; a POST with an Idempotency-Key once only (api_once.c). */
 MUST_CHECK bool api_once(ApiCall *call, const ApiRoute *route, Err *err);
 
+/* The fleet file of the request, compiled; an invalid one ends with every problem in the answer. */
+MUST_CHECK bool api_policy_read(ApiCall *call, json_t **compiled, Err *err);
+
 /* Fills "next_at" of sources (objects with "name" and maybe "schedules"), null where none is due.
  */
 MUST_CHECK bool api_schedule_next(ApiCall *call, json_t *sources, Err *err);

@@ -200,6 +200,33 @@ static void check_repositories(const json_t *facts, json_t *checks)
     }
 }
 
+/* Does retention act where it is asked for? One that silently does nothing fills the store. */
+static void check_retention(const json_t *facts, json_t *checks)
+{
+    const json_t *retention = json_object_get(facts, "retention");
+    uint64_t asked = json_u64_or(retention, "asked", 0),
+             overdue = json_u64_or(retention, "overdue", 0),
+             silent = json_u64_or(retention, "silent", 0),
+             frozen = json_u64_or(retention, "frozen", 0);
+    Text which = json_text_or(retention, "which", TEXT(""));
+    scoped(buf_free) Buf next = {0};
+    buf_printf(&next, "holdfast retention preview %.*s", TEXT_ARG(which));
+    if (asked == 0)
+        check(checks, OK, "retention", "", "no policy has a keep rule: everything is kept");
+    else if (json_u64_or(retention, "pruners", 0) == 0)
+        check(checks, WARN, "retention",
+              "holdfast-worker key enroll HOST --role prune, then holdfast-scheduler enroll NAME "
+              "--prune",
+              "no live worker may delete: nothing that expires leaves its store");
+    else if (overdue != 0 || silent != 0 || frozen != 0)
+        check(checks, WARN, "retention", buf_cstr(&next),
+              "%" PRIu64 " backups were to go and are still there, %" PRIu64
+              " sources had no run for two days, %" PRIu64 " are frozen",
+              overdue, silent, frozen);
+    else
+        check(checks, OK, "retention", "", "it acts on %" PRIu64 " sources and stores", asked);
+}
+
 static void check_rest(const ApiCall *call, const json_t *facts, int64_t now_ns, json_t *checks)
 {
     uint64_t waiting = json_u64_or(facts, "audit_waiting", 0);
@@ -242,6 +269,7 @@ bool api_doctor(ApiCall *call, Err *err)
     check_service(facts, checks);
     check_sources(facts, checks);
     check_repositories(facts, checks);
+    check_retention(facts, checks);
     check_rest(call, facts, now_ns, checks);
     json_t *report = json_pack("{s:s, s:o, s:o}", "schema", "holdfast.doctor/1", "now",
                                json_incref(json_object_get(facts, "now")), "checks", checks);

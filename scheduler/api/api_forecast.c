@@ -136,8 +136,8 @@ static void add_schedule(Teller *t, size_t row, const json_t *source, uint32_t n
     const ScheduleRow *schedule = &t->times.list.rows[row];
     const ApiTime *time = &t->times.rows[row];
     const char *basis;
-    if (!time->valid)
-        return;
+    if (!time->valid || strcmp(schedule->kind, "backup") != 0)
+        return; /* retention takes no place worth reckoning with */
     if (schedule->paused) {
         size_t known = json_array_size(t->paused);
         json_t *name = json_object_get(source, "name");

@@ -92,6 +92,15 @@ static bool read_body(ApiCall *call, Sent *sent, Err *err)
                    buf_cstr(&sent->summary));
 }
 
+bool api_policy_read(ApiCall *call, json_t **compiled, Err *err)
+{
+    scoped(sent_free) Sent sent = {0};
+    if (!read_body(call, &sent, err))
+        return false;
+    *compiled = json_incref(sent.compiled);
+    return true;
+}
+
 static void answer_json(ApiCall *call, json_t *body)
 {
     json_canonical(body, &call->answer->body);

@@ -73,7 +73,9 @@ static bool answers(const ApiRoute *route, const char *method)
 bool api_route_takes_file(const ApiRoute *route)
 {
     return strcmp(route->symbol, "policy_apply") == 0 ||
-           strcmp(route->symbol, "policy_check") == 0 || strcmp(route->symbol, "policy_plan") == 0;
+           strcmp(route->symbol, "policy_check") == 0 ||
+           strcmp(route->symbol, "policy_plan") == 0 ||
+           strcmp(route->symbol, "retention_plan") == 0;
 }
 
 /* Where those who only ask whether it lives expect it, beside its place below /api/v1. */

@@ -54,6 +54,18 @@ static void attend_to_plant(json_t *status, const CoreState *state)
         attend(status, "jobs", "stalled", "job.stalled", buf_cstr(&next),
                "%s runs and has not moved for too long", json_string_value(item));
     }
+    json_array_foreach(json_object_get(status, "retention"), i, item)
+    {
+        Text frozen = json_text_or(item, "frozen", TEXT(""));
+        attend(status, "retention", "overdue", "retention.overdue",
+               frozen.len == 0 ? "holdfast job list --kind retention"
+                               : "holdfast retention resume --reason",
+               "%" PRIu64 " backups in %.*s were to go %" PRIu64
+               " hours ago and are still there%s%.*s",
+               json_u64_or(item, "overdue", 0), TEXT_ARG(json_text_or(item, "store", TEXT("?"))),
+               json_u64_or(item, "seconds", 0) / 3600, frozen.len == 0 ? "" : ": frozen, ",
+               TEXT_ARG(frozen));
+    }
     json_array_foreach(json_object_get(status, "damaged"), i, item)
     {
         bool back = json_is_true(json_object_get(item, "rolled_back"));

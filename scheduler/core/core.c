@@ -10,6 +10,7 @@
 #include "common/catalog/catalog_plan.h"
 #include "scheduler/core/dispatch.h"
 #include "scheduler/core/fire.h"
+#include "scheduler/core/retain.h"
 #include "scheduler/core/window_gate.h"
 
 #include <inttypes.h>
@@ -28,6 +29,7 @@ enum {
     RESYNC_MS = 1000,
     REPAIR_MS = 2000,
     CHAIN_MS = 500,
+    RETAIN_MS = 1000,
     HOUSEKEEP_MS = 60000,
     RECONNECT_MS = 500,
     FAILED_MS = 10000,
@@ -41,14 +43,15 @@ typedef enum Work {
     WORK_REPAIR,
     WORK_REAP,
     WORK_CHAIN,
+    WORK_RETAIN,
     WORK_HOUSEKEEP,
     WORK_COUNT
 } Work;
 
 static const int64_t periods_ms[WORK_COUNT] = {
-    [WORK_LEAD] = LEAD_MS,           [WORK_FIRE] = FIRE_MS, [WORK_RESYNC] = RESYNC_MS,
-    [WORK_REPAIR] = REPAIR_MS,       [WORK_REAP] = REAP_MS, [WORK_CHAIN] = CHAIN_MS,
-    [WORK_HOUSEKEEP] = HOUSEKEEP_MS,
+    [WORK_LEAD] = LEAD_MS,     [WORK_FIRE] = FIRE_MS,           [WORK_RESYNC] = RESYNC_MS,
+    [WORK_REPAIR] = REPAIR_MS, [WORK_REAP] = REAP_MS,           [WORK_CHAIN] = CHAIN_MS,
+    [WORK_RETAIN] = RETAIN_MS, [WORK_HOUSEKEEP] = HOUSEKEEP_MS,
 };
 
 struct Core {
@@ -266,6 +269,8 @@ static bool do_work(Core *core, Work work, Err *err)
         return reap(core, err);
     case WORK_CHAIN:
         return catalog_audit_chain(core->catalog, &linked, err);
+    case WORK_RETAIN:
+        return retain_due(core->catalog, err);
     case WORK_HOUSEKEEP:
         return catalog_housekeep(core->catalog, err) && sweep(core, err) &&
                catalog_prunes_fire(core->catalog, &fired, err);

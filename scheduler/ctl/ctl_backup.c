@@ -44,6 +44,9 @@ static const PrintColumn card_columns[] = {
     {"key set", "key_set", AS_TEXT},
     {"worker", "worker", AS_TEXT},
     {"verified", "verified", AS_TEXT},
+    {"held until", "held_until", AS_WHEN},
+    {"held because", "held_reason", AS_TEXT},
+    {"retention", "retention", AS_TEXT},
     {"contents", "contents", AS_TEXT},
     {"issues", "issues", AS_TEXT},
 };

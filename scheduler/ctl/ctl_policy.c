@@ -39,8 +39,15 @@ bool ctl_policy_send(Ctl *ctl, const char *method, const char *path, const char 
                      json_t **answer, Err *err)
 {
     const char *name;
+    return ctl_word(ctl, 0, &name, err) &&
+           ctl_policy_send_file(ctl, name, method, path, if_match, answer, err);
+}
+
+bool ctl_policy_send_file(Ctl *ctl, const char *file, const char *method, const char *path,
+                          const char *if_match, json_t **answer, Err *err)
+{
     scoped(bundle_free) Bundle bundle = {0};
-    if (!ctl_word(ctl, 0, &name, err) || !bundle_read(name, &bundle, err))
+    if (!bundle_read(file, &bundle, err))
         return false;
     ClientBody body = {buf_slice(&bundle.body), BUNDLE_TYPE, if_match};
     bool done = client_send_file(ctl->client, method, path, &body, answer, err);

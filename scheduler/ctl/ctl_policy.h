@@ -11,4 +11,9 @@
 MUST_CHECK bool ctl_policy_send(Ctl *ctl, const char *method, const char *path,
                                 const char *if_match, json_t **answer, Err *err);
 
+/* The same of any file. */
+MUST_CHECK bool ctl_policy_send_file(Ctl *ctl, const char *file, const char *method,
+                                     const char *path, const char *if_match, json_t **answer,
+                                     Err *err);
+
 #endif

@@ -4,6 +4,7 @@
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "scheduler/plan/fleet_check.h"
+#include "scheduler/plan/fleet_keep.h"
 #include "scheduler/plan/fleet_table.h"
 #include "scheduler/plan/fleet_tree.h"
 
@@ -106,7 +107,8 @@ static void add_schedule(const char *name, const json_t *row, json_t *out)
     json_object_set_new(out, name,
                         json_pack("{s:O, s:s, s:O?}", "at",
                                   plain ? (json_t *)(uintptr_t)row : json_object_get(row, "at"),
-                                  "kind", "backup", "method", json_object_get(row, "method")));
+                                  "kind", fleet_keep_runs(row) ? "retention" : "backup", "method",
+                                  json_object_get(row, "method")));
 }
 
 static void add_schedules(const json_t *policy, json_t *out)
@@ -153,7 +155,6 @@ static void add_store(const Fleet *fleet, const json_t *source, const json_t *po
     const char *set = text_setting(fleet, source, policy, "encryption", "none");
     json_object_set(out, "store", json_object_get(json_array_get(copies, 0), "store"));
     json_object_set_new(out, "key_set", strcmp(set, "none") == 0 ? json_null() : json_string(set));
-    json_object_set(out, "copies", copies);
 }
 
 /* What a policy asks of verifications, and what its source adds or says otherwise. */
@@ -265,6 +266,7 @@ static json_t *source_of(const Fleet *fleet, const json_t *source)
     add_store(fleet, source, policy, out);
     add_verify(source, policy, out);
     add_schedules(policy, out);
+    fleet_keep_add(policy, out);
     add_limits(fleet, source, policy, out);
     add_retry(fleet, source, policy, out);
     add_time(fleet, source, policy, out);

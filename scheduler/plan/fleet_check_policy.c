@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scheduler/plan/fleet_check.h"
+#include "scheduler/plan/fleet_keep.h"
 #include "scheduler/plan/fleet_text.h"
 #include "scheduler/plan/fleet_tree.h"
 
@@ -114,6 +115,7 @@ void fleet_check_policies(FleetCheck *check)
         check_schedules(check, pair, buf_cstr(&path));
         check_windows(check, pair->value, buf_cstr(&path));
         check_copies(check, pair->value, buf_cstr(&path));
+        fleet_keep_check(check, pair, buf_cstr(&path));
         check_durations(check, pair->value,
                         json_object_getn(walked, pair->key->text.at, pair->key->text.len),
                         buf_cstr(&path));

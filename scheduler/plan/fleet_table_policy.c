@@ -2,7 +2,15 @@
 #include "scheduler/plan/fleet_table.h"
 #include "scheduler/plan/fleet_text.h"
 
-#define KEEP(key) FLEET_ROW(key, U64, .least = 1, .most = 100000, .later = true)
+/* How long backups stay (keep.h): of a copy, and of the backups that one schedule makes. */
+#define KEEP(key, what) FLEET_ROW(key, U64, .least = 1, .most = 100000, .doc = what)
+#define KEEPS                                                                                      \
+    KEEP("keep_last", "the newest good backups"),                                                  \
+        KEEP("keep_hourly", "the newest of so many hours that have one"),                          \
+        KEEP("keep_daily", "of so many days"), KEEP("keep_weekly", "of so many ISO weeks"),        \
+        KEEP("keep_monthly", "of so many months"), KEEP("keep_yearly", "of so many years"),        \
+        FLEET_ROW("keep_within", DURATION, FLEET_SECOND,                                           \
+                  .doc = "all of this time before the newest good one")
 
 const YamlField fleet_table_retry[4] = {
     FLEET_ROW("attempts", U64, .least = 1, .most = 100, .doc = "in all"),
@@ -30,8 +38,9 @@ static const YamlField schedule_fields[] = {
               .doc = "minute hour day month weekday, with H; @daily; every 6h"),
     FLEET_ROW("method", ENUM, FLEET_METHODS),
     FLEET_ROW("enabled", BOOL, .doc = "false: it stays in the file and is never due"),
-    FLEET_ROW("run", ENUM, .choices = "backup|retention", .later = true),
-    FLEET_ROW("keep_within", DURATION, FLEET_SECOND, .later = true),
+    FLEET_ROW("run", ENUM, .choices = "backup|retention",
+              .doc = "retention: let go what no keep rule keeps; without one, once a day"),
+    KEEPS,
 };
 static const YamlField schedule_of[] = {{FLEET_RECORD(schedule_fields)}};
 
@@ -75,12 +84,7 @@ static const YamlField limits_fields[] = {
 
 static const YamlField copy_fields[] = {
     FLEET_ROW("store", NAME, .required = true, .refers = "store"),
-    KEEP("keep_last"),
-    KEEP("keep_daily"),
-    KEEP("keep_weekly"),
-    KEEP("keep_monthly"),
-    KEEP("keep_yearly"),
-    FLEET_ROW("keep_within", DURATION, FLEET_SECOND, .later = true),
+    KEEPS,
     FLEET_ROW("layout", ENUM, .choices = "repository|plain", .later = true),
     FLEET_ROW("name", TEXT, FLEET_WORDS, .check = fleet_text_plain, .later = true),
     FLEET_ROW("meta", BOOL, .later = true),
@@ -125,8 +129,8 @@ static const YamlField policy_fields[] = {
     FLEET_PART("limits", limits_fields),
     FLEET_ROW("copies", LIST_OF, .required = true, .least = 1, .most = 16, .fields = copy_of,
               .items_now = 1, .doc = "the first is where the backup is written"),
-    FLEET_ROW("min_good", U64, .least = 1, .most = 1000, .later = true,
-              .doc = "never fewer good backups than this"),
+    FLEET_ROW("min_good", U64, .least = 1, .most = 1000,
+              .doc = "never fewer good backups than this in a copy; 1 where it says nothing"),
     FLEET_PART("verify", fleet_table_verify),
     FLEET_ROW("notify", LIST_OF, .most = 100, .fields = route_of, .later = true),
 };

@@ -253,12 +253,39 @@ static TicketRow prune_ticket(Stage *stage, const char *kind, const char *params
     return fleet_dispatched(stage->fleet, &created);
 }
 
+/* A plan as a scheduler would have made it, of what the test wants to go. */
+static TicketRow retention_ticket(Stage *stage, const char *expires)
+{
+    JobRequest request = {.kind = TEXT("retention"),
+                          .trigger = TEXT("manual"),
+                          .source = TEXT("s1"),
+                          .params = TEXT("{}"),
+                          .actor = TEXT("test")};
+    JobCreated created;
+    Err err = {0};
+    char sql[800];
+    must(catalog_job_create(stage->fleet->scheduler, &request, &created, &err), &err, "job");
+    snprintf(sql, sizeof sql,
+             "SELECT retention_plan(%llu, policy_mark(), NULL, array_agg(b.id), array_agg(%s), "
+             "array_agg('the test wants it'::text)) FROM backup b WHERE deleted_at IS NULL",
+             (unsigned long long)created.job, expires);
+    beat(stage);
+    fleet_do(stage->fleet, sql);
+    snprintf(sql, sizeof sql, "SELECT pool FROM job WHERE id = %llu",
+             (unsigned long long)created.job);
+    created.pool = (uint32_t)fleet_count(stage->fleet, sql);
+    beat(stage);
+    return fleet_dispatched(stage->fleet, &created);
+}
+
 void stage_start(Stage *stage, const char *kind, const char *params)
 {
+    bool retention = strcmp(kind, "retention") == 0;
     beat(stage);
-    stage->prunes = strcmp(kind, "prune") == 0 || strcmp(kind, "retention") == 0;
+    stage->prunes = retention || strcmp(kind, "prune") == 0;
     if (stage->prunes)
-        claim(stage, prune_ticket(stage, kind, params));
+        claim(stage,
+              retention ? retention_ticket(stage, params) : prune_ticket(stage, kind, params));
     else
         claim(stage, fleet_job(stage->fleet, &(JobRequest){.kind = text_of(kind),
                                                            .source = TEXT("s1"),

@@ -8,6 +8,7 @@
 #include "worker/job/prune.h"
 #include "worker/job/rebuild.h"
 #include "worker/job/restore.h"
+#include "worker/job/retention.h"
 #include "worker/job/verify.h"
 
 #include <pthread.h>
@@ -21,8 +22,9 @@ static const struct {
     const char *kind;
     bool (*run)(Job *job, JobResult *result, Err *err);
 } kinds[] = {
-    {"backup", backup_run}, {"restore", restore_run}, {"verify", verify_run},
-    {"probe", probe_run},   {"prune", prune_run},     {"rebuild", rebuild_run},
+    {"backup", backup_run},       {"restore", restore_run}, {"verify", verify_run},
+    {"probe", probe_run},         {"prune", prune_run},     {"rebuild", rebuild_run},
+    {"retention", retention_run},
 };
 
 /* --- opening -------------------------------------------------------------------------------- */

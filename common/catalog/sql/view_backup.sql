@@ -1,7 +1,8 @@
 -- A row when there is such a backup: it, its contents, issues and proofs; $8 id.
 SELECT (holdfast.backup_json(b) || jsonb_build_object('receipt', b.receipt, 'issues', b.issues,
   'parent', holdfast.backup_text(b.parent), 'manifest_sha256', encode(b.manifest_sha256, 'hex'), 'packs', cardinality(b.packs),
-  'held_reason', b.held_reason,
+  'held_reason', b.held_reason, 'hold_stored', CASE WHEN b.held_until IS NOT NULL THEN b.hold_stored_at IS NOT NULL END,
+  'retention', (SELECT x.reason FROM holdfast.retention_ruling x WHERE x.backup = b.id ORDER BY x.job DESC LIMIT 1),
   'contents', (SELECT coalesce(jsonb_agg(jsonb_build_object('kind', i.kind, 'name', i.name, 'items', i.entries, 'rows', i.rows, 'bytes', i.bytes)
       ORDER BY i.n), '[]') FROM holdfast.backup_item i WHERE i.backup = b.id),
   'verifications', (SELECT coalesce(jsonb_agg(jsonb_build_object('level', v.level, 'result', v.result, 'at', holdfast.rfc3339(v.finished_at),

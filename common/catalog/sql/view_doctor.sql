@@ -25,4 +25,9 @@ SELECT jsonb_build_object('now', holdfast.rfc3339(clock_timestamp()), 'server', 
       'rolled_back', r.rolled_back,
       'damaged', (SELECT count(*) FROM holdfast.pack p WHERE p.repository = r.no AND p.damaged_at IS NOT NULL)) ORDER BY r.no), '[]')
     FROM holdfast.repository r WHERE (r.store, r.key_set) IN (SELECT store, key_set FROM used)),
+  'retention', (SELECT jsonb_build_object('asked', count(*), 'overdue', coalesce(sum(f.overdue), 0), 'frozen', count(f.frozen),
+      'silent', count(*) FILTER (WHERE coalesce(f.acted_at, f.covered_since) < clock_timestamp() - interval '49 hours'),
+      'which', min(f.source) FILTER (WHERE f.overdue > 0 OR f.frozen IS NOT NULL
+        OR coalesce(f.acted_at, f.covered_since) < clock_timestamp() - interval '49 hours'),
+      'pruners', (SELECT count(*) FROM alive a WHERE a.facts -> 'roles' ? 'prune')) FROM holdfast.retention_facts f),
   'audit_waiting', (SELECT count(*) FROM holdfast.audit_event WHERE seq IS NULL AND at < clock_timestamp() - interval '10 seconds'))::text

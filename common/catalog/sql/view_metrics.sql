@@ -13,4 +13,8 @@ SELECT jsonb_build_object(
       WHERE outcome IN ('failed', 'lost', 'released') GROUP BY 1) x),
   'uncovered', (SELECT count(*) FROM holdfast.source_facts WHERE policy IS NULL),
   'unencrypted', (SELECT count(*) FROM holdfast.backup WHERE key_set = '' AND deleted_at IS NULL),
+  'retention_overdue', (SELECT coalesce(jsonb_agg(jsonb_build_object('store', x.store, 'overdue', x.n) ORDER BY x.no), '[]') FROM (
+    SELECT r.no, r.store, r.frozen_reason, count(*) AS n, min(b.expires_at) AS since FROM holdfast.backup b JOIN holdfast.repository r ON r.no = b.repository
+      WHERE b.deleted_at IS NULL AND b.expires_at < clock_timestamp() - make_interval(secs => holdfast.setting_of('retention_overdue_s'))
+        AND coalesce(b.held_until, '-infinity') < clock_timestamp() AND coalesce(b.locked_until, '-infinity') < clock_timestamp() GROUP BY r.no) x),
   'audit_unchained', (SELECT count(*) FROM holdfast.audit_event WHERE seq IS NULL))::text

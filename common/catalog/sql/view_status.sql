@@ -24,5 +24,10 @@ SELECT jsonb_build_object('schema', 'holdfast.status/1',
   'damaged', (SELECT coalesce(jsonb_agg(jsonb_build_object('store', r.store, 'rolled_back', r.rolled_back, 'packs', d.packs) ORDER BY r.no), '[]')
     FROM holdfast.repository r, LATERAL (SELECT count(*) AS packs FROM holdfast.pack p WHERE p.repository = r.no AND p.damaged_at IS NOT NULL) d
     WHERE r.rolled_back OR d.packs > 0),
+  'retention', (SELECT coalesce(jsonb_agg(jsonb_build_object('store', x.store, 'overdue', x.n, 'frozen', x.frozen_reason,
+      'seconds', round(extract(epoch FROM clock_timestamp() - x.since))) ORDER BY x.no), '[]') FROM (
+    SELECT r.no, r.store, r.frozen_reason, count(*) AS n, min(b.expires_at) AS since FROM holdfast.backup b JOIN holdfast.repository r ON r.no = b.repository
+        WHERE b.deleted_at IS NULL AND b.expires_at < clock_timestamp() - make_interval(secs => holdfast.setting_of('retention_overdue_s'))
+          AND coalesce(b.held_until, '-infinity') < clock_timestamp() AND coalesce(b.locked_until, '-infinity') < clock_timestamp() GROUP BY r.no) x),
   'workers', (SELECT jsonb_build_object('known', count(*), 'alive', count(*) FILTER (WHERE state IN ('alive', 'draining'))) FROM w),
   'scheduler', (SELECT jsonb_build_object('leader', host, 'term', term) FROM holdfast.leader WHERE name = 'scheduler' AND expires_at > clock_timestamp()))::text

@@ -111,10 +111,12 @@ class OpenApi(unittest.TestCase):
         filled = re.sub(r"\{(\w+)\}", lambda m: self.value_of(symbol, m.group(1)), path)
         headers, body = {}, {} if method == "POST" else None
         policy = (stand.home / "fleet.yaml").read_bytes()
-        if symbol in ("policy_apply", "policy_check", "policy_plan"):
+        if symbol in ("policy_apply", "policy_check", "policy_plan", "retention_plan"):
             body, headers = policy, {"Content-Type": "application/yaml"}
         elif symbol == "token_create":
             body = {"role": "viewer", "expires": "1h"}
+        elif symbol in ("retention_resume", "backup_hold", "backup_release"):
+            body = {"reason": "looked at it"}
         elif symbol == "source_pause":
             body = {"for": "1h", "reason": "a visit"}
         elif symbol == "restore_plan":
@@ -207,7 +209,7 @@ class OpenApi(unittest.TestCase):
         for _ in range(7):
             stand.ask("POST", "/tokens", {"role": "viewer", "expires": "1h"})
         for symbol, method, path, operation in operations():
-            if not any(p["name"] == "cursor" for p in operation["parameters"]) or "{" in path:
+            if method != "GET" or not any(p["name"] == "cursor" for p in operation["parameters"]) or "{" in path:
                 continue
             whole = stand.ask("GET", path + "?limit=1000").json
             self.assertIsNone(whole["next_cursor"])
@@ -218,7 +220,8 @@ class OpenApi(unittest.TestCase):
                 cursor = page.json["next_cursor"]
                 if not whole["items"]:
                     break
-            mark = "id" if "id" in (whole["items"] or [{}])[0] else {"audit_events": "at", "policy_versions": "version"}.get(
+            marks = {"audit_events": "at", "policy_versions": "version", "retention_preview": "source"}
+            mark = "id" if "id" in (whole["items"] or [{}])[0] else marks.get(
                 symbol, "name")
             self.assertEqual([item[mark] for item in items][-len(whole["items"]):], [item[mark] for item in whole["items"]],
                              symbol)

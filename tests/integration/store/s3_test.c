@@ -272,8 +272,12 @@ static void a_server_that_falls_silent_is_left(void **state)
     params.idle_ms = 400;
     params.tries = 2;
     Store *store = open_with(&params);
-    faults("\"op\": \"PutObject\", \"times\": 1, \"kind\": \"stall\", \"seconds\": 8");
-    OK(store_replace(store, "epoch", (Slice){content, 10}, &err));
+    faults("\"op\": \"PutObject\", \"times\": 1, \"kind\": \"stall\", \"seconds\": 30");
+    unsigned before = s3_server_logged(server, "\"PutObject\"");
+    /* So much may take a minute and more: only the silence ends it sooner. */
+    OK(store_replace(store, "epoch", (Slice){content, 1024 * 1024}, &err));
+    /* The server notes a request when it is through with it: the silent one is not. */
+    assert_int_equal(s3_server_logged(server, "\"PutObject\"") - before, 1);
     faults("\"op\": \"GetObject\", \"times\": 9, \"kind\": \"stall\", \"seconds\": 60");
     bool found;
     Err err = {0};

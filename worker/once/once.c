@@ -221,7 +221,14 @@ static void print_counts(const VerifyCounts *counts)
            (unsigned long long)counts->missing);
 }
 
-/* A backup that does not open is damage like any other: the next one is looked at. */
+static bool wanted(const Once *once, const RepoBackup *backup, const Err *why)
+{
+    return once->args.source == NULL || why != NULL ||
+           strcmp(once->args.source, backup->source) == 0;
+}
+
+/* A backup that does not open is damage like any other: the next one is looked at. What has no
+ * marker is told and counts for nothing: its committer died, or it never had one. */
 static bool verify_backup(void *ctx, const RepoBackup *backup, bool marked, const Err *why,
                           Err *err)
 {
@@ -229,8 +236,7 @@ static bool verify_backup(void *ctx, const RepoBackup *backup, bool marked, cons
     Err problem = {0};
     VerifyCounts counts = {0};
     char id[BACKUP_ID_TEXT];
-    if (!marked || (once->args.source != NULL && why == NULL &&
-                    strcmp(once->args.source, backup->source) != 0))
+    if (!wanted(once, backup, why))
         return true;
     uuid_backup_text(&backup->id, id);
     ReaderParams params = {.repo = once->repo, .locator = once->locator, .backup = backup->id};
@@ -244,9 +250,9 @@ static bool verify_backup(void *ctx, const RepoBackup *backup, bool marked, cons
         *err = problem;
         return false;
     }
-    once->entries++;
-    once->damaged += !good || counts.damaged + counts.missing > 0;
-    printf("%s  ", id);
+    once->entries += marked;
+    once->damaged += marked && (!good || counts.damaged + counts.missing > 0);
+    printf("%s  %s", id, marked ? "" : "not committed  ");
     if (good)
         print_counts(&counts);
     else

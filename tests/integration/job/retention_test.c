@@ -114,7 +114,7 @@ static void a_hold_that_comes_last_of_all_wins_too(void **state)
     assert_string_equal(end.text, "1 of 2 backups forgotten, the objects of 1 are gone");
     const json_t *refused = json_array_get(json_object_get(end.answer, "refused"), 0);
     assert_string_equal(json_string_value(json_object_get(refused, "answer")), "held");
-    assert_string_equal(json_string_value(json_object_get(refused, "why")), "held: INC-4412");
+    assert_string_equal(json_string_value(json_object_get(refused, "why")), "it is held: INC-4412");
     stage_end_free(&end);
     left(stage, BACKUPS - 1);
 }

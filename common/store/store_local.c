@@ -554,7 +554,7 @@ bool store_local_open(Store **out, const char *path, Err *err)
         return err_set_sys(err, err_code_of_errno(errno), "store.open", "the store's directory %s",
                            path);
     LocalStore *local = mem_new(LocalStore);
-    *local = (LocalStore){.store = {&local_ops}, .root = root, .path = mem_string(path)};
+    *local = (LocalStore){.store = {.ops = &local_ops}, .root = root, .path = mem_string(path)};
     pthread_mutex_init(&local->lock, NULL);
     *out = &local->store;
     return true;

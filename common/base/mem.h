@@ -22,7 +22,7 @@ void mem_trim(void);
 /* For a process whose threads hand large buffers to one another, before it starts them: one heap
  * that keeps what is freed. glibc gives each thread a heap of its own and shrinks it whenever its
  * end is free, so a buffer that one thread fills and another frees is cleared by the kernel again
- * and again: that was half the processor time of a restore (mallopt(3)). */
+ * and again: that was two fifths of a restore's processor time (mallopt(3)). */
 void mem_share_heap(void);
 
 /* For scoped(): `scoped(mem_release) char *name = NULL;` */

@@ -27,8 +27,8 @@ MUST_CHECK bool seal_decrypt(const uint8_t key[SEAL_KEY], Slice ad, Slice sealed
                              Err *err);
 
 /* SipHash-2-4 with 128 bits (Aumasson, Bernstein; libsodium's siphashx24): names something short,
- * unforgeably for whoever lacks the key, at a tenth of what an HMAC costs. No name for content: two
- * texts of one name can be found by whoever has the key. */
+ * unforgeably for whoever lacks the key, without what it costs to set an HMAC up. No name for
+ * content: two texts of one name can be found by whoever has the key. */
 enum { SEAL_SHORT_KEY = 16, SEAL_SHORT = 16 };
 void seal_short(const uint8_t key[SEAL_SHORT_KEY], Slice bytes, uint8_t out[SEAL_SHORT]);
 

@@ -124,9 +124,7 @@ typedef struct Proof {
 
 typedef struct Verify {
     RepoReader *reader;
-    VerifyReport *report;
-    void *ctx;
-    bool (*cancelled)(void *ctx);
+    const VerifyWatch *watch;
     VerifyCounts *counts;
     Proof *batch;
     size_t count;
@@ -197,7 +195,7 @@ static bool run_batch(Verify *v, Err *err)
 {
     pthread_t threads[THREADS_MAX];
     unsigned started = 0;
-    if (v->cancelled != NULL && v->cancelled(v->ctx))
+    if (v->watch->cancelled != NULL && v->watch->cancelled(v->watch->ctx))
         return err_set(err, ERR_CANCELLED, "job.cancelled", "the verification was cancelled");
     if (!place_batch(v, err))
         return false;
@@ -217,6 +215,8 @@ static bool run_batch(Verify *v, Err *err)
         v->counts->bytes += v->batch[i].plain;
         if (!v->batch[i].good)
             note_damage(v, &v->batch[i]);
+        else if (v->watch->opened != NULL)
+            v->watch->opened(v->watch->ctx, v->batch[i].place.pack_no);
     }
     v->count = 0;
     return true;
@@ -238,7 +238,8 @@ static void tell(Verify *v, const Proof *proof, Text path)
                            .chunk = proof->id,
                            .path = path,
                            .why = proof->why};
-    v->report(v->ctx, &damage);
+    if (v->watch->damaged != NULL)
+        v->watch->damaged(v->watch->ctx, &damage);
 }
 
 typedef struct Blame {
@@ -305,15 +306,12 @@ static void pass_page(void *ctx, Text from_path, const Err *why)
     (void)why;
 }
 
-bool verify_content(RepoReader *reader, VerifyReport *report, void *ctx,
-                    bool (*cancelled)(void *ctx), VerifyCounts *counts, Err *err)
+bool verify_content(RepoReader *reader, const VerifyWatch *watch, VerifyCounts *counts, Err *err)
 {
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     memset(counts, 0, sizeof *counts);
     Verify v = {.reader = reader,
-                .report = report,
-                .ctx = ctx,
-                .cancelled = cancelled,
+                .watch = watch,
                 .counts = counts,
                 .batch = mem_array(Proof, BATCH),
                 .threads = online < 1             ? 1

@@ -30,8 +30,16 @@ MUST_CHECK bool verify_stored(Repo *repo, const PackRow *row, bool *good, Err *w
  * it lies and named again: what may be shared with others afterwards. */
 MUST_CHECK bool verify_whole(Repo *repo, const PackRow *row, bool *good, Err *why, Err *err);
 
-/* Opens every chunk that the backup needs; cancelled may be NULL. */
-MUST_CHECK bool verify_content(RepoReader *reader, VerifyReport *report, void *ctx,
-                               bool (*cancelled)(void *ctx), VerifyCounts *counts, Err *err);
+/* Who watches a check of content; what is NULL is not asked. Called by the thread that checks. */
+typedef struct VerifyWatch {
+    void *ctx;
+    VerifyReport *damaged;
+    void (*opened)(void *ctx, uint64_t pack_no); /* a chunk of it, each once, named as it should */
+    bool (*cancelled)(void *ctx);
+} VerifyWatch;
+
+/* Opens every chunk that the backup needs. */
+MUST_CHECK bool verify_content(RepoReader *reader, const VerifyWatch *watch, VerifyCounts *counts,
+                               Err *err);
 
 #endif

@@ -4,19 +4,25 @@
 #include "common/base/clock.h"
 #include "common/base/json.h"
 #include "common/base/mem.h"
-#include "common/base/rand.h"
 #include "common/catalog/catalog_pack.h"
 #include "common/catalog/catalog_verify.h"
 #include "common/repo/verify.h"
 #include "worker/job/opened.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+
+/* Chunks of one pack that were opened and are what their names say. */
+typedef struct Seen {
+    uint64_t pack_no, chunks;
+} Seen;
 
 typedef struct Verify {
     Job *job;
     Uuid backup;
     VerifyCounts counts;
-    double sample;   /* share of its packs that are opened; 1: all, and the manifest is walked */
+    Seen *seen; /* by pack, chunks of this backup that were opened */
+    size_t seen_count, seen_room;
     uint64_t proven; /* packs that others may share from now on */
     json_t *damage;  /* the first few, for the answer */
     int64_t started_ns;
@@ -134,6 +140,51 @@ static void on_damage(void *ctx, const VerifyDamage *damage)
     mark_damaged(verify->job, damage->pack_no, &damage->why);
 }
 
+/* Chunks come in order of their places, some hundred at a time: a pack has few rows of its own. */
+static void on_opened(void *ctx, uint64_t pack_no)
+{
+    Verify *verify = ctx;
+    if (verify->seen_count > 0 && verify->seen[verify->seen_count - 1].pack_no == pack_no) {
+        verify->seen[verify->seen_count - 1].chunks++;
+        return;
+    }
+    if (verify->seen_count == verify->seen_room) {
+        verify->seen_room = verify->seen_room == 0 ? 64 : verify->seen_room * 2;
+        verify->seen = mem_resize(verify->seen, verify->seen_room * sizeof verify->seen[0]);
+    }
+    verify->seen[verify->seen_count++] = (Seen){pack_no, 1};
+}
+
+static int compare_seen(const void *a, const void *b)
+{
+    const Seen *left = a, *right = b;
+    return (left->pack_no > right->pack_no) - (left->pack_no < right->pack_no);
+}
+
+/* One row a pack, for seen_of. */
+static void sum_seen(Verify *verify)
+{
+    size_t kept = 0;
+    if (verify->seen_count > 0)
+        qsort(verify->seen, verify->seen_count, sizeof verify->seen[0], compare_seen);
+    for (size_t i = 0; i < verify->seen_count; i++) {
+        if (kept > 0 && verify->seen[kept - 1].pack_no == verify->seen[i].pack_no)
+            verify->seen[kept - 1].chunks += verify->seen[i].chunks;
+        else
+            verify->seen[kept++] = verify->seen[i];
+    }
+    verify->seen_count = kept;
+}
+
+static uint64_t seen_of(const Verify *verify, uint64_t pack_no)
+{
+    Seen wanted = {.pack_no = pack_no};
+    const Seen *found = verify->seen_count == 0 ? NULL
+                                                : bsearch(&wanted, verify->seen, verify->seen_count,
+                                                          sizeof verify->seen[0], compare_seen);
+    return found == NULL ? 0 : found->chunks;
+}
+
 static bool is_cancelled(void *ctx)
 {
     const Verify *verify = ctx;
@@ -190,15 +241,21 @@ static bool call_rows(Catalog *catalog, void *ctx, Err *err)
                                err);
 }
 
-/* The catalogue's rows are what others would share by, so they are what is proven. */
-static bool look_whole(Job *job, Session *session, PackRow *pack, bool *good, Err *why, Err *err)
+/* The catalogue's rows are what others would share by, so they are what is proven. This backup's
+ * chunks were opened where those rows say: when that was all of them, only the bytes are left. */
+static bool look_whole(Verify *verify, Session *session, PackRow *pack, bool *good, Err *why,
+                       Err *err)
 {
+    Job *job = verify->job;
     Rows rows = {.fence = &job->fence, .pack_no = pack->pack_no};
     bool fine = patient_call(job->catalog, call_rows, &rows, err);
     PackRow whole = *pack;
     whole.chunks = rows.chunks;
     whole.chunk_count = rows.count;
-    fine = fine && verify_whole(session->repo, &whole, good, why, err);
+    if (fine && seen_of(verify, pack->pack_no) == rows.count)
+        fine = verify_stored(session->repo, pack, good, why, err);
+    else
+        fine = fine && verify_whole(session->repo, &whole, good, why, err);
     mem_free(rows.chunks);
     return fine;
 }
@@ -211,7 +268,7 @@ static bool prove_pack(Verify *verify, Session *session, PackRow *pack, bool see
     bool good = false;
     Err why = {0};
     if (seen ? !verify_stored(session->repo, pack, &good, &why, err)
-             : !look_whole(job, session, pack, &good, &why, err))
+             : !look_whole(verify, session, pack, &good, &why, err))
         return false;
     verify->counts.packs++;
     if (!good) {
@@ -231,14 +288,9 @@ static bool prove_packs(Verify *verify, Session *session, bool seen, Err *err)
     Packs packs = {.fence = &job->fence, .backup = verify->backup, .seen = seen};
     Proven proven = {.fence = &job->fence};
     bool fine = patient_call(job->catalog, call_unseen, &packs, err);
-    for (size_t i = 0; fine && i < packs.count; i++) {
-        if (verify->sample < 1 && rand_unit() >= verify->sample)
-            continue;
+    for (size_t i = 0; fine && i < packs.count; i++)
         fine =
             job_go_on(job, err) && prove_pack(verify, session, &packs.rows[i], seen, &proven, err);
-        if (verify->sample < 1)
-            verify->counts.bytes += packs.rows[i].bytes;
-    }
     fine = fine && tell_proven(verify, &proven, err);
     mem_free(packs.rows);
     return fine;
@@ -249,7 +301,7 @@ static bool prove_all(Verify *verify, Session *session, Err *err)
 {
     if (prove_packs(verify, session, false, err) && prove_packs(verify, session, true, err))
         return true;
-    if (err->code != ERR_DENIED || verify->sample < 1)
+    if (err->code != ERR_DENIED)
         return false;
     job_log(verify->job, LOG_INFO, "verify.not_shared", "%s", err->text);
     *err = (Err){0};
@@ -264,13 +316,14 @@ static bool check_content(Verify *verify, Err *err)
         return false;
     job->counters.bytes_total = opened.row.bytes;
     job->counters.total_basis = "plan";
-    bool fine = true;
-    if (verify->sample >= 1)
-        fine = verify_content(opened.reader, on_damage, verify, is_cancelled, &verify->counts, err);
+    VerifyWatch watch = {verify, on_damage, on_opened, is_cancelled};
+    bool fine = verify_content(opened.reader, &watch, &verify->counts, err);
+    sum_seen(verify);
     job->counters.bytes_done = verify->counts.bytes;
     job->counters.items_done = verify->counts.entries;
     fine = fine && job_go_on(job, err) && prove_all(verify, &opened.session, err);
     opened_close(&opened);
+    mem_free(verify->seen);
     return fine;
 }
 
@@ -298,7 +351,6 @@ static json_t *checks_of(const Verify *verify, Text level)
     json_object_set_new(checks, "bytes", json_integer((json_int_t)counts->bytes));
     json_object_set_new(checks, "damaged", json_integer((json_int_t)counts->damaged));
     json_object_set_new(checks, "missing", json_integer((json_int_t)counts->missing));
-    json_object_set_new(checks, "sample", json_real(verify->sample));
     json_object_set_new(checks, "proven", json_integer((json_int_t)verify->proven));
     json_object_set(checks, "damage", verify->damage);
     return checks;
@@ -334,9 +386,7 @@ static bool record(Verify *verify, Text level, JobResult *result, Err *err)
 bool verify_run(Job *job, JobResult *result, Err *err)
 {
     Text level = json_text_or(job->params, "level", TEXT("stored"));
-    Verify verify = {.job = job,
-                     .started_ns = clock_wall_ns(),
-                     .sample = json_real_or(job->params, "sample", 1)};
+    Verify verify = {.job = job, .started_ns = clock_wall_ns()};
     bool content = text_equal(level, TEXT("content"));
     if (!content && !text_equal(level, TEXT("stored")))
         return err_set(err, ERR_USAGE, "verify.level",

@@ -145,10 +145,9 @@ static bool choose(Once *once, Uuid *out, Err *err)
                    once->args.backup);
 }
 
-static bool open_indexed(Once *once, Err *err)
+static bool open_index(Once *once, Err *err)
 {
-    if (!open_repository(once, err) ||
-        !locator_open_index(&once->locator, once->repo, &once->index_damaged, err))
+    if (!locator_open_index(&once->locator, once->repo, &once->index_damaged, err))
         return false;
     if (once->index_damaged > 0)
         fprintf(stderr,
@@ -161,7 +160,7 @@ static bool open_indexed(Once *once, Err *err)
 static bool open_reader(Once *once, Err *err)
 {
     Uuid backup;
-    if (!open_indexed(once, err) || !choose(once, &backup, err))
+    if (!open_repository(once, err) || !choose(once, &backup, err) || !open_index(once, err))
         return false;
     ReaderParams params = {.repo = once->repo, .locator = once->locator, .backup = backup};
     return reader_open(&once->reader, &params, err);
@@ -177,6 +176,8 @@ static void report_damage(void *ctx, const VerifyDamage *damage)
     fprintf(stderr, "damaged: %s%s%s\n", buf_cstr(&path), path.len > 0 ? ": " : "",
             damage->why.text);
 }
+
+static const VerifyWatch ON_TERMINAL = {.damaged = report_damage};
 
 static bool verify_pack(void *ctx, const PackRow *row, Err *err)
 {
@@ -243,7 +244,7 @@ static bool verify_backup(void *ctx, const RepoBackup *backup, bool marked, cons
     if (why != NULL)
         problem = *why;
     bool good = why == NULL && reader_open(&once->reader, &params, &problem) &&
-                verify_content(once->reader, report_damage, once, NULL, &counts, &problem);
+                verify_content(once->reader, &ON_TERMINAL, &counts, &problem);
     reader_close(once->reader);
     once->reader = NULL;
     if (!good && err_retry(problem.code)) {
@@ -262,7 +263,8 @@ static bool verify_backup(void *ctx, const RepoBackup *backup, bool marked, cons
 
 static int verify_all_backups(Once *once, Err *err)
 {
-    if (!open_indexed(once, err) || !repo_backups(once->repo, verify_backup, once, err))
+    if (!open_repository(once, err) || !open_index(once, err) ||
+        !repo_backups(once->repo, verify_backup, once, err))
         return err_exit_code(err->code);
     printf("%llu backups: %llu damaged\n", (unsigned long long)once->entries,
            (unsigned long long)once->damaged);
@@ -280,8 +282,7 @@ static int run_verify(Once *once, Err *err)
     }
     if (once->args.backup != NULL && strcmp(once->args.backup, "all") == 0)
         return verify_all_backups(once, err);
-    if (!open_reader(once, err) ||
-        !verify_content(once->reader, report_damage, once, NULL, &counts, err))
+    if (!open_reader(once, err) || !verify_content(once->reader, &ON_TERMINAL, &counts, err))
         return err_exit_code(err->code);
     print_counts(&counts);
     return counts.damaged + counts.missing > 0 ? EXIT_DAMAGED : 0;

@@ -164,7 +164,8 @@ static void read_back(Repository *r, const RepoBackup *backup)
     must(locator_open_index(&locator, r->repo, NULL, &err), &err);
     ReaderParams params = {.repo = r->repo, .locator = locator, .backup = backup->id};
     must(reader_open(&reader, &params, &err), &err);
-    must(verify_content(reader, report, NULL, NULL, &counts, &err), &err);
+    VerifyWatch told = {.damaged = report};
+    must(verify_content(reader, &told, &counts, &err), &err);
     print("verify content", start, counts.bytes, 0);
     reader_close(reader);
     start = watch();

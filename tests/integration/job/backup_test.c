@@ -113,6 +113,32 @@ static void both_levels_of_verify_find_it_whole(void **state)
     assert_int_equal(
         fleet_count(stage->fleet, "SELECT count(*) FROM verification WHERE result = 'ok'"),
         3); /* the backup itself verified what it stored */
+    assert_int_equal(
+        fleet_count(stage->fleet, "SELECT count(*) FROM pack WHERE verified_at IS NULL"), 0);
+}
+
+/* A writer that lies has the catalogue say that a chunk lies where another one does. This backup
+ * needs no such chunk, but others would take it from there once a reader vouched for the pack. */
+static void a_pack_with_one_wrong_row_is_not_vouched_for(void **state)
+{
+    Stage *stage = *state;
+    char params[200], id[UUID_TEXT];
+    StageEnd end;
+    stage_back_up(stage);
+    stage_backup(stage, id);
+    fleet_do(
+        stage->fleet,
+        "INSERT INTO chunk SELECT repository, sha256(id), pack_no, 1000, codec, start, stored, "
+        "plain FROM chunk WHERE pack_no = (SELECT min(no) FROM pack WHERE kind = 'data') LIMIT 1");
+    snprintf(params, sizeof params, "{\"backup\":\"%s\",\"level\":\"content\"}", id);
+    stage_run(stage, "verify", params, &end);
+    assert_string_equal(end.cause, "verify.damaged");
+    stage_end_free(&end);
+    assert_int_equal(fleet_count(stage->fleet, "SELECT count(*) FROM pack WHERE kind = 'data' AND "
+                                               "verified_at IS NOT NULL"),
+                     0);
+    assert_int_equal(
+        fleet_count(stage->fleet, "SELECT count(*) FROM pack WHERE damaged_at IS NOT NULL"), 1);
 }
 
 static void probes_list_plan_and_test(void **state)
@@ -152,6 +178,7 @@ int main(void)
         TEST(a_second_backup_stores_almost_nothing),
         TEST(a_selection_restores_that_and_nothing_else),
         TEST(both_levels_of_verify_find_it_whole),
+        TEST(a_pack_with_one_wrong_row_is_not_vouched_for),
         TEST(probes_list_plan_and_test),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

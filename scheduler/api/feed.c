@@ -12,8 +12,15 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* How often it looks; how long a missing number is waited for, and how many of them are. */
-enum { LOOK_MS = 250, HOLE_MS = 10000, HOLES_MOST = 256, PAGE = 1000, READY_MS = 5000 };
+enum {
+    LOOK_MS = 250,    /* how often it looks, */
+    QUICK_MS = 20,    /* at the outbox alone while something happened */
+    LIVELY_MS = 3000, /* so lately: who waits for a small job is not kept waiting for the news */
+    HOLE_MS = 10000,  /* how long a missing number is waited for, and how many of them are */
+    HOLES_MOST = 256,
+    PAGE = 1000,
+    READY_MS = 5000,
+};
 
 typedef struct Hole {
     uint64_t id;
@@ -24,9 +31,10 @@ struct Feed {
     CatalogParams params;
     Server *server;
     pthread_t thread;
-    pthread_mutex_t lock; /* guards the next five */
+    pthread_mutex_t lock; /* guards the next six */
     pthread_cond_t signal;
     bool wanted; /* somebody listens, or did */
+    bool came;   /* a listener, since the last look */
     bool ready;  /* it has looked, and every event from `place` on is told */
     bool stop;
     uint64_t place;
@@ -34,6 +42,8 @@ struct Feed {
     Catalog *catalog;
     FeedState *state;
     bool told_away;         /* the log knows that the catalogue is away */
+    int64_t lively_ms;      /* when the outbox last had something, or a listener came */
+    int64_t looked_ms;      /* when it last looked at everything */
     bool known;             /* `last` is one */
     uint64_t last;          /* the newest number that was seen */
     Hole holes[HOLES_MOST]; /* before it, ascending */
@@ -124,6 +134,7 @@ static bool look_at_outbox(Feed *feed, bool silent, bool *full, Err *err)
     json_array_foreach(json_object_get(page, "items"), i, item)
     {
         note_number(feed, json_u64_or(item, "id", 0), (int64_t)json_u64_or(item, "age_ms", 0));
+        feed->lively_ms = now_ms();
         forget_old_holes(feed);
         set_place(feed);
         if (silent)
@@ -169,6 +180,9 @@ static bool look(Feed *feed, Err *err)
         if (!look_at_outbox(feed, false, &full, err))
             return false;
     set_place(feed);
+    if (now_ms() - feed->looked_ms < LOOK_MS)
+        return true;
+    feed->looked_ms = now_ms();
     return feed_state_look(feed->state, feed->catalog, feed->server, err);
 }
 
@@ -198,13 +212,16 @@ static void until(struct timespec *at, int64_t ms)
 static bool rest(Feed *feed)
 {
     struct timespec next;
-    until(&next, LOOK_MS);
+    until(&next, now_ms() - feed->lively_ms < LIVELY_MS ? QUICK_MS : LOOK_MS);
     pthread_mutex_lock(&feed->lock);
-    while (!feed->stop &&
+    while (!feed->stop && !feed->came &&
            (!feed->wanted ? pthread_cond_wait(&feed->signal, &feed->lock)
                           : pthread_cond_timedwait(&feed->signal, &feed->lock, &next)) == 0)
         ;
     bool go_on = !feed->stop;
+    if (feed->came)
+        feed->lively_ms = now_ms();
+    feed->came = false;
     pthread_mutex_unlock(&feed->lock);
     return go_on;
 }
@@ -273,10 +290,8 @@ static bool wait_ready(Feed *feed, uint64_t *place, Err *err)
     struct timespec end;
     until(&end, READY_MS);
     pthread_mutex_lock(&feed->lock);
-    if (!feed->wanted) {
-        feed->wanted = true;
-        pthread_cond_broadcast(&feed->signal);
-    }
+    feed->wanted = feed->came = true;
+    pthread_cond_broadcast(&feed->signal);
     while (!feed->ready && !feed->stop &&
            pthread_cond_timedwait(&feed->signal, &feed->lock, &end) == 0)
         ;

@@ -25,9 +25,10 @@
 #include <time.h>
 
 enum {
-    LANES = 4,         /* connections or readers that an engine may use unless its config says */
-    READ_BACK = 3,     /* new packs that are read again before the commit */
-    ISSUES_KEPT = 200, /* in the catalogue; the manifest keeps more */
+    LANES = 4,            /* connections or readers that an engine may use unless its config says */
+    READ_BACK = 3,        /* new packs that are read again before the commit */
+    ISSUES_KEPT = 200,    /* in the catalogue; the manifest keeps more */
+    WATCH_NS = 200000000, /* between two looks at the counts */
 };
 
 typedef struct Backup {
@@ -155,7 +156,9 @@ static bool open_all(Backup *backup, Err *err)
 typedef struct Watch {
     Backup *backup;
     pthread_t thread;
-    atomic_bool over;
+    pthread_mutex_t lock; /* of `over` */
+    pthread_cond_t ended;
+    bool over;
 } Watch;
 
 static void take_counts(Backup *backup)
@@ -168,16 +171,30 @@ static void take_counts(Backup *backup)
     counters->stored = now.stored;
 }
 
+/* Until the next look; true: it is over. */
+static bool rest(Watch *watching)
+{
+    struct timespec next;
+    clock_gettime(CLOCK_MONOTONIC, &next);
+    next.tv_nsec += WATCH_NS;
+    next.tv_sec += next.tv_nsec / 1000000000;
+    next.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&watching->lock);
+    while (!watching->over && pthread_cond_timedwait(&watching->ended, &watching->lock, &next) == 0)
+        ;
+    bool over = watching->over;
+    pthread_mutex_unlock(&watching->lock);
+    return over;
+}
+
 static void *watch(void *ctx)
 {
     Watch *watching = ctx;
-    struct timespec step = {.tv_nsec = 200000000};
-    while (!watching->over) {
+    do {
         take_counts(watching->backup);
         if (job_cancelled(watching->backup->job))
             writer_cancel(watching->backup->writer);
-        nanosleep(&step, NULL);
-    }
+    } while (!rest(watching));
     take_counts(watching->backup);
     return NULL;
 }
@@ -204,12 +221,21 @@ static bool stream_and_finish(Backup *backup, Receipt *receipt, Err *err)
 
 static bool watched(Backup *backup, Receipt *receipt, Err *err)
 {
-    Watch watching = {.backup = backup};
+    Watch watching = {.backup = backup, .lock = PTHREAD_MUTEX_INITIALIZER};
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&watching.ended, &attributes);
+    pthread_condattr_destroy(&attributes);
     if (pthread_create(&watching.thread, NULL, watch, &watching) != 0)
         return err_set(err, ERR_FULL, "job.thread", "no thread could be started: raise the limits");
     bool fine = stream_and_finish(backup, receipt, err);
+    pthread_mutex_lock(&watching.lock);
     watching.over = true;
+    pthread_cond_signal(&watching.ended);
+    pthread_mutex_unlock(&watching.lock);
     pthread_join(watching.thread, NULL);
+    pthread_cond_destroy(&watching.ended);
     /* A cancelled writer reports itself; why it was cancelled is the better answer. */
     if (!fine && job_cancelled(backup->job))
         return job_go_on(backup->job, err);

@@ -90,6 +90,8 @@ class Holdfast:
         self.peak = max(self.peak, memory.most)
         if done.returncode != 0:
             raise AssertionError(f"{words}: {done.returncode}: {done.stdout}{done.stderr}")
+        while pathlib.Path(f"/proc/{worker}/task/{worker}/children").read_text(encoding="ascii").strip():
+            time.sleep(0.01)  # the command may be back before the worker has waited for the job's process
         return wall, self.children_seconds(worker) - before
 
     @staticmethod

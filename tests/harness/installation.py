@@ -167,12 +167,13 @@ class Installation:
 
     def __init__(self, workers=1, sources=2, schedulers=1, files=24, file_bytes=60000, rate="", policy="", schedule="0 0 1 1 *",
                  timers=None, slots=4, retry="attempts: 20, backoff: 1s, max_backoff: 1s", postgres_options=("-c", "fsync=off"),
-                 redis_options=(), environment=None, drain="15s", store=None, redis=RedisServer):
+                 redis_options=(), environment=None, drain="15s", store=None, redis=RedisServer, names=None, prune=False):
         self.top = pathlib.Path(tempfile.mkdtemp(prefix="hf-fault."))
         self.top.chmod(0o755)
         self.slots, self.drain, self.timers = slots, drain, {**self.base_timers, **(timers or {})}
         self.processes, self.proxies, self.faults, self.jobs = {}, {}, {}, []
-        self.sources = [f"s{i}" for i in range(1, sources + 1)]
+        self.sources = names or [f"s{i}" for i in range(1, sources + 1)]
+        self.prune = prune  # workers may delete
         self.store = pathlib.Path(store) if store else self.top / "store"
         self.closed = False
         self.redis_as = redis
@@ -249,6 +250,8 @@ class Installation:
         host = socket.gethostname()
         self.tool("key", "create", "local", "--dir", keys)
         self.tool("key", "enroll", host, "--kit", keys / "local.kit", "--keys", keys / "local.keys", "--dir", keys)
+        if self.prune:
+            self.tool("key", "enroll", host, "--role", "prune", "--kit", keys / "local.kit", "--keys", keys / "local.keys", "--dir", keys)
         self.tool("repo", "create", "local", "--store", self.store, "--kit", keys / "local.kit", "--keys", keys / "local.keys")
 
     def tool(self, *words):
@@ -305,13 +308,15 @@ class Installation:
     def enroll(self, name):
         catalogue, redis = self.servers(name)
         password = self.secret(name)
-        self.program("scheduler", "c1", "enroll", name, "--pools", "default", "--reader", "--password-file", password)
+        deletes = "  prune_packs: 100000\n" if self.prune else ""
+        self.program("scheduler", "c1", "enroll", name, "--pools", "default", "--reader",
+                     *(["--prune"] if self.prune else []), "--password-file", password)
         (self.top / f"cache-{name}").mkdir(exist_ok=True)
         (self.top / f"{name}.yaml").write_text(
             f'name: {name}\nslots: {self.slots}\ncatalogue: "{catalogue} dbname=holdfast user={name}"\n'
             f'catalogue_password: {{file: "{password}"}}\nredis: {redis}\n'
             f"credentials: {self.top}/credentials\nhooks: {self.top}/hooks\ncache: {self.top}/cache-{name}\nkeys: {self.top}/keys\n"
-            f"drain: {self.drain}\nkill_grace: 2s\nallow:\n  key_sets: [local]\n  stores: [main]\n"
+            f"drain: {self.drain}\nkill_grace: 2s\nallow:\n  key_sets: [local]\n  stores: [main]\n{deletes}"
             f"  restore: {{paths: [{', '.join(map(str, self.restore_paths()))}]}}\n", encoding="utf-8")
 
     def hire(self, name, environment=None, faults=False):

@@ -5,6 +5,8 @@
 #include "common/base/hash.h"
 #include "protocol/entry.h"
 
+#include <endian.h>
+
 /* Averages: a cut is possible behind `min` only, and then happens once in `spread` bytes (streams)
  * or pages (images): min + spread is the average, within a few per cent for the cap at max. */
 enum {
@@ -194,9 +196,12 @@ ChunkerStep chunker_step(const Chunker *chunker, ChunkerState *state, const uint
 
 static uint64_t text_hash(const Chunker *chunker, Text text, uint64_t seed)
 {
-    uint64_t hash = seed;
-    for (size_t i = 0; i < text.len; i++)
-        hash = mix(hash ^ (uint8_t)text.at[i]) + chunker->page_seed[i % 4];
+    uint64_t hash = seed ^ text.len;
+    for (size_t i = 0; i < text.len; i += 8) {
+        uint64_t word = 0;
+        memcpy(&word, text.at + i, text.len - i < 8 ? text.len - i : 8);
+        hash = mix(hash ^ le64toh(word)) + chunker->page_seed[i / 8 % 4];
+    }
     return mix(hash);
 }
 

@@ -12,6 +12,7 @@ enum {
     KEY_ROW_COUNT = 4,
     KEY_PARTS = 5,
     KEY_SIGNS = 6,
+    KEY_NEWEST = 7,
     /* A part ends behind the row that reaches one of these: some 30 000 small files, and 3 MiB of
      * memory wherever it is held. */
     FULL_IDS = 32 * 1024,
@@ -19,6 +20,8 @@ enum {
     /* Of one entry, and of a part that several large entries share. */
     ROW_MAX = 8 * 1024 * 1024,
     ROWS_MAX = 16 * 1024 * 1024,
+    SAME_STAMP = 64, /* rows of one stamp that are looked at: there is one, unless a file system
+                        gives all its files one inode number */
     /* A file system's clock may stand still this long; what changed later than that before it was
      * read could change again without a trace. */
     SETTLED_NS = 2000000000,
@@ -32,6 +35,7 @@ struct Parents {
     uint32_t *slots; /* offset of a row / its alignment of one, + 1; 0: free */
     uint64_t mask;
     uint64_t parts;
+    int64_t newest_ns;
     Buf signs;
 };
 
@@ -41,18 +45,34 @@ static void store64(uint8_t *at, uint64_t value)
         at[i] = (uint8_t)(value >> (8 * i));
 }
 
+static uint32_t load32(const uint8_t *at)
+{
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+static uint64_t load64(const uint8_t *at)
+{
+    return load32(at) | (uint64_t)load32(at + 4) << 32;
+}
+
 void parents_key(ParentsKey *out, const uint8_t key[32], const Entry *entry)
 {
-    uint8_t name[SEAL_SHORT];
-    uint8_t packed[SEAL_SHORT + 5 * 8];
+    uint8_t hash[SEAL_SHORT], packed[5 * 8], device[8];
     const uint64_t stamps[5] = {entry->type, entry->size, (uint64_t)entry->mtime_ns,
                                 (uint64_t)entry->ctime_ns, entry->inode};
-    seal_short(key + SEAL_SHORT_KEY, slice_of_text(entry->path), name);
-    memcpy(packed, name, sizeof name);
     for (size_t i = 0; i < 5; i++)
-        store64(packed + SEAL_SHORT + 8 * i, stamps[i]);
-    seal_short(key, (Slice){packed, sizeof packed}, out->bytes);
-    memcpy(&out->token, name, sizeof out->token);
+        store64(packed + 8 * i, stamps[i]);
+    seal_short(key, (Slice){packed, sizeof packed}, hash);
+    memcpy(out->bytes, hash, PARENTS_STAMP);
+    seal_short(key + SEAL_SHORT_KEY, slice_of_text(entry->path), hash);
+    memcpy(out->bytes + PARENTS_STAMP, hash, PARENTS_NAME);
+    out->token = load64(hash);
+    store64(device, entry->device);
+    seal_short(key, (Slice){device, sizeof device}, hash);
+    memcpy(out->bytes + PARENTS_STAMP + PARENTS_NAME, hash, PARENTS_DEVICE);
+    out->ctime_ns = entry->ctime_ns;
+    out->movable = entry->type == ENTRY_FILE && entry->device != 0 && entry->inode != 0 &&
+                   entry->ctime_ns % 1000000000 != 0;
 }
 
 bool parents_worthy(const Entry *entry, int64_t now_ns)
@@ -113,10 +133,11 @@ bool parents_full(const Parents *parents)
     return parents->ids.count >= FULL_IDS || parents->rows.len >= FULL_ROWS;
 }
 
-void parents_body(const Parents *parents, uint64_t parts, Slice signs, Buf *out)
+void parents_body(const Parents *parents, const ParentsEnd *end, Buf *out)
 {
-    buf_reserve(out, parents->rows.len + parents->ids.count * sizeof(ChunkId) + signs.len + 64);
-    canon_map(out, 4u + (parts > 0) + (signs.len > 0));
+    buf_reserve(out,
+                parents->rows.len + parents->ids.count * sizeof(ChunkId) + end->signs.len + 64);
+    canon_map(out, 4u + (end->parts > 0) + (end->signs.len > 0) + (end->newest_ns > 0));
     canon_uint(out, KEY_FORMAT);
     canon_uint(out, PARENTS_FORMAT);
     canon_uint(out, KEY_IDS);
@@ -126,24 +147,23 @@ void parents_body(const Parents *parents, uint64_t parts, Slice signs, Buf *out)
     canon_bin(out, buf_slice(&parents->rows));
     canon_uint(out, KEY_ROW_COUNT);
     canon_uint(out, parents->row_count);
-    if (parts > 0) {
+    if (end->parts > 0) {
         canon_uint(out, KEY_PARTS);
-        canon_uint(out, parts);
+        canon_uint(out, end->parts);
     }
-    if (signs.len > 0) {
+    if (end->signs.len > 0) {
         canon_uint(out, KEY_SIGNS);
-        canon_bin(out, signs);
+        canon_bin(out, end->signs);
     }
-}
-
-static uint32_t load32(const uint8_t *at)
-{
-    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+    if (end->newest_ns > 0) {
+        canon_uint(out, KEY_NEWEST);
+        canon_uint(out, (uint64_t)end->newest_ns);
+    }
 }
 
 static uint64_t slot_of(const Parents *parents, const uint8_t *key)
 {
-    return (load32(key) | (uint64_t)load32(key + 4) << 32) & parents->mask;
+    return load64(key) & parents->mask;
 }
 
 /* A hash table of offsets over the rows; false when lengths do not add up. */
@@ -175,7 +195,7 @@ bool parents_read(Parents **out, Slice body, Err *err)
 {
     Parents *parents = parents_new();
     CanonReader r = canon_reader(body);
-    uint64_t last = 0, format = 0;
+    uint64_t last = 0, format = 0, newest = 0;
     Slice ids = {0}, rows = {0}, signs = {0};
     uint32_t fields = canon_read_map(&r);
     for (uint32_t i = 0; i < fields && !r.bad; i++) {
@@ -192,13 +212,15 @@ bool parents_read(Parents **out, Slice body, Err *err)
             parents->parts = canon_read_uint(&r);
         else if (key == KEY_SIGNS)
             signs = canon_read_bin(&r);
+        else if (key == KEY_NEWEST)
+            newest = canon_read_uint(&r);
         else
             canon_skip(&r);
     }
     bool good = canon_done(&r) && format == PARENTS_FORMAT && ids.len % sizeof(ChunkId) == 0 &&
                 ids.len / sizeof(ChunkId) <= PARENTS_IDS_MAX &&
                 parents->row_count <= rows.len / (PARENTS_KEY + 4) &&
-                signs.len % PARENTS_SIGN == 0 && parents->parts < UINT32_MAX;
+                signs.len % PARENTS_SIGN == 0 && parents->parts < UINT32_MAX && newest <= INT64_MAX;
     for (size_t i = 0; good && i < ids.len; i += sizeof(ChunkId)) {
         ChunkId id;
         memcpy(id.bytes, ids.at + i, sizeof id);
@@ -206,6 +228,7 @@ bool parents_read(Parents **out, Slice body, Err *err)
     }
     buf_add_slice(&parents->rows, rows);
     buf_add_slice(&parents->signs, signs);
+    parents->newest_ns = (int64_t)newest;
     if (good && index_rows(parents)) {
         *out = parents;
         return true;
@@ -215,14 +238,9 @@ bool parents_read(Parents **out, Slice body, Err *err)
                    "the parent list is not valid; everything will be read again");
 }
 
-uint64_t parents_parts(const Parents *parents)
+ParentsEnd parents_end(const Parents *parents)
 {
-    return parents->parts;
-}
-
-Slice parents_signs(const Parents *parents)
-{
-    return buf_slice(&parents->signs);
+    return (ParentsEnd){parents->parts, buf_slice(&parents->signs), parents->newest_ns};
 }
 
 const IdMap *parents_ids(const Parents *parents)
@@ -230,17 +248,54 @@ const IdMap *parents_ids(const Parents *parents)
     return &parents->ids;
 }
 
-bool parents_find(const Parents *parents, const ParentsKey *key, ParentsRow *row)
+/* The next row of that stamp from a slot on, which is moved behind it; NULL: there is no other. */
+static const uint8_t *next_of(const Parents *parents, const ParentsKey *key, uint64_t *slot)
 {
-    for (uint64_t slot = slot_of(parents, key->bytes);; slot = (slot + 1) & parents->mask) {
-        if (parents->slots[slot] == 0)
-            return false;
-        const uint8_t *at = parents->rows.at + parents->slots[slot] - 1;
-        if (memcmp(at, key->bytes, PARENTS_KEY) == 0) {
+    while (parents->slots[*slot] != 0) {
+        const uint8_t *at = parents->rows.at + parents->slots[*slot] - 1;
+        *slot = (*slot + 1) & parents->mask;
+        if (memcmp(at, key->bytes, PARENTS_STAMP) == 0)
+            return at;
+    }
+    return NULL;
+}
+
+static bool find(const Parents *parents, const ParentsKey *key, size_t from, size_t len,
+                 ParentsRow *row)
+{
+    const uint8_t *at;
+    uint64_t slot = slot_of(parents, key->bytes);
+    for (unsigned i = 0; i < SAME_STAMP && (at = next_of(parents, key, &slot)) != NULL; i++)
+        if (memcmp(at + from, key->bytes + from, len) == 0) {
             *row = (ParentsRow){at + PARENTS_KEY + 4, load32(at + PARENTS_KEY)};
             return true;
         }
-    }
+    return false;
+}
+
+bool parents_find(const Parents *parents, const ParentsKey *key, ParentsRow *row)
+{
+    return find(parents, key, PARENTS_STAMP, PARENTS_NAME, row);
+}
+
+bool parents_find_moved(const Parents *parents, const ParentsKey *key, ParentsRow *row)
+{
+    return key->movable && find(parents, key, PARENTS_STAMP + PARENTS_NAME, PARENTS_DEVICE, row);
+}
+
+uint64_t parents_stamp(const ParentsKey *key)
+{
+    return load64(key->bytes);
+}
+
+bool parents_stamps(const Parents *parents, size_t *at, uint64_t *stamp)
+{
+    if (*at >= parents->rows.len)
+        return false;
+    const uint8_t *row = parents->rows.at + *at;
+    *stamp = load64(row);
+    *at += PARENTS_KEY + 4 + load32(row + PARENTS_KEY); /* index_rows saw that they add up */
+    return true;
 }
 
 static bool take_varint(ParentsRow *row, uint64_t *value)

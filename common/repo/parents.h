@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * parents.h — what a writer must know of yesterday, and nothing more.
- * A row an entry: a keyed hash over its path and the stat fields that change with its content, and
- * its extents; chunk ids stand once each in a table. No names, no content. It is a
+ * A row an entry: keyed hashes of its path, of the stat fields that change with its content and of
+ * its device, and its extents; chunk ids stand once each in a table. No names, no content. It is a
  * hint: every id is looked up again before it is used, and a missing or unreadable list costs only
  * reading. A list is a row of parts of bounded size, so that neither side ever holds more of it
  * than a few: today.h writes them, yesterday.h reads them. This is one part. */
@@ -13,18 +13,24 @@
 #include "common/repo/record.h"
 
 enum {
-    PARENTS_FORMAT = 2,            /* 1 had HMACs of 24 bytes: it is read as no list */
+    PARENTS_FORMAT = 3,            /* of 1 and 2 the keys were others: they are read as no list */
     PARENTS_IDS_MAX = 1024 * 1024, /* of a part, for the sake of one entry with as many extents;
                                       one with more is left out and read again */
-    PARENTS_KEY = 16,
+    PARENTS_STAMP = 12,            /* of a key: keyed hash of type, size, mtime, ctime and inode, */
+    PARENTS_NAME = 8,              /* of the path, */
+    PARENTS_DEVICE = 4,            /* and of the device */
+    PARENTS_KEY = PARENTS_STAMP + PARENTS_NAME + PARENTS_DEVICE,
     PARENTS_SIGN = 12, /* a path's token and the number of its part */
 };
 
-/* Equal only when path, type, size, mtime, ctime and inode are. key: one half each names the row
- * and the path. */
+/* Stamp and name are equal only when path, type, size, mtime, ctime and inode are. Devices have
+ * other numbers after a restart of the machine, so only a file that moved is asked for its own. */
 typedef struct ParentsKey {
     uint8_t bytes[PARENTS_KEY];
-    uint64_t token; /* of the path alone; not stored with the row */
+    uint64_t token; /* of the path: the name as a number; the rest is not stored with the row */
+    int64_t ctime_ns;
+    bool movable; /* known by its stamp and device wherever it lies: its file system counts parts of
+                     a second, so an inode that was given out again has another ctime */
 } ParentsKey;
 void parents_key(ParentsKey *out, const uint8_t key[32], const Entry *entry);
 
@@ -41,20 +47,29 @@ bool parents_extent(Parents *parents, Buf *row, const Extent *extent);
 void parents_add(Parents *parents, const ParentsKey *key, Slice row);
 void parents_add_page(Parents *parents, const ChunkId *id); /* a page of the manifest */
 bool parents_full(const Parents *parents);                  /* time for the next part */
-/* What is stored, far below DISK_OBJECT_MOST. parts: how many others there are, and signs of what
- * is where; both only in the last part. */
-void parents_body(const Parents *parents, uint64_t parts, Slice signs, Buf *out);
+/* What only the last part says; zeroes in the others. */
+typedef struct ParentsEnd {
+    uint64_t parts;    /* how many others there are */
+    Slice signs;       /* of what is where, PARENTS_SIGN bytes each */
+    int64_t newest_ns; /* of the ctimes of all rows */
+} ParentsEnd;
+/* What is stored, far below DISK_OBJECT_MOST. */
+void parents_body(const Parents *parents, const ParentsEnd *end, Buf *out);
 
 /* Being read. */
 MUST_CHECK bool parents_read(Parents **out, Slice body, Err *err);
-uint64_t parents_parts(const Parents *parents);
-Slice parents_signs(const Parents *parents); /* PARENTS_SIGN bytes each */
+ParentsEnd parents_end(const Parents *parents);
 const IdMap *parents_ids(const Parents *parents);
 typedef struct ParentsRow {
     const uint8_t *at;
     size_t left;
 } ParentsRow;
 bool parents_find(const Parents *parents, const ParentsKey *key, ParentsRow *row);
+/* The row of a file that had another path, if the key is one of a movable file. */
+bool parents_find_moved(const Parents *parents, const ParentsKey *key, ParentsRow *row);
+/* One stamp after the other, as numbers; *at begins as 0. False: there are no more. */
+bool parents_stamps(const Parents *parents, size_t *at, uint64_t *stamp);
+uint64_t parents_stamp(const ParentsKey *key);
 /* The next extent; index says which id of the table it is (IDMAP_NONE for zeros). */
 bool parents_next(const Parents *parents, ParentsRow *row, Extent *extent, uint32_t *index);
 

@@ -21,6 +21,7 @@ struct Today {
     void *ctx;
     Part *parts; /* the newest first */
     uint64_t count;
+    int64_t newest_ns;
     Buf signs;
 };
 
@@ -61,7 +62,7 @@ static void drop(Part **at)
 static bool hand_over(Today *today, Part **at, Err *err)
 {
     scoped(buf_free) Buf body = {0};
-    parents_body((*at)->parents, 0, (Slice){0}, &body);
+    parents_body((*at)->parents, &(ParentsEnd){0}, &body);
     if (!today->put(today->ctx, (*at)->number, buf_slice(&body), err))
         return false;
     drop(at);
@@ -78,6 +79,8 @@ Parents *today_join(Today *today)
 void today_add(Today *today, Parents *parents, const ParentsKey *key, Slice row)
 {
     parents_add(parents, key, row);
+    if (key->ctime_ns > today->newest_ns)
+        today->newest_ns = key->ctime_ns;
     if (key->token % SIGN_SPREAD != 0 || today->signs.len >= SIGNS_MAX)
         return;
     buf_add(&today->signs, &key->token, sizeof key->token);
@@ -105,7 +108,8 @@ bool today_finish(Today *today, Err *err)
     while (last->next != NULL)
         if (!hand_over(today, &today->parts->next, err))
             return false;
-    parents_body(last->parents, last->number - 1, buf_slice(&today->signs), &body);
+    ParentsEnd end = {last->number - 1, buf_slice(&today->signs), today->newest_ns};
+    parents_body(last->parents, &end, &body);
     return today->put(today->ctx, 0, buf_slice(&body), err);
 }
 

@@ -337,11 +337,12 @@ bool writer_entry_end(RepoWriter *w, unsigned lane_index, const Entry *entry, bo
     pending->ended = true;
     pending->keep = keep;
     atomic_fetch_add(&w->entries, keep ? 1 : 0);
+    /* What is not in the bundle does not end it: a few edited files of a large tree lie together.
+     */
+    bool ends = lane->bundled && chunker_bundle_ends(&w->chunker, entry->path);
     lane->open = lane->bundled = false;
     lane->current = NULL;
-    if (chunker_bundle_ends(&w->chunker, entry->path) && !bundle_flush(w, lane, err))
-        return false;
-    return writer_drain(w, lane, false, err);
+    return (!ends || bundle_flush(w, lane, err)) && writer_drain(w, lane, false, err);
 }
 
 bool writer_lane_flush(RepoWriter *w, Lane *lane, Err *err)

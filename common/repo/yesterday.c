@@ -2,8 +2,12 @@
 #include "common/repo/yesterday.h"
 
 #include "common/base/mem.h"
+#include "common/repo/moves.h"
 
-enum { WINDOW = 2 };
+enum {
+    WINDOW = 2,
+    ASIDE_LOADS = 64, /* of parts for files that moved, besides twice as many as there are */
+};
 
 typedef struct Sign {
     uint64_t token;
@@ -20,6 +24,9 @@ struct Yesterday {
     YesterdayPart *last;
     Sign *signs; /* open addressing */
     size_t mask;
+    Moves *moves; /* NULL: no file was met that moved */
+    YesterdayPart *aside;
+    uint64_t aside_loads;
 };
 
 void yesterday_release(YesterdayPart *part)
@@ -71,7 +78,7 @@ static void move_to(Yesterday *y, uint64_t number)
 
 static void read_signs(Yesterday *y)
 {
-    Slice signs = parents_signs(y->last->parents);
+    Slice signs = parents_end(y->last->parents).signs;
     size_t room = 64;
     while (room < signs.len / PARENTS_SIGN * 2)
         room *= 2;
@@ -108,7 +115,7 @@ Yesterday *yesterday_open(YesterdayLoad *from, void *ctx, bool in_order)
         yesterday_free(y);
         return NULL;
     }
-    y->parts = parents_parts(y->last->parents);
+    y->parts = parents_end(y->last->parents).parts;
     read_signs(y);
     if (y->parts > 0)
         move_to(y, 1);
@@ -123,19 +130,71 @@ static YesterdayPart *row_here(const Yesterday *y, const ParentsKey *key, Parent
     return parents_find(y->last->parents, key, row) ? y->last : NULL;
 }
 
+static void find_all(Yesterday *y)
+{
+    y->moves = moves_new();
+    for (uint64_t number = 1; number <= y->parts && number < UINT32_MAX; number++) {
+        YesterdayPart *part = load(y, number);
+        if (part != NULL)
+            moves_add(y->moves, part->parents, (uint32_t)number);
+        yesterday_release(part);
+    }
+}
+
+/* Holds that part beside the others. Files that come from everywhere are not worth it. */
+static bool set_aside(Yesterday *y, uint64_t number)
+{
+    if (y->aside != NULL && y->aside->number == number)
+        return true;
+    if (number == 0 || y->aside_loads++ >= ASIDE_LOADS + 2 * y->parts)
+        return false;
+    yesterday_release(y->aside);
+    y->aside = load(y, number);
+    return y->aside != NULL;
+}
+
+/* A file that lies elsewhere in the list: where both walks lost each other, or because it had
+ * another path. Its ctime is older than the list, or it is new. */
+static YesterdayPart *row_elsewhere(Yesterday *y, const ParentsKey *key, ParentsRow *row)
+{
+    if (!key->movable || key->ctime_ns > parents_end(y->last->parents).newest_ns)
+        return NULL;
+    YesterdayPart *held[WINDOW + 2] = {y->window[0], y->window[1], y->last, y->aside};
+    for (unsigned i = 0; i < WINDOW + 2; i++)
+        if (held[i] != NULL && parents_find_moved(held[i]->parents, key, row))
+            return held[i];
+    if (y->moves == NULL)
+        find_all(y);
+    uint64_t number = moves_part(y->moves, key);
+    if (!set_aside(y, number))
+        return NULL;
+    if (number > y->number && parents_find(y->aside->parents, key, row)) {
+        move_to(y, number);
+        return row_here(y, key, row);
+    }
+    return parents_find_moved(y->aside->parents, key, row) ? y->aside : NULL;
+}
+
+/* Where a sign leads from here. */
+static YesterdayPart *row_ahead(Yesterday *y, const ParentsKey *key, ParentsRow *row)
+{
+    uint64_t number = sign_of(y, key->token);
+    bool ahead = number > y->number || !y->in_order;
+    if (number == 0 || number > y->parts || number == y->number || !ahead)
+        return NULL;
+    move_to(y, number);
+    return row_here(y, key, row);
+}
+
 YesterdayPart *yesterday_row(Yesterday *y, const ParentsKey *key, ParentsRow *row)
 {
     YesterdayPart *part = row_here(y, key, row);
-    if (part == NULL) {
-        uint64_t number = sign_of(y, key->token);
-        bool ahead = number > y->number || !y->in_order;
-        if (number == 0 || number > y->parts || number == y->number || !ahead)
-            return NULL;
-        move_to(y, number);
-        part = row_here(y, key, row);
-    } else if (part == y->window[1]) {
+    if (part != NULL && part == y->window[1])
         move_to(y, part->number);
-    }
+    if (part == NULL)
+        part = row_ahead(y, key, row);
+    if (part == NULL)
+        part = row_elsewhere(y, key, row);
     if (part != NULL)
         part->holders++;
     return part;
@@ -163,6 +222,8 @@ void yesterday_free(Yesterday *y)
     for (unsigned i = 0; i < WINDOW; i++)
         yesterday_release(y->window[i]);
     yesterday_release(y->last);
+    yesterday_release(y->aside);
+    moves_free(y->moves);
     mem_free(y->signs);
     mem_free(y);
 }

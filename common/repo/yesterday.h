@@ -2,8 +2,9 @@
  * yesterday.h — the parent list of the backup before, read along with today's walk.
  * Both lists were made in the order of paths, so two parts and the last one are all that is ever
  * held: a row found in the second lets go of the first. Where the two walks lost each other (what
- * lay between was deleted, or all changed), the next sign leads on. What is not found costs
- * reading, nothing else. Not thread-safe. */
+ * lay between was deleted, or all changed), the next sign leads on. A file that lies in a folder
+ * which was renamed or moved is found by what its inode says, in a part that is held beside the
+ * others. What is not found costs reading, nothing else. Not thread-safe. */
 #ifndef COMMON_REPO_YESTERDAY_H
 #define COMMON_REPO_YESTERDAY_H
 

@@ -39,11 +39,11 @@ static void try_parents(Slice bytes)
 {
     Err err = {0};
     Parents *parents = NULL;
-    ParentsKey key = {.token = 0};
+    ParentsKey key = {.movable = true};
     ParentsRow row;
     Extent extent;
     uint32_t index;
-    if (parents_read(&parents, bytes, &err) && parents_find(parents, &key, &row))
+    if (parents_read(&parents, bytes, &err) && parents_find_moved(parents, &key, &row))
         while (parents_next(parents, &row, &extent, &index))
             continue;
     parents_free(parents);

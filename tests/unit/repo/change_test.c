@@ -128,6 +128,59 @@ static void what_is_gone_is_read_again_though_it_did_not_change(void **state)
     repository_free(r);
 }
 
+/* A renamed folder in which one file in ten was edited: every bundle has one of them. */
+static uint64_t known_after_a_move(bool subsecond, uint64_t device, uint64_t other_device,
+                                   uint64_t *new_bytes)
+{
+    Repository *r = repository_new(false);
+    Tree *tree = tree_new();
+    RepoBackup first, out;
+    WriterParams params;
+    WriterProgress progress;
+    Err err = {0};
+    for (size_t i = 0; i < FILES; i++) {
+        tree->entries[i].entry.device = device;
+        tree->entries[i].entry.ctime_ns += subsecond ? 4000000 : 0;
+    }
+    repository_backup(r, tree->entries, FILES, NULL, &first);
+    for (size_t i = 0; i < FILES; i++) {
+        tree->entries[i].entry.device = other_device;
+        if (i < FILES - 1)
+            memcpy(tree->paths[i], "new", 3);
+        if (i % 10 == 0)
+            touch(tree, i, 4000);
+    }
+    repository_params(r, &first, &params);
+    assert_true(repository_try(&params, tree->entries, FILES, &out, &progress, &err));
+    repository_commit(r, &out);
+    repository_compare(r, &out, tree->entries, FILES);
+    *new_bytes = progress.new_bytes;
+    repo_backup_free(&first);
+    repo_backup_free(&out);
+    tree_free(tree);
+    repository_free(r);
+    return progress.known;
+}
+
+static void a_renamed_folder_costs_what_was_edited_in_it(void **state)
+{
+    (void)state;
+    uint64_t new_bytes;
+    assert_int_equal(known_after_a_move(true, 7, 7, &new_bytes), FILES - FILES / 10);
+    assert_int_equal(new_bytes, FILES / 10 * 10 * 1024);
+}
+
+/* An inode number alone says nothing: on another device, or where its stamps are too coarse to tell
+ * it from one that was given out again, only the path makes it the same file. */
+static void a_path_is_needed_where_the_inode_is_no_proof(void **state)
+{
+    (void)state;
+    uint64_t new_bytes;
+    assert_int_equal(known_after_a_move(false, 7, 7, &new_bytes), 1); /* the image */
+    assert_int_equal(known_after_a_move(true, 7, 8, &new_bytes), 1);
+    assert_int_equal(known_after_a_move(true, 0, 0, &new_bytes), 1);
+}
+
 /* Within the grain of a file system's clock a second change leaves no trace. */
 static void a_file_changed_just_now_is_read_again(void **state)
 {
@@ -386,6 +439,8 @@ int main(void)
         cmocka_unit_test(a_changed_small_file_costs_itself_not_its_bundle),
         cmocka_unit_test(a_changed_page_of_an_image_costs_one_chunk),
         cmocka_unit_test(what_is_gone_is_read_again_though_it_did_not_change),
+        cmocka_unit_test(a_renamed_folder_costs_what_was_edited_in_it),
+        cmocka_unit_test(a_path_is_needed_where_the_inode_is_no_proof),
         cmocka_unit_test(a_file_changed_just_now_is_read_again),
         cmocka_unit_test(another_source_does_not_read_our_parent_list),
         cmocka_unit_test(a_parent_list_of_another_host_is_not_believed),

@@ -18,7 +18,7 @@ enum {
     NONE = -1,
 };
 
-static const int64_t LONG_AGO = 1500000000000000000;
+static const int64_t LONG_AGO = 1500000000004000000;
 static const uint8_t SECRET[32] = {7};
 
 typedef struct Shelf {
@@ -57,6 +57,8 @@ static void shelf_free(Shelf *shelf)
         buf_free(&shelf->parts[i]);
 }
 
+static uint64_t device; /* 0: only paths tell files */
+
 static Entry entry_of(unsigned number, char path[40])
 {
     snprintf(path, 40, "folder/%08u", number);
@@ -65,7 +67,8 @@ static Entry entry_of(unsigned number, char path[40])
                    .size = 100,
                    .mtime_ns = LONG_AGO,
                    .ctime_ns = LONG_AGO,
-                   .inode = number};
+                   .device = device,
+                   .inode = number + 1};
 }
 
 static void id_of(unsigned number, ChunkId *id)
@@ -166,6 +169,22 @@ static void what_was_deleted_or_touched_in_between_costs_a_sign_at_most(void **s
     shelf_free(&shelf);
 }
 
+static void where_inodes_tell_files_nothing_is_read_for_what_was_deleted(void **state)
+{
+    (void)state;
+    Shelf shelf;
+    device = 7;
+    fill(&shelf);
+    Yesterday *yesterday = yesterday_open(load_part, &shelf, true);
+    assert_int_equal(known_of(yesterday, 0, 10, false), 10);
+    /* All is looked through once, and the walk goes on from there. */
+    assert_int_equal(known_of(yesterday, 150000, ROWS, false), 50000);
+    assert_true(shelf.loads < 2 * shelf.count + 2);
+    yesterday_free(yesterday);
+    shelf_free(&shelf);
+    device = 0;
+}
+
 static void a_part_that_is_lost_or_swapped_costs_its_rows_alone(void **state)
 {
     (void)state;
@@ -189,6 +208,53 @@ static void a_part_that_is_lost_or_swapped_costs_its_rows_alone(void **state)
     shelf.missing = 0;
     assert_null(yesterday_open(load_part, &shelf, true));
     shelf_free(&shelf);
+}
+
+/* How many of from..to are known under another path; a wrong row fails the test. */
+static unsigned known_elsewhere(Yesterday *yesterday, unsigned from, unsigned to, unsigned step)
+{
+    unsigned known = 0;
+    char path[40];
+    for (unsigned i = from; i < to; i++) {
+        ParentsKey key;
+        ParentsRow row;
+        unsigned number = (unsigned)((uint64_t)i * step % ROWS);
+        Entry entry = entry_of(number, path);
+        path[0] = 'F';
+        parents_key(&key, SECRET, &entry);
+        YesterdayPart *part = yesterday_row(yesterday, &key, &row);
+        if (part == NULL)
+            continue;
+        assert_true(right(part, row, number));
+        yesterday_release(part);
+        known++;
+    }
+    return known;
+}
+
+static void files_of_a_renamed_folder_are_found_wherever_they_were(void **state)
+{
+    (void)state;
+    Shelf shelf;
+    device = 7;
+    fill(&shelf);
+    Yesterday *yesterday = yesterday_open(load_part, &shelf, true);
+    assert_int_equal(known_elsewhere(yesterday, 150000, ROWS, 1), 50000);
+    assert_int_equal(known_elsewhere(yesterday, 0, 60000, 1), 60000);
+    assert_true(shelf.loads < 4 * shelf.count);
+    /* They did not lead the window away from where the walk is. */
+    assert_int_equal(known_of(yesterday, 0, ROWS, false), ROWS);
+    yesterday_free(yesterday);
+
+    /* Files that come from everywhere load some parts again and again, but not for ever. */
+    shelf.loads = 0;
+    yesterday = yesterday_open(load_part, &shelf, true);
+    assert_true(known_elsewhere(yesterday, 0, ROWS, 77777) < ROWS);
+    assert_true(shelf.loads < 5 * shelf.count + 64);
+    assert_int_equal(known_of(yesterday, 0, ROWS, false), ROWS);
+    yesterday_free(yesterday);
+    shelf_free(&shelf);
+    device = 0;
 }
 
 static void a_row_outlives_the_window_while_it_is_held(void **state)
@@ -224,7 +290,7 @@ static void an_entry_of_too_many_pieces_is_left_out(void **state)
     assert_int_equal(i, PARENTS_IDS_MAX);
     for (i = 0; i < 20; i++)
         parents_add(part, &(ParentsKey){.bytes = {(uint8_t)i}}, buf_slice(&row));
-    parents_body(part, 0, (Slice){0}, &body);
+    parents_body(part, &(ParentsEnd){0}, &body);
     assert_true(body.len < DISK_OBJECT_MOST);
     /* A hole and a block in turn name one id and need a row without end all the same. */
     buf_clear(&row);
@@ -239,7 +305,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_list_of_many_parts_is_read_along_with_the_walk),
         cmocka_unit_test(what_was_deleted_or_touched_in_between_costs_a_sign_at_most),
+        cmocka_unit_test(where_inodes_tell_files_nothing_is_read_for_what_was_deleted),
         cmocka_unit_test(a_part_that_is_lost_or_swapped_costs_its_rows_alone),
+        cmocka_unit_test(files_of_a_renamed_folder_are_found_wherever_they_were),
         cmocka_unit_test(a_row_outlives_the_window_while_it_is_held),
         cmocka_unit_test(an_entry_of_too_many_pieces_is_left_out),
     };

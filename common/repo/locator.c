@@ -18,8 +18,9 @@ typedef struct Row {
     uint32_t pack;
     uint32_t ordinal;
     uint32_t stored;
-    uint32_t plain : 24; /* 4 MiB at most */
+    uint32_t plain : 23; /* 4 MiB at most */
     uint32_t codec : 8;
+    uint32_t in_vain : 1; /* a reader did not find it there */
 } Row;
 
 typedef struct IndexLocator {
@@ -63,7 +64,7 @@ static bool take_pack(void *ctx, const PackRow *pack, Err *err)
                                     .pack = (uint32_t)l->pack_count,
                                     .ordinal = c->ordinal,
                                     .stored = c->stored,
-                                    .plain = c->plain & 0xffffff,
+                                    .plain = c->plain & 0x7fffff,
                                     .codec = c->codec};
     }
     l->pack_count++;
@@ -253,18 +254,36 @@ static ChunkPlace place_of(const IndexLocator *l, const Row *row)
                          .plain = row->plain}};
 }
 
-/* avoid: an object that did not hold what it should; NULL for none. */
-static void find_one(const IndexLocator *l, const ChunkId *id, const Uuid *avoid, ChunkPlace *place)
+static void find_one(const IndexLocator *l, const ChunkId *id, ChunkPlace *place)
 {
     memset(place, 0, sizeof *place);
     for (size_t i = first_of(l, id); i < l->count; i++) {
         if (memcmp(&l->rows[i].id, id, sizeof *id) != 0)
             return;
-        ChunkPlace found = place_of(l, &l->rows[i]);
-        if (avoid != NULL && uuid_equal(avoid, &found.object))
+        if (l->rows[i].in_vain)
             continue;
-        *place = found;
+        *place = place_of(l, &l->rows[i]);
         return;
+    }
+}
+
+/* Where readers were in vain too: damage has a name then, and is tried again. */
+static void find_any(const IndexLocator *l, const ChunkId *id, ChunkPlace *place)
+{
+    size_t first = first_of(l, id);
+    find_one(l, id, place);
+    if (!place->found && first < l->count && memcmp(&l->rows[first].id, id, sizeof *id) == 0)
+        *place = place_of(l, &l->rows[first]);
+}
+
+/* The index of a session names all its packs as long as one is there: many may be gone. */
+static void was_in_vain(IndexLocator *l, const ChunkId *id, const Uuid *object)
+{
+    for (size_t i = first_of(l, id); i < l->count; i++) {
+        if (memcmp(&l->rows[i].id, id, sizeof *id) != 0)
+            return;
+        if (uuid_equal(&l->packs[l->rows[i].pack].object, object))
+            l->rows[i].in_vain = true;
     }
 }
 
@@ -275,12 +294,12 @@ static bool index_find(RepoLocator *locator, const ChunkId *ids, size_t count, C
     bool good = true;
     pthread_mutex_lock(&l->lock);
     for (size_t i = 0; good && i < count; i++) {
-        find_one(l, &ids[i], NULL, &places[i]);
+        find_any(l, &ids[i], &places[i]);
         if (places[i].found || l->footers)
             continue;
         good = load_footers(l, err);
         if (good)
-            find_one(l, &ids[i], NULL, &places[i]);
+            find_one(l, &ids[i], &places[i]);
     }
     pthread_mutex_unlock(&l->lock);
     return good;
@@ -292,14 +311,15 @@ static bool index_again(RepoLocator *locator, const Uuid *object, const ChunkId 
 {
     IndexLocator *l = index_of(locator);
     pthread_mutex_lock(&l->lock);
-    find_one(l, id, object, place);
+    was_in_vain(l, id, object);
+    find_one(l, id, place);
     bool good = place->found || load(l, err);
     if (good && !place->found)
-        find_one(l, id, object, place);
+        find_one(l, id, place);
     if (good && !place->found && !l->footers) {
         good = load_footers(l, err);
         if (good)
-            find_one(l, id, object, place);
+            find_one(l, id, place);
     }
     pthread_mutex_unlock(&l->lock);
     return good;

@@ -13,8 +13,9 @@ typedef struct RepoLocatorOps {
     /* ids ascend without repetition; fills places[i] for ids[i]. May be called by any thread. */
     bool (*find)(RepoLocator *locator, const ChunkId *ids, size_t count, ChunkPlace *places,
                  Err *err);
-    /* An object was not where its place said: forget what was cached, look afresh. `places` come
-     * from packs other than `object` where there are any. */
+    /* A chunk was not where its place said: forget what was cached, look afresh. The answer is in
+     * another object than `object` where there is any: an index locator passes over all that it
+     * was told of this chunk, a catalogue over the last. */
     bool (*again)(RepoLocator *locator, const Uuid *object, const ChunkId *id, ChunkPlace *place,
                   Err *err);
     void (*close)(RepoLocator *locator);

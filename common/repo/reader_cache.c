@@ -14,6 +14,7 @@ enum {
     PLACES_MAX = 32768, /* about 5 MiB of places; then they are forgotten and asked again */
     PACKS_OPEN = 64,    /* each is a header and a key */
     BENCHES = 16,       /* decoders kept for threads to come */
+    TRIES = 64,         /* places of one chunk */
 };
 
 typedef struct OpenedPack {
@@ -311,28 +312,47 @@ static bool not_found(const ChunkId *id, Err *err)
                    chunk);
 }
 
-/* Opens a chunk where it is said to be and, when that fails, where else it may be. */
+/* Places of one chunk that were tried; a locator that knows no more names one of them again. */
+typedef struct Tried {
+    Uuid objects[TRIES];
+    unsigned count;
+} Tried;
+
+static bool tried_new(Tried *tried, const Uuid *object)
+{
+    for (unsigned i = 0; i < tried->count; i++)
+        if (uuid_equal(&tried->objects[i], object))
+            return false;
+    if (tried->count == TRIES)
+        return false;
+    tried->objects[tried->count++] = *object;
+    return true;
+}
+
+/* Opens a chunk where it is said to be and, when that fails, wherever else it may be. */
 static bool open_chunk(ReaderCache *cache, const ChunkId *id, ChunkPlace *place, uint8_t **at,
                        Err *err)
 {
     if (!reader_place(cache, id, place, err))
         return false;
+    Tried tried = {.count = 0};
     *at = NULL;
-    for (unsigned attempt = 0; place->found; attempt++) {
+    while (place->found) {
         if (place->chunk.plain > CHUNK_PLAIN_MAX)
-            return not_found(id, err);
+            break;
         *at = mem_resize(*at, place->chunk.plain + 1);
         if (open_at(cache, id, place, *at, err))
             return true;
-        if (!place_failed(err) || attempt > 0) {
+        if (!place_failed(err)) {
             mem_free(*at);
-            return place_failed(err) ? damaged(id, place, err) : false;
+            return false;
         }
+        tried_new(&tried, &place->object);
         ChunkPlace other = {0};
         Err ignored = {0};
         bool found =
             cache->locator->ops->again(cache->locator, &place->object, id, &other, &ignored) &&
-            other.found;
+            other.found && tried_new(&tried, &other.object);
         if (!found) {
             mem_free(*at);
             return damaged(id, place, err);
@@ -342,6 +362,7 @@ static bool open_chunk(ReaderCache *cache, const ChunkId *id, ChunkPlace *place,
         note_place(cache, id, place);
         pthread_mutex_unlock(&cache->lock);
     }
+    mem_free(*at);
     return not_found(id, err);
 }
 

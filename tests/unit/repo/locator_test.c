@@ -159,6 +159,34 @@ static void a_chunk_that_is_nowhere_is_not_found(void **state)
     end(&two);
 }
 
+/* As long as one pack of a session is there its index names all of them: of many places of a chunk
+ * only one may be left. */
+static void a_chunk_is_found_in_the_last_of_many_packs_that_held_it(void **state)
+{
+    (void)state;
+    enum { TIMES = 8 };
+    for (unsigned round = 0; round < 3; round++) {
+        RepoBackup backups[TIMES];
+        Repository *r = repository_new(false);
+        Tree *tree = tree_new(1);
+        for (unsigned i = 0; i < TIMES; i++) {
+            repository_backup(r, tree->entries, FILES, i == 0 ? NULL : &backups[i - 1],
+                              &backups[i]);
+            ledger_lose(r->ledger);
+            ledger_job(r->ledger);
+            if (i == 0)
+                shell(r, "ls packs/*/* > ../kept");
+        }
+        shell(r, "ls packs/*/* | grep -vxFf ../kept | xargs rm && rm ../kept");
+        repository_reopen(r);
+        repository_compare(r, &backups[0], tree->entries, FILES);
+        for (unsigned i = 0; i < TIMES; i++)
+            repo_backup_free(&backups[i]);
+        mem_free(tree);
+        repository_free(r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +194,7 @@ int main(void)
         cmocka_unit_test(an_index_that_is_lost_or_damaged_costs_looking_into_its_packs),
         cmocka_unit_test(packs_that_do_not_open_are_passed_over),
         cmocka_unit_test(a_chunk_that_is_nowhere_is_not_found),
+        cmocka_unit_test(a_chunk_is_found_in_the_last_of_many_packs_that_held_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,19 +66,7 @@ bool catalog_backup_commit(Catalog *c, const Fence *fence, const BackupRow *row,
     commit_args(&args, fence, row);
     if (!statement_row(c, &asset_sql_backup_commit_sql, &args, &rows, err))
         return false;
-    Text said = rows_text(&rows, 0, 0);
-    rows_copy(&rows, 0, 1, detail, 256);
-    if (text_equal(said, TEXT("ok")))
-        *answer = COMMIT_OK;
-    else if (text_equal(said, TEXT("already")))
-        *answer = COMMIT_ALREADY;
-    else if (text_equal(said, TEXT("fenced")))
-        *answer = COMMIT_FENCED;
-    else if (text_equal(said, TEXT("damaged")))
-        *answer = COMMIT_DAMAGED;
-    else
-        return err_set(err, ERR_BUG, "backup.commit_answer", "an unknown answer to a commit");
-    return true;
+    return catalog_commit_answer(&rows, answer, detail, err);
 }
 
 bool catalog_marker_done(Catalog *c, const Fence *fence, const Uuid *backup, Err *err)

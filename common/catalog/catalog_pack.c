@@ -211,23 +211,37 @@ static bool visit_page(const Rows *rows, PackVisit *visit, void *ctx, uint64_t *
     return true;
 }
 
+bool catalog_pack_staged(Catalog *c, const Fence *fence, uint64_t *after, PackVisit *visit,
+                         void *ctx, bool *more, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    statement_fence(&args, fence);
+    args_i64(&args, (int64_t)*after);
+    args_i32(&args, PACKS_A_PAGE);
+    if (!statement_run(c, &asset_sql_pack_staged_sql, &args, &rows, err))
+        return false;
+    *more = rows_count(&rows) > 0;
+    return visit_page(&rows, visit, ctx, after, err);
+}
+
+bool catalog_pack_take(Catalog *c, const Fence *fence, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    statement_fence(&args, fence);
+    return statement_row(c, &asset_sql_pack_adopt_sql, &args, &rows, err);
+}
+
 bool catalog_pack_adopt(Catalog *c, const Fence *fence, PackVisit *visit, void *ctx, Err *err)
 {
-    scoped(args_free) Args take = {0};
-    scoped(rows_free) Rows rows = {0};
     uint64_t after = 0;
-    statement_fence(&take, fence);
-    if (!statement_row(c, &asset_sql_pack_adopt_sql, &take, &rows, err))
+    bool more = true;
+    if (!catalog_pack_take(c, fence, err))
         return false;
-    do {
-        scoped(args_free) Args args = {0};
-        statement_fence(&args, fence);
-        args_i64(&args, (int64_t)after);
-        args_i32(&args, PACKS_A_PAGE);
-        if (!statement_run(c, &asset_sql_pack_staged_sql, &args, &rows, err) ||
-            !visit_page(&rows, visit, ctx, &after, err))
+    while (more)
+        if (!catalog_pack_staged(c, fence, &after, visit, ctx, &more, err))
             return false;
-    } while (rows_count(&rows) > 0);
     return true;
 }
 

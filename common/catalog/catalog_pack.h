@@ -54,6 +54,11 @@ MUST_CHECK bool catalog_chunk_lookup(Catalog *c, const Fence *fence, const Chunk
  * (borrowed for the call). visit returning false ends with its *err. */
 MUST_CHECK bool catalog_pack_adopt(Catalog *c, const Fence *fence, PackVisit *visit, void *ctx,
                                    Err *err);
+/* Its two halves: taking them over, and some of what this attempt has staged, past the number
+ * *after, which moves on; *more false: there was nothing left. */
+MUST_CHECK bool catalog_pack_take(Catalog *c, const Fence *fence, Err *err);
+MUST_CHECK bool catalog_pack_staged(Catalog *c, const Fence *fence, uint64_t *after,
+                                    PackVisit *visit, void *ctx, bool *more, Err *err);
 
 /* For readers (restore, verify, probe): any undamaged pack of the repository that is not dying. */
 MUST_CHECK bool catalog_chunk_find(Catalog *c, const Fence *fence, const ChunkId *ids, size_t count,

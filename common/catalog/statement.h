@@ -6,7 +6,7 @@
 
 #include "common/base/asset.h"
 #include "common/catalog/args.h"
-#include "common/catalog/catalog.h"
+#include "common/catalog/catalog_backup.h"
 #include "common/catalog/rows.h"
 #include "protocol/pack.h"
 
@@ -37,6 +37,10 @@ void statement_fence(Args *args, const Fence *fence);
  * found. */
 MUST_CHECK bool catalog_pack_places(const Rows *rows, const ChunkId *list, size_t count,
                                     ChunkPlace *out, Err *err);
+
+/* The answer of a fenced COMMIT, in both its columns. */
+MUST_CHECK bool catalog_commit_answer(const Rows *rows, CommitAnswer *answer, char detail[256],
+                                      Err *err);
 
 /* A connection without the checks that catalog_open makes. */
 MUST_CHECK bool statement_connect(Catalog **out, const CatalogParams *params, Err *err);

@@ -5,6 +5,7 @@
 #ifndef SCHEDULER_API_API_H
 #define SCHEDULER_API_API_H
 
+#include "common/catalog/catalog_job.h"
 #include "common/catalog/catalog_token.h"
 #include "common/catalog/catalog_view.h"
 #include "scheduler/api/api_route.h"
@@ -57,6 +58,13 @@ MUST_CHECK bool api_job_page(ApiCall *call, const char *only, Err *err);
 /* Creates a job as the caller; params is taken over. */
 MUST_CHECK bool api_make_job(ApiCall *call, const char *kind, Text source, Text pool,
                              json_t *params, uint64_t *job, Err *err);
+
+/* The request's Idempotency-Key; empty: none. */
+Text api_key(const ApiCall *call);
+
+/* The same for a job that a function of its own has made: audited, woken for, answered. */
+MUST_CHECK bool api_job_asked(ApiCall *call, const JobCreated *created, const char *action,
+                              Text object, Text reason, Err *err);
 
 /* The id of a backup from a whole id or a unique prefix. */
 MUST_CHECK bool api_find_backup(ApiCall *call, Text text, Uuid *id, Err *err);

@@ -199,3 +199,27 @@ bool api_make_job(ApiCall *call, const char *kind, Text source, Text pool, json_
     core_wake(call->params->core);
     return done;
 }
+
+Text api_key(const ApiCall *call)
+{
+    const char *key = call->http->idempotency_key;
+    return key == NULL ? (Text){0} : text_of(key);
+}
+
+bool api_job_asked(ApiCall *call, const JobCreated *created, const char *action, Text object,
+                   Text reason, Err *err)
+{
+    AuditRow row = {.actor = text_of(call->token.name),
+                    .actor_kind = TEXT("token"),
+                    .via = TEXT("api"),
+                    .client_ip = text_of(call->http->client_ip),
+                    .action = text_of(action),
+                    .object = object,
+                    .reason = reason,
+                    .result = TEXT("ok"),
+                    .detail = TEXT("{}")};
+    if (!created->again && !catalog_audit_add(call->catalog, &row, err))
+        return false;
+    core_wake(call->params->core);
+    return api_job_made(call, created->job, err);
+}

@@ -3,32 +3,7 @@
 #include "scheduler/api/api.h"
 
 #include "common/base/json.h"
-#include "common/catalog/catalog_audit.h"
 #include "common/catalog/catalog_collect.h"
-
-static Text key_of(const ApiCall *call)
-{
-    const char *key = call->http->idempotency_key;
-    return key == NULL ? (Text){0} : text_of(key);
-}
-
-static bool made(ApiCall *call, const JobCreated *created, const char *action, Text object,
-                 Text reason, Err *err)
-{
-    AuditRow row = {.actor = text_of(call->token.name),
-                    .actor_kind = TEXT("token"),
-                    .via = TEXT("api"),
-                    .client_ip = text_of(call->http->client_ip),
-                    .action = text_of(action),
-                    .object = object,
-                    .reason = reason,
-                    .result = TEXT("ok"),
-                    .detail = TEXT("{}")};
-    if (!created->again && !catalog_audit_add(call->catalog, &row, err))
-        return false;
-    core_wake(call->params->core);
-    return api_job_made(call, created->job, err);
-}
 
 bool api_store_prune(ApiCall *call, Err *err)
 {
@@ -50,9 +25,9 @@ bool api_store_prune(ApiCall *call, Err *err)
                                  .key_set = json_text_or(call->body, "key_set", TEXT("")),
                                  .params = buf_text(&text),
                                  .actor = text_of(call->token.name),
-                                 .idempotency_key = key_of(call)};
+                                 .idempotency_key = api_key(call)};
     return catalog_repository_job(call->catalog, &request, &created, err) &&
-           made(call, &created, "store.prune", call->parts[0], reason, err);
+           api_job_asked(call, &created, "store.prune", call->parts[0], reason, err);
 }
 
 bool api_backup_delete(ApiCall *call, Err *err)
@@ -63,6 +38,7 @@ bool api_backup_delete(ApiCall *call, Err *err)
     api_query(call, "reason", &reason);
     return api_find_backup(call, call->parts[0], &id, err) &&
            catalog_backup_delete(call->catalog, &id, buf_text(&reason), text_of(call->token.name),
-                                 key_of(call), &created, err) &&
-           made(call, &created, "backup.delete.ask", call->parts[0], buf_text(&reason), err);
+                                 api_key(call), &created, err) &&
+           api_job_asked(call, &created, "backup.delete.ask", call->parts[0], buf_text(&reason),
+                         err);
 }

@@ -7,6 +7,7 @@
 #include "common/base/rand.h"
 #include "common/catalog/catalog_audit.h"
 #include "common/catalog/catalog_collect.h"
+#include "common/catalog/catalog_copy.h"
 #include "common/catalog/catalog_plan.h"
 #include "scheduler/core/dispatch.h"
 #include "scheduler/core/fire.h"
@@ -273,7 +274,8 @@ static bool do_work(Core *core, Work work, Err *err)
         return retain_due(core->catalog, err);
     case WORK_HOUSEKEEP:
         return catalog_housekeep(core->catalog, err) && sweep(core, err) &&
-               catalog_prunes_fire(core->catalog, &fired, err);
+               catalog_prunes_fire(core->catalog, &fired, err) &&
+               catalog_copies_fire(core->catalog, &fired, err);
     default:
         return true;
     }

@@ -44,6 +44,7 @@ static const PrintColumn card_columns[] = {
     {"key set", "key_set", AS_TEXT},
     {"worker", "worker", AS_TEXT},
     {"verified", "verified", AS_TEXT},
+    {"copies", "copies", AS_TEXT},
     {"held until", "held_until", AS_WHEN},
     {"held because", "held_reason", AS_TEXT},
     {"retention", "retention", AS_TEXT},
@@ -79,6 +80,25 @@ bool ctl_backup_list(Ctl *ctl, Err *err)
     return done;
 }
 
+/* Where it lies, in words: "nas ok, s3-eu damaged (2 of its packs are damaged)". */
+static json_t *in_words(const json_t *backup)
+{
+    size_t i;
+    const json_t *place;
+    json_t *card = json_copy((json_t *)(uintptr_t)backup);
+    scoped(buf_free) Buf words = {0};
+    json_array_foreach(json_object_get(backup, "copies"), i, place)
+    {
+        const char *fault = json_string_value(json_object_get(place, "fault"));
+        buf_printf(&words, "%s%s %s", i == 0 ? "" : ", ", print_text_at(place, "store"),
+                   print_text_at(place, "state"));
+        if (fault != NULL)
+            buf_printf(&words, " (%s)", fault);
+    }
+    json_object_set_new(card, "copies", json_string(buf_cstr(&words)));
+    return card;
+}
+
 bool ctl_backup_show(Ctl *ctl, Err *err)
 {
     const char *selector;
@@ -89,8 +109,10 @@ bool ctl_backup_show(Ctl *ctl, Err *err)
         return false;
     buf_printf(&path, "/backups/%s", print_text_at(found, "id"));
     bool done = client_get(ctl->client, buf_cstr(&path), &backup, err);
+    json_t *card = done && !ctl_wants_json(ctl) ? in_words(backup) : json_incref(backup);
     if (done)
-        ctl_card(ctl, backup, card_columns, COUNT(card_columns));
+        ctl_card(ctl, card, card_columns, COUNT(card_columns));
+    json_decref(card);
     json_decref(found);
     json_decref(backup);
     return done;

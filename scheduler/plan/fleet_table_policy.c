@@ -128,7 +128,7 @@ static const YamlField policy_fields[] = {
                .doc = "what the server must have to spare"),
     FLEET_PART("limits", limits_fields),
     FLEET_ROW("copies", LIST_OF, .required = true, .least = 1, .most = 16, .fields = copy_of,
-              .items_now = 1, .doc = "the first is where the backup is written"),
+              .doc = "the first is where the backup is written, jobs copy it to the others"),
     FLEET_ROW("min_good", U64, .least = 1, .most = 1000,
               .doc = "never fewer good backups than this in a copy; 1 where it says nothing"),
     FLEET_PART("verify", fleet_table_verify),

@@ -8,7 +8,8 @@ store. Each that does not hold is printed with the rows that break it. A library
 
 --running leaves out what holds only when all work has ended. --unacknowledged: nobody was there to
 make Redis forget what has ended; --wait S: somebody is, and may take so long. Redis' password, if it
-has one, is in REDISCLI_AUTH. --tree: the newest backup of SOURCE restores to exactly that directory.
+has one, is in REDISCLI_AUTH. --place NAME=DIR: where each store of several is. --tree: the newest
+backup of SOURCE restores to exactly that directory.
 --broken: a test broke this one itself, for that reason; that it holds nevertheless is a violation too."""
 import argparse
 import datetime
@@ -238,24 +239,31 @@ def objects(store, uuid):
     return store / "packs" / uuid[:2] / uuid
 
 
-def store_problems(catalogue, store):
+def lies(name):
+    """Which rows of backup_place b are about the store of that name; without one, all backups are where they were made."""
+    return f"b.repository IN (SELECT no FROM repository WHERE store = '{name}')" if name else "b.made_here"
+
+
+def store_problems(catalogue, store, name=None):
     """I6: what the catalogue says of stored objects is so, byte for byte."""
     for no, uuid, size, sha in catalogue.rows(
-            "SELECT DISTINCT p.no, p.object, p.bytes, encode(p.sha256, 'hex') FROM backup b JOIN pack p ON p.no = ANY (b.packs) "
-            "WHERE b.deleted_at IS NULL ORDER BY 1"):
+            "SELECT DISTINCT p.no, p.object, p.bytes, encode(p.sha256, 'hex') FROM backup_place b JOIN pack p ON p.no = ANY (b.packs) "
+            f"WHERE b.deleted_at IS NULL AND {lies(name)} ORDER BY 1"):
         path = objects(store, uuid)
         if not path.exists():
             yield "I6", "packs that are not in the store", f"{no} {uuid}"
         elif path.stat().st_size != int(size) or hashlib.sha256(path.read_bytes()).hexdigest() != sha:
             yield "I6", "packs with other bytes than recorded", f"{no} {uuid} {path.stat().st_size} of {size}"
     for uuid, index, index_sha, marked in catalogue.rows(
-            "SELECT id, index_object, encode(index_sha256, 'hex'), marker_at IS NOT NULL FROM backup WHERE deleted_at IS NULL"):
+            "SELECT b.backup, b.index_object, CASE WHEN b.made_here THEN encode(x.index_sha256, 'hex') ELSE '' END, b.marker_at IS NOT NULL "
+            f"FROM backup_place b JOIN backup x ON x.id = b.backup WHERE b.deleted_at IS NULL AND {lies(name)}"):
         if not (store / "manifests" / uuid).exists():
             yield "I6", "backups without a manifest", uuid
         if marked == "t" and not (store / "commits" / uuid).exists():
             yield "I6", "backups without the marker that is said to be there", uuid
         path = store / "index" / index
-        if index.replace("-", "").strip("0") and (not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != index_sha):
+        if index.replace("-", "").strip("0") and (
+                not path.exists() or index_sha and hashlib.sha256(path.read_bytes()).hexdigest() != index_sha):
             yield "I6", "backups whose index is not as recorded", uuid
 
 
@@ -265,8 +273,8 @@ def leftovers(store):
             yield "I6", "temporary files left in the store", str(path.relative_to(store))
 
 
-def once(options, *words):
-    command = [options.worker, "once", words[0], "--store", options.store, "--key-set", options.key_set, "--keys", options.keys]
+def once(options, store, *words):
+    command = [options.worker, "once", words[0], "--store", store, "--key-set", options.key_set, "--keys", options.keys]
     return subprocess.run(command + list(words[1:]), capture_output=True, text=True, check=False)
 
 
@@ -282,9 +290,9 @@ def same_tree(one, other):
     return "" if done.returncode == 0 and not done.stdout.strip() else (done.stdout + done.stderr)[:600]
 
 
-def verified(options):
+def verified(options, store):
     """{backup: what was said of it, empty when all is well}, of all that have a marker."""
-    done = once(options, "verify", "all")
+    done = once(options, store, "verify", "all")
     said = {}
     for line in done.stdout.splitlines()[:-1]:
         name, rest = line.split("  ", 1)
@@ -292,15 +300,16 @@ def verified(options):
     return said, done
 
 
-def restore_problems(catalogue, options):
+def restore_problems(catalogue, options, store, place=None):
     """I6, I8: every backup opens whole with the store and a key alone; the newest of each source with a tree
     comes back as it. Of very many sources, only some: evenly over their time."""
     trees = dict(each.split("=", 1) for each in options.tree or [])
-    backups = catalogue.rows("SELECT b.id, s.name, b.sequence = max(b.sequence) OVER (PARTITION BY b.source, b.repository) "
-                             "FROM backup b JOIN source s ON s.no = b.source WHERE b.deleted_at IS NULL ORDER BY b.committed_at")
+    backups = catalogue.rows("SELECT b.backup, s.name, x.sequence = max(x.sequence) OVER (PARTITION BY b.source, x.repository) "
+                             "FROM backup_place b JOIN backup x ON x.id = b.backup JOIN source s ON s.no = b.source "
+                             f"WHERE b.deleted_at IS NULL AND {lies(place)} ORDER BY b.committed_at")
     newest_ones = [row[0] for row in backups if row[2] == "t" and row[1] in trees]
     restored = set(newest_ones[::max(1, len(newest_ones) // options.restored)] if options.restored else newest_ones)
-    said, done = verified(options)
+    said, done = verified(options, store)
     for uuid, source, _ in backups:
         problem = said.get(name_of(uuid), f"not listed: {done.stdout[-200:]} {done.stderr[-300:]}")
         if problem:
@@ -310,7 +319,7 @@ def restore_problems(catalogue, options):
             continue
         out = tempfile.mkdtemp(prefix="hf-checked.")
         try:
-            done = once(options, "restore", name_of(uuid), "--to", out)
+            done = once(options, store, "restore", name_of(uuid), "--to", out)
             different = done.stderr[-400:] if done.returncode else same_tree(trees[source], out + trees[source])
             if different:
                 yield "I8", "backups that do not come back as they were", f"{uuid} of {source}: {different}"
@@ -358,10 +367,12 @@ def check(options):
         else:
             found += patient_redis_problems(catalogue, redis, options.wait)
     if options.store:
-        repository = pathlib.Path(options.store) / options.key_set
-        found += store_problems(catalogue, repository)
-        found += leftovers(repository) if not options.running else []
-        found += restore_problems(catalogue, options) if options.worker else []
+        for place in options.place or [f"={options.store}"]:
+            name, folder = place.split("=", 1)
+            repository = pathlib.Path(folder) / options.key_set
+            found += store_problems(catalogue, repository, name)
+            found += leftovers(repository) if not options.running else []
+            found += restore_problems(catalogue, options, folder, name) if options.worker else []
     if options.canary:
         found += secret_problems(options, catalogue, redis)
     if redis is not None:
@@ -383,7 +394,7 @@ def arguments(words=None):
     parser.add_argument("--unacknowledged", action="store_true")
     parser.add_argument("--wait", type=float, default=0)
     parser.add_argument("--clock-moved", action="store_true", help="leaves out what compares instants")
-    for name in ("--tree", "--canary", "--log", "--process", "--broken"):
+    for name in ("--place", "--tree", "--canary", "--log", "--process", "--broken"):
         parser.add_argument(name, action="append")
     return parser.parse_args(words)
 

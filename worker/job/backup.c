@@ -8,13 +8,12 @@
 #include "common/base/mem.h"
 #include "common/base/rand.h"
 #include "common/codec/codec.h"
-#include "common/repo/pack.h"
-#include "common/repo/verify.h"
 #include "common/repo/writer.h"
 #include "worker/job/ceiling.h"
 #include "worker/job/commit.h"
 #include "worker/job/hooks.h"
 #include "worker/job/ledger_catalog.h"
+#include "worker/job/read_back.h"
 #include "worker/job/session.h"
 #include "worker/job/set_back.h"
 #include "worker/job/stream.h"
@@ -26,7 +25,6 @@
 
 enum {
     LANES = 4,            /* connections or readers that an engine may use unless its config says */
-    READ_BACK = 3,        /* new packs that are read again before the commit */
     ISSUES_KEPT = 200,    /* in the catalogue; the manifest keeps more */
     WATCH_NS = 200000000, /* between two looks at the counts */
 };
@@ -242,32 +240,12 @@ static bool watched(Backup *backup, Receipt *receipt, Err *err)
     return fine;
 }
 
-/* Every new pack is there in its size, a few are read back and hashed: what the catalogue calls
- * `stored` verified was seen by somebody after it was written. */
-static bool read_back(Backup *backup, Err *err)
+static bool look_again(Backup *backup, Err *err)
 {
-    size_t count;
-    size_t seen = 0;
+    size_t count, seen;
     const PackRow *rows = ledger_catalog_staged(backup->ledger, &count);
-    job_phase(backup->job, "verify");
-    for (size_t i = 0; i < count; i++) {
-        char name[PACK_NAME];
-        uint64_t size = 0;
-        bool good = false;
-        Err why = {0};
-        pack_name(&rows[i].object, name);
-        if (!store_head(backup->session.store, name, &good, &size, err))
-            return false;
-        good = good && size == rows[i].bytes;
-        double left = (double)(count - i);
-        bool look = good && (i + 1 == count || rand_unit() * left < READ_BACK);
-        seen += look;
-        if (look && !verify_stored(backup->session.repo, &rows[i], &good, &why, err))
-            return false;
-        if (!good)
-            return err_set(err, ERR_IO, "store.lost_write",
-                           "%s is not what was written a moment ago: check the store's disk", name);
-    }
+    if (!read_back(backup->job, backup->session.repo, rows, count, &seen, err))
+        return false;
     tell_stored(backup->job, &backup->made, count, seen);
     return true;
 }
@@ -318,7 +296,7 @@ static bool run(Backup *backup, JobResult *result, Err *err)
     job->counters.bytes_total = json_u64_or(last, "bytes", 0);
     job->counters.total_basis = job->counters.bytes_total > 0 ? "last_run" : "";
     take_origin(backup);
-    return open_all(backup, err) && watched(backup, &receipt, err) && read_back(backup, err) &&
+    return open_all(backup, err) && watched(backup, &receipt, err) && look_again(backup, err) &&
            faults_are_tolerable(backup, err) && job_go_on(job, err) &&
            commit(backup, &receipt, result, err);
 }

@@ -4,6 +4,7 @@
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "worker/job/backup.h"
+#include "worker/job/copy.h"
 #include "worker/job/probe.h"
 #include "worker/job/prune.h"
 #include "worker/job/rebuild.h"
@@ -24,7 +25,7 @@ static const struct {
 } kinds[] = {
     {"backup", backup_run},       {"restore", restore_run}, {"verify", verify_run},
     {"probe", probe_run},         {"prune", prune_run},     {"rebuild", rebuild_run},
-    {"retention", retention_run},
+    {"retention", retention_run}, {"copy", copy_run},
 };
 
 /* --- opening -------------------------------------------------------------------------------- */

@@ -75,27 +75,42 @@ static bool bind_repository(Session *session, Job *job, Err *err)
     return set_back_look(session, job, bind.gc_epoch, bind.confirmed_epoch, err);
 }
 
-bool session_open(Session *session, Job *job, SessionUse use, Err *err)
+/* All but what the catalogue must be told. */
+static bool open_place(Session *session, Job *job, const json_t *repository, SessionUse use,
+                       Err *err)
 {
     Uuid id;
-    Text set = json_text_or(job->repository, "key_set", TEXT(""));
-    Text known = json_text_or(job->repository, "id", TEXT(""));
+    Text set = json_text_or(repository, "key_set", TEXT(""));
+    Text known = json_text_or(repository, "id", TEXT(""));
     *session = (Session){0};
     if (known.len > 0 && !uuid_parse(known, &id, err))
         return false;
     bool opened = (use == SESSION_PRUNE ? stores_open_prune : stores_open)(
-                      &session->store, job->settings, json_object_get(job->repository, "store"),
+                      &session->store, job->settings, json_object_get(repository, "store"),
                       set.len == 0 ? TEXT("plain") : set, err) &&
                   open_keys(session, job, set, use, err) && check_use(session, use, err) &&
                   repo_open(&session->repo, session->store, session->keyring,
                             known.len > 0 ? &id : NULL, err);
-    if (opened && (use == SESSION_WRITE || use == SESSION_PRUNE))
-        opened = check_seal(session, job, err);
-    if (opened && (use == SESSION_WRITE || use == SESSION_PRUNE))
-        opened = bind_repository(session, job, err);
     if (!opened)
         session_close(session);
     return opened;
+}
+
+bool session_open(Session *session, Job *job, SessionUse use, Err *err)
+{
+    bool changes = use == SESSION_WRITE || use == SESSION_PRUNE;
+    if (!open_place(session, job, job->repository, use, err))
+        return false;
+    if (!changes || (check_seal(session, job, err) && bind_repository(session, job, err)))
+        return true;
+    session_close(session);
+    return false;
+}
+
+bool session_open_other(Session *session, Job *job, const json_t *repository, SessionUse use,
+                        Err *err)
+{
+    return open_place(session, job, repository, use, err);
 }
 
 void session_close(Session *session)

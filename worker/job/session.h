@@ -25,6 +25,10 @@ typedef struct Session {
 } Session;
 
 MUST_CHECK bool session_open(Session *session, Job *job, SessionUse use, Err *err);
+/* Another repository than the job's own, as an order shows it ("repository"'s members), to read.
+ * That the collector spares it meanwhile is the catalogue's to see to. */
+MUST_CHECK bool session_open_other(Session *session, Job *job, const json_t *repository,
+                                   SessionUse use, Err *err);
 void session_close(Session *session); /* a zeroed one is fine */
 
 /* Writes the markers of committed backups that lack one; before own work. */

@@ -62,7 +62,7 @@ class Command(unittest.TestCase):
             "store_test": ["main"], "catalogue_rebuild": ["main", "--dry-run"], "catalogue_merge": ["main", "--dry-run"],
             "prune": ["main", "--reason", "a test"], "backup_delete": ["tree", "--reason", "a test", "--dry-run"],
             "backup_hold": ["tree", "--reason", "a test"], "backup_release": ["tree", "--reason", "a test", "--dry-run"],
-            "retention_run": ["tree"], "retention_resume": ["--reason", "a test"],
+            "backup_copy": ["tree", "--to", "other", "--dry-run"], "retention_run": ["tree"], "retention_resume": ["--reason", "a test"],
             "backup_show": ["tree"], "backup_files": ["tree"],
             "backup_fetch": ["tree", f"{stand.tree}/small", "--out", str(out)], "job_show": [job], "job_logs": [job],
             "job_follow": [job], "job_cancel": [queued], "job_retry": [ended], "why": ["tree"],

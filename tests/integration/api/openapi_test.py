@@ -117,6 +117,10 @@ class OpenApi(unittest.TestCase):
             body = {"role": "viewer", "expires": "1h"}
         elif symbol in ("retention_resume", "backup_hold", "backup_release"):
             body = {"reason": "looked at it"}
+        elif symbol == "backup_copy":
+            stand.sql("INSERT INTO holdfast.store(name, config) VALUES ('other', '{\"type\": \"local\", \"path\": \"/nowhere\"}') ON CONFLICT DO NOTHING")
+            stand.sql("INSERT INTO holdfast.repository(store, key_set) SELECT 'other', key_set FROM holdfast.repository ON CONFLICT DO NOTHING")
+            body = {"store": "other"}
         elif symbol == "source_pause":
             body = {"for": "1h", "reason": "a visit"}
         elif symbol == "restore_plan":

@@ -10,6 +10,7 @@
 #include "common/repo/reader_internal.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -114,6 +115,59 @@ bool verify_whole(Repo *repo, const PackRow *row, bool *good, Err *why, Err *err
     return err_note(err, "opening %s", name);
 }
 
+static unsigned processors(void)
+{
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online < 1 ? 1 : online > THREADS_MAX ? THREADS_MAX : (unsigned)online;
+}
+
+/* So many threads, this one among them, run the same. */
+static void run_together(unsigned threads, void *(*run)(void *), void *ctx)
+{
+    pthread_t others[THREADS_MAX];
+    unsigned started = 0;
+    while (started + 1 < threads && pthread_create(&others[started], NULL, run, ctx) == 0)
+        started++;
+    run(ctx);
+    while (started > 0)
+        pthread_join(others[--started], NULL);
+}
+
+typedef struct Looks {
+    Repo *repo;
+    VerifyLook *looks;
+    size_t count;
+    atomic_size_t next;
+    atomic_bool failed;
+    Err failure; /* of the one that set `failed` */
+} Looks;
+
+static void *look(void *ctx)
+{
+    Looks *all = ctx;
+    size_t at;
+    while (!all->failed && (at = all->next++) < all->count) {
+        Err err = {0};
+        VerifyLook *one = &all->looks[at];
+        if (one->whole ? verify_whole(all->repo, &one->row, &one->good, &one->why, &err)
+                       : verify_stored(all->repo, &one->row, &one->good, &one->why, &err))
+            continue;
+        if (!atomic_exchange(&all->failed, true))
+            all->failure = err;
+    }
+    return NULL;
+}
+
+bool verify_packs(Repo *repo, VerifyLook *looks, size_t count, Err *err)
+{
+    Looks all = {.repo = repo, .looks = looks, .count = count};
+    unsigned threads = processors();
+    run_together(count < threads ? (unsigned)count : threads, look, &all);
+    if (all.failed)
+        *err = all.failure;
+    return !all.failed;
+}
+
 typedef struct Proof {
     ChunkId id;
     ChunkPlace place;
@@ -134,7 +188,6 @@ typedef struct Verify {
     Proof *damaged;
     size_t damaged_count;
     IdMap damaged_ids; /* value: 1 when an entry was told */
-    unsigned threads;
 } Verify;
 
 static void *prove(void *ctx)
@@ -193,19 +246,13 @@ static bool place_batch(Verify *v, Err *err)
 
 static bool run_batch(Verify *v, Err *err)
 {
-    pthread_t threads[THREADS_MAX];
-    unsigned started = 0;
     if (v->watch->cancelled != NULL && v->watch->cancelled(v->watch->ctx))
         return err_set(err, ERR_CANCELLED, "job.cancelled", "the verification was cancelled");
     if (!place_batch(v, err))
         return false;
     qsort(v->batch, v->count, sizeof v->batch[0], by_place);
     v->next = 0;
-    while (started + 1 < v->threads && pthread_create(&threads[started], NULL, prove, v) == 0)
-        started++;
-    prove(v);
-    while (started > 0)
-        pthread_join(threads[--started], NULL);
+    run_together(processors(), prove, v);
     if (v->failure.code != ERR_NONE) {
         *err = v->failure;
         return false;
@@ -308,15 +355,9 @@ static void pass_page(void *ctx, Text from_path, const Err *why)
 
 bool verify_content(RepoReader *reader, const VerifyWatch *watch, VerifyCounts *counts, Err *err)
 {
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
     memset(counts, 0, sizeof *counts);
-    Verify v = {.reader = reader,
-                .watch = watch,
-                .counts = counts,
-                .batch = mem_array(Proof, BATCH),
-                .threads = online < 1             ? 1
-                           : online > THREADS_MAX ? THREADS_MAX
-                                                  : (unsigned)online};
+    Verify v = {
+        .reader = reader, .watch = watch, .counts = counts, .batch = mem_array(Proof, BATCH)};
     pthread_mutex_init(&v.lock, NULL);
     ReaderDamage *damage = reader->damage;
     reader->damage = pass_page;

@@ -30,6 +30,16 @@ MUST_CHECK bool verify_stored(Repo *repo, const PackRow *row, bool *good, Err *w
  * it lies and named again: what may be shared with others afterwards. */
 MUST_CHECK bool verify_whole(Repo *repo, const PackRow *row, bool *good, Err *why, Err *err);
 
+/* One pack to be looked at, and what came of it. */
+typedef struct VerifyLook {
+    PackRow row;
+    bool whole; /* as verify_whole does, else as verify_stored */
+    bool good;
+    Err why;
+} VerifyLook;
+/* All of them, by as many threads as there are processors. On an error nothing is said of any. */
+MUST_CHECK bool verify_packs(Repo *repo, VerifyLook *looks, size_t count, Err *err);
+
 /* Who watches a check of content; what is NULL is not asked. Called by the thread that checks. */
 typedef struct VerifyWatch {
     void *ctx;

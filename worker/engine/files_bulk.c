@@ -10,7 +10,7 @@
 enum {
     BLOCK = 4096,         /* direct writes start, end and lie at multiples of it, on any device */
     WINDOW = 1024 * 1024, /* a write that keeps a disk busy */
-    DIRECT_FROM = 1024 * 1024,
+    DIRECT_FROM = 256 * 1024,
     HOLE_FROM = 64 * 1024, /* shorter runs of zeros are written */
 };
 

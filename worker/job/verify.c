@@ -28,7 +28,7 @@ typedef struct Verify {
     int64_t started_ns;
 } Verify;
 
-enum { DAMAGE_SHOWN = 50, PROVEN_AT_ONCE = 64 };
+enum { DAMAGE_SHOWN = 50, PACKS_AT_ONCE = 16 };
 
 static void note_damage(Verify *verify, const Uuid *object, Text path, const Err *why)
 {
@@ -94,28 +94,49 @@ static bool call_packs(Catalog *catalog, void *ctx, Err *err)
     return catalog_pack_of_backup(catalog, packs->fence, &packs->backup, keep_pack, packs, err);
 }
 
+/* One that is damaged is told and marked; the check goes on. */
+static void judge(Verify *verify, const VerifyLook *look)
+{
+    verify->counts.packs++;
+    if (look->good)
+        return;
+    verify->counts.damaged++;
+    note_damage(verify, &look->row.object, TEXT(""), &look->why);
+    mark_damaged(verify->job, look->row.pack_no, &look->why);
+}
+
+static bool check_some(Verify *verify, Session *session, const PackRow *rows, size_t count,
+                       Err *err)
+{
+    Job *job = verify->job;
+    VerifyLook looks[PACKS_AT_ONCE] = {0};
+    for (size_t i = 0; i < count; i++)
+        looks[i].row = rows[i];
+    if (!job_go_on(job, err) || !verify_packs(session->repo, looks, count, err))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        judge(verify, &looks[i]);
+        verify->counts.bytes += rows[i].bytes;
+        job->counters.bytes_done += rows[i].bytes;
+        job->counters.items_done++;
+    }
+    return true;
+}
+
+static size_t some_of(const Packs *packs, size_t from)
+{
+    return packs->count - from < PACKS_AT_ONCE ? packs->count - from : PACKS_AT_ONCE;
+}
+
 static bool check_packs(Verify *verify, Session *session, const Packs *packs, Err *err)
 {
     Job *job = verify->job;
     for (size_t i = 0; i < packs->count; i++)
         job->counters.bytes_total += packs->rows[i].bytes;
     job->counters.total_basis = "plan";
-    for (size_t i = 0; i < packs->count; i++) {
-        bool good;
-        Err why = {0};
-        if (!job_go_on(job, err) ||
-            !verify_stored(session->repo, &packs->rows[i], &good, &why, err))
+    for (size_t i = 0; i < packs->count; i += PACKS_AT_ONCE)
+        if (!check_some(verify, session, &packs->rows[i], some_of(packs, i), err))
             return false;
-        verify->counts.packs++;
-        verify->counts.bytes += packs->rows[i].bytes;
-        job->counters.bytes_done += packs->rows[i].bytes;
-        job->counters.items_done++;
-        if (good)
-            continue;
-        verify->counts.damaged++;
-        note_damage(verify, &packs->rows[i].object, TEXT(""), &why);
-        mark_damaged(job, packs->rows[i].pack_no, &why);
-    }
     return true;
 }
 
@@ -194,8 +215,8 @@ static bool is_cancelled(void *ctx)
 /* Packs seen whole, told some at a time: from then on every source may share them. */
 typedef struct Proven {
     const Fence *fence;
-    uint64_t nos[PROVEN_AT_ONCE];
-    Sha256 sha256s[PROVEN_AT_ONCE];
+    uint64_t nos[PACKS_AT_ONCE];
+    Sha256 sha256s[PACKS_AT_ONCE];
     size_t count, changed;
 } Proven;
 
@@ -242,56 +263,51 @@ static bool call_rows(Catalog *catalog, void *ctx, Err *err)
 }
 
 /* The catalogue's rows are what others would share by, so they are what is proven. This backup's
- * chunks were opened where those rows say: when that was all of them, only the bytes are left. */
-static bool look_whole(Verify *verify, Session *session, PackRow *pack, bool *good, Err *why,
-                       Err *err)
+ * chunks were opened where those rows say: when that was all of them, only the bytes are left. One
+ * that was seen whole before must only still be the same bytes. */
+static bool take_rows(Verify *verify, VerifyLook *look, ChunkRow **kept, Err *err)
 {
     Job *job = verify->job;
-    Rows rows = {.fence = &job->fence, .pack_no = pack->pack_no};
+    Rows rows = {.fence = &job->fence, .pack_no = look->row.pack_no};
     bool fine = patient_call(job->catalog, call_rows, &rows, err);
-    PackRow whole = *pack;
-    whole.chunks = rows.chunks;
-    whole.chunk_count = rows.count;
-    if (fine && seen_of(verify, pack->pack_no) == rows.count)
-        fine = verify_stored(session->repo, pack, good, why, err);
-    else
-        fine = fine && verify_whole(session->repo, &whole, good, why, err);
-    mem_free(rows.chunks);
+    *kept = rows.chunks;
+    look->row.chunks = rows.chunks;
+    look->row.chunk_count = rows.count;
+    look->whole = seen_of(verify, look->row.pack_no) != rows.count;
     return fine;
 }
 
-/* One that was seen whole before must only still be the same bytes. */
-static bool prove_pack(Verify *verify, Session *session, PackRow *pack, bool seen, Proven *proven,
-                       Err *err)
+static bool prove_some(Verify *verify, Session *session, const Packs *packs, size_t from, Err *err)
 {
-    Job *job = verify->job;
-    bool good = false;
-    Err why = {0};
-    if (seen ? !verify_stored(session->repo, pack, &good, &why, err)
-             : !look_whole(verify, session, pack, &good, &why, err))
-        return false;
-    verify->counts.packs++;
-    if (!good) {
-        verify->counts.damaged++;
-        note_damage(verify, &pack->object, TEXT(""), &why);
-        mark_damaged(job, pack->pack_no, &why);
-        return true;
+    size_t count = some_of(packs, from);
+    VerifyLook looks[PACKS_AT_ONCE] = {0};
+    ChunkRow *rows[PACKS_AT_ONCE] = {0};
+    Proven proven = {.fence = &verify->job->fence};
+    bool fine = job_go_on(verify->job, err);
+    for (size_t i = 0; i < count; i++) {
+        looks[i].row = packs->rows[from + i];
+        fine = fine && (packs->seen || take_rows(verify, &looks[i], &rows[i], err));
     }
-    proven->nos[proven->count] = pack->pack_no;
-    proven->sha256s[proven->count++] = pack->sha256;
-    return proven->count < PROVEN_AT_ONCE || tell_proven(verify, proven, err);
+    fine = fine && verify_packs(session->repo, looks, count, err);
+    for (size_t i = 0; fine && i < count; i++) {
+        judge(verify, &looks[i]);
+        if (!looks[i].good)
+            continue;
+        proven.nos[proven.count] = looks[i].row.pack_no;
+        proven.sha256s[proven.count++] = looks[i].row.sha256;
+    }
+    for (size_t i = 0; i < count; i++)
+        mem_free(rows[i]);
+    return fine && tell_proven(verify, &proven, err);
 }
 
 static bool prove_packs(Verify *verify, Session *session, bool seen, Err *err)
 {
     Job *job = verify->job;
     Packs packs = {.fence = &job->fence, .backup = verify->backup, .seen = seen};
-    Proven proven = {.fence = &job->fence};
     bool fine = patient_call(job->catalog, call_unseen, &packs, err);
-    for (size_t i = 0; fine && i < packs.count; i++)
-        fine =
-            job_go_on(job, err) && prove_pack(verify, session, &packs.rows[i], seen, &proven, err);
-    fine = fine && tell_proven(verify, &proven, err);
+    for (size_t i = 0; fine && i < packs.count; i += PACKS_AT_ONCE)
+        fine = prove_some(verify, session, &packs, i, err);
     mem_free(packs.rows);
     return fine;
 }

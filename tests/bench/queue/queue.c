@@ -66,13 +66,13 @@ static void print_profile(const Fleet *fleet)
 {
     char line[512], sql[400];
     for (unsigned i = 0; profiled() && i < 40; i++) {
-        snprintf(
-            sql, sizeof sql,
-            "SELECT format('%%8s ms %%8s calls %%7s us  %%s', round(total_exec_time::numeric), "
-            "calls, round((mean_exec_time * 1000)::numeric), left(regexp_replace(query, "
-            "'\\s+', ' ', 'g'), 150)) FROM public.pg_stat_statements ORDER BY "
-            "total_exec_time DESC OFFSET %u LIMIT 1",
-            i);
+        snprintf(sql, sizeof sql,
+                 "SELECT format('%%8s ms %%8s calls %%7s us %%7s bytes logged  %%s', "
+                 "round(total_exec_time::numeric), calls, round((mean_exec_time * 1000)::numeric), "
+                 "round(wal_bytes / calls), left(regexp_replace(query, '\\s+', ' ', 'g'), 150)) "
+                 "FROM public.pg_stat_statements ORDER BY "
+                 "total_exec_time DESC OFFSET %u LIMIT 1",
+                 i);
         fleet_ask(fleet, sql, line);
         if (line[0] != '\0')
             printf("# %s\n", line);
@@ -429,6 +429,7 @@ static void steps(unsigned count)
     uint64_t fired = 0;
     Err err = {0};
     forget_profile(fleet);
+    fleet_do(fleet, "UPDATE setting SET value = 60 WHERE name IN ('lease_s', 'liveness_s')");
     fleet_do(fleet, "UPDATE schedule SET last_slot = date_trunc('minute', clock_timestamp()) - "
                     "interval '1 minute'");
     Step step = step_begin(fleet, "holdfast_scheduler");

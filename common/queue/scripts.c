@@ -15,10 +15,9 @@ static pthread_once_t named = PTHREAD_ONCE_INIT;
 Slice scripts_text(Script script)
 {
     static const Asset *const assets[SCRIPT_COUNT] = {
-        [SCRIPT_PUSH] = &asset_lua_push_lua,
-        [SCRIPT_ACK] = &asset_lua_ack_lua,
-        [SCRIPT_GIVEBACK] = &asset_lua_giveback_lua,
-        [SCRIPT_ORPHAN] = &asset_lua_orphan_lua,
+        [SCRIPT_PUSH] = &asset_lua_push_lua,         [SCRIPT_ACK] = &asset_lua_ack_lua,
+        [SCRIPT_GIVEBACK] = &asset_lua_giveback_lua, [SCRIPT_ORPHAN] = &asset_lua_orphan_lua,
+        [SCRIPT_TAKE] = &asset_lua_take_lua,
     };
     return (Slice){assets[script]->bytes, assets[script]->size};
 }

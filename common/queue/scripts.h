@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * scripts.h — the four Lua scripts (lua/ says what each does) and their names, which are the
+ * scripts.h — the five Lua scripts (lua/ says what each does) and their names, which are the
  * SHA-1 of their text: Redis keeps loaded scripts under it. */
 #ifndef COMMON_QUEUE_SCRIPTS_H
 #define COMMON_QUEUE_SCRIPTS_H
@@ -11,6 +11,7 @@ typedef enum Script {
     SCRIPT_ACK,
     SCRIPT_GIVEBACK,
     SCRIPT_ORPHAN,
+    SCRIPT_TAKE,
     SCRIPT_COUNT
 } Script;
 

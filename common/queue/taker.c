@@ -17,6 +17,8 @@ static const int64_t BLOCK_MS = 2000;
 static const int64_t COMMAND_MS = 5000;
 /* What a BLMOVE may take longer than Redis was told: a stopped server is noticed by it. */
 static const int64_t BLOCK_GRACE_MS = 5000;
+/* Tickets taken by one answer, besides the one that was waited for. */
+enum { MORE_MOST = 32 };
 /* After a refusal that only others can cure (ACL, scripts not loaded yet, memory), and a bounce. */
 static const int64_t REST_MS = 1000;
 
@@ -31,7 +33,8 @@ typedef struct Pool {
     KeysName ready, claimed, inq, workers, alive;
     bool serving;    /* false: its tickets are somebody else's now */
     bool registered; /* on this connection: member of workers, alive, own list read */
-    bool blocked;    /* a BLMOVE is under way */
+    bool blocked;    /* a BLMOVE is under way, or a script that takes more */
+    bool single;     /* this server knew no script that takes more; it is asked again later */
     bool resting;
 } Pool;
 
@@ -207,6 +210,36 @@ static void accept_element(Pool *pool, Slice element)
     }
 }
 
+/* Its answer is no news: what it could not take is waited for as before. */
+static void on_more(void *ctx, redisReply **reply, const Err *err)
+{
+    Pool *pool = ctx;
+    pool->blocked = false;
+    if (err->code == ERR_CANCELLED)
+        return;
+    pool->single = err->code != ERR_NONE || (*reply)->type != REDIS_REPLY_ARRAY;
+    for (size_t i = 0; !pool->single && i < (*reply)->elements; i++)
+        accept_element(pool, redis_reply_bytes((*reply)->element[i]));
+    take(pool);
+}
+
+/* Where one ticket lay there are often more, and each that is waited for alone costs a way to Redis
+ * and back. False: nothing was asked. */
+static bool take_more(Pool *pool)
+{
+    char most[24];
+    unsigned wanted = pool->taker->wanted;
+    Err err = {0};
+    if (wanted == 0 || pool->single || !pool->serving || pool->resting)
+        return false;
+    snprintf(most, sizeof most, "%u", wanted < MORE_MOST ? wanted : (unsigned)MORE_MOST);
+    Slice argv[6] = {slice_of_text(TEXT("EVALSHA")), scripts_sha1(SCRIPT_TAKE),
+                     slice_of_text(TEXT("2")),       keys_slice(&pool->ready),
+                     keys_slice(&pool->claimed),     slice_of_text(text_of(most))};
+    pool->blocked = redis_command(pool->redis, argv, 6, COMMAND_MS, on_more, pool, &err);
+    return pool->blocked;
+}
+
 static void on_taken(void *ctx, redisReply **reply, const Err *err)
 {
     Pool *pool = ctx;
@@ -223,6 +256,8 @@ static void on_taken(void *ctx, redisReply **reply, const Err *err)
         /* Who holds something can be found: a server that was emptied meanwhile has forgotten us,
          * and a claimed list that no set names is nobody's orphan. */
         say_alive(pool, pool->redis);
+        if (take_more(pool))
+            return;
     }
     take(pool);
 }
@@ -329,6 +364,7 @@ static void on_pool_lost(void *ctx, const Err *err)
 {
     Pool *pool = ctx;
     pool->registered = false;
+    pool->single = false;
     tell(pool, err);
 }
 
@@ -336,8 +372,10 @@ static void on_refresh(evutil_socket_t fd, short what, void *ctx)
 {
     Taker *taker = ctx;
     (void)fd, (void)what;
-    for (size_t i = 0; i < taker->pool_count; i++)
+    for (size_t i = 0; i < taker->pool_count; i++) {
+        taker->pools[i].single = false;
         say_alive(&taker->pools[i], taker->pools[i].command);
+    }
     set_timer(taker->refresh, taker->params.liveness_ms / 3);
 }
 

@@ -321,6 +321,16 @@ static int64_t run_orphan(const Slice *keys, const Slice *args)
     return count;
 }
 
+static redisReply *run_take(const Slice *keys, const Slice *args)
+{
+    Bytes taken[64];
+    size_t count = 0;
+    for (long most = strtol((const char *)args[0].at, NULL, 10);
+         (long)count < most && count < 64 && move(keys[0], true, keys[1], false, &taken[count]);)
+        count++;
+    return array(taken, count);
+}
+
 static redisReply *evalsha(const Slice *argv, size_t argc)
 {
     size_t keys = (size_t)strtoull((const char *)argv[2].at, NULL, 10);
@@ -328,6 +338,8 @@ static redisReply *evalsha(const Slice *argv, size_t argc)
     int64_t answer = 0;
     if (!server.scripts)
         return words(REDIS_REPLY_ERROR, "NOSCRIPT No matching script");
+    if (slice_equal(argv[1], scripts_sha1(SCRIPT_TAKE)))
+        return run_take(key, arg);
     if (slice_equal(argv[1], scripts_sha1(SCRIPT_PUSH)))
         answer = run_push(key, arg, argc - 3 - keys);
     else if (slice_equal(argv[1], scripts_sha1(SCRIPT_ACK)))

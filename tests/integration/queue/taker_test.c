@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -123,6 +124,19 @@ static long long plain(Fixture *f, int argc, const char **argv, const size_t *le
     return out;
 }
 
+/* How often the server was asked for a command, by INFO. */
+static long calls(Fixture *f, const char *name)
+{
+    redisContext *context = redisConnect("127.0.0.1", redis_server_port(f->server));
+    redisReply *reply = redisCommand(context, "INFO commandstats");
+    const char *at = reply == NULL ? NULL : strstr(reply->str, name);
+    long out = at == NULL ? 0 : strtol(at + strlen(name), NULL, 10);
+    if (reply != NULL)
+        freeReplyObject(reply);
+    redisFree(context);
+    return out;
+}
+
 static long long list_length(Fixture *f, const char *key)
 {
     const char *argv[] = {"LLEN", key};
@@ -211,6 +225,31 @@ static void garbage_is_dropped_and_counted_and_stops_nothing(void **state)
     UNTIL(f, taker_unconfirmed(f->taker) == 0);
     assert_int_equal(claimed(f), 1);
     assert_int_equal(list_length(f, "hf:{p7}:ready"), 0);
+}
+
+/* One is waited for, the others come with one answer, in the order in which they lay; without the
+ * script for it each is waited for. */
+static void what_lies_together_is_taken_together(void **state)
+{
+    Fixture *f = *state;
+    Ticket tickets[20];
+    for (uint64_t i = 0; i < 20; i++)
+        tickets[i] = (Ticket){i + 1, 1, "backup"};
+    push(f, 7, tickets, 20);
+    taker_want(f->taker, 8);
+    UNTIL(f, f->ticket_count == 8);
+    assert_int_equal(claimed(f), 8);
+    assert_int_equal(list_length(f, "hf:{p7}:ready"), 12);
+    assert_int_equal(calls(f, "cmdstat_blmove:calls="), 1);
+    const char *flush[] = {"SCRIPT", "FLUSH"};
+    plain(f, 2, flush, NULL);
+    taker_want(f->taker, 8);
+    UNTIL(f, f->ticket_count == 16);
+    assert_int_equal(calls(f, "cmdstat_blmove:calls="), 9);
+    for (size_t i = 0; i < 16; i++)
+        assert_int_equal(taker_ticket(f->tickets[i])->job, i + 1);
+    spin(f, 50);
+    assert_int_equal(claimed(f), 16);
 }
 
 static void what_was_taken_and_not_answered_is_found_on_connecting(void **state)
@@ -374,6 +413,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_ticket_is_taken_held_and_acknowledged),
         CASE(garbage_is_dropped_and_counted_and_stops_nothing),
+        CASE(what_lies_together_is_taken_together),
         CASE(what_was_taken_and_not_answered_is_found_on_connecting),
         CASE(a_ticket_given_back_is_the_next_and_a_bounced_one_the_last),
         CASE(what_arrives_unwanted_is_given_back),

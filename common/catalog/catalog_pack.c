@@ -168,6 +168,27 @@ bool catalog_chunk_find_other(Catalog *c, const Fence *fence, const ChunkId *id,
     return places(c, &asset_sql_chunk_find_other_sql, fence, id, 1, missed, out, err);
 }
 
+bool catalog_chunk_find_in(Catalog *c, const Fence *fence, uint32_t repository, const ChunkId *list,
+                           size_t count, const Uuid *missed, ChunkPlace *out, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    statement_fence(&args, fence);
+    args_i32(&args, (int32_t)repository);
+    ids(&args, list, count);
+    args_uuid(&args, missed);
+    return statement_run(c, &asset_sql_chunk_find_in_sql, &args, &rows, err) &&
+           catalog_pack_places(&rows, list, count, out, err);
+}
+
+bool catalog_place_open(Catalog *c, const Fence *fence, uint32_t repository, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    statement_fence(&args, fence);
+    args_i32(&args, (int32_t)repository);
+    return statement_run(c, &asset_sql_place_open_sql, &args, NULL, err);
+}
+
 /* Columns 0 to 5 of both pack lists. */
 static void read_pack(const Rows *rows, size_t i, PackRow *row)
 {

@@ -68,6 +68,13 @@ MUST_CHECK bool catalog_chunk_find(Catalog *c, const Fence *fence, const ChunkId
 MUST_CHECK bool catalog_chunk_find_other(Catalog *c, const Fence *fence, const ChunkId *id,
                                          const Uuid *missed, ChunkPlace *out, Err *err);
 
+/* Another place of the backup that a restore reads: its number in the catalogue, as the order names
+ * it. From now on its chunks are found there too; missed may be NULL. */
+MUST_CHECK bool catalog_place_open(Catalog *c, const Fence *fence, uint32_t repository, Err *err);
+MUST_CHECK bool catalog_chunk_find_in(Catalog *c, const Fence *fence, uint32_t repository,
+                                      const ChunkId *ids, size_t count, const Uuid *missed,
+                                      ChunkPlace *out, Err *err);
+
 /* The packs of a backup in pack_no order, without chunks: for verify `stored`. */
 MUST_CHECK bool catalog_pack_of_backup(Catalog *c, const Fence *fence, const Uuid *backup,
                                        PackVisit *visit, void *ctx, Err *err);

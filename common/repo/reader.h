@@ -13,12 +13,24 @@
 typedef struct RepoReader RepoReader;
 typedef struct ReaderContent ReaderContent; /* where an entry's bytes are */
 
+/* Other repositories that hold the same backup, for what this one has lost. Asked by any thread,
+ * one at a time. */
+typedef struct ReaderElsewhere {
+    void *ctx;
+    /* The n-th one, open until the reader is closed; false: there is no n-th, or it does not open
+     * (then the next is asked for while *more). */
+    bool (*place)(void *ctx, unsigned n, Repo **repo, RepoLocator **locator, bool *more);
+    /* A chunk of so many bytes (0: the manifest) came from there, because of this. */
+    void (*came)(void *ctx, unsigned n, size_t bytes, const Err *why);
+} ReaderElsewhere;
+
 typedef struct ReaderParams {
     Repo *repo;
     RepoLocator *locator; /* borrowed */
     Uuid backup;
-    const Sha256 *manifest; /* what the catalogue says it must be; NULL offline */
-    size_t memory_bytes;    /* decoded chunks kept; 0: 32 MiB */
+    const Sha256 *manifest;           /* what the catalogue says it must be; NULL offline */
+    size_t memory_bytes;              /* decoded chunks kept; 0: 32 MiB */
+    const ReaderElsewhere *elsewhere; /* borrowed; NULL: what is lost here is lost */
 } ReaderParams;
 
 MUST_CHECK bool reader_open(RepoReader **out, const ReaderParams *params, Err *err);

@@ -7,6 +7,7 @@
 #include "common/repo/reader_internal.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 enum {
@@ -14,6 +15,7 @@ enum {
     PLACES_MAX = 32768, /* about 5 MiB of places; then they are forgotten and asked again */
     PACKS_OPEN = 64,    /* each is a header and a key */
     BENCHES = 16,       /* decoders kept for threads to come */
+    OTHERS = 8,         /* places beside its own that are ever asked */
     TRIES = 64,         /* places of one chunk */
 };
 
@@ -44,6 +46,10 @@ struct ReaderCache {
     uint64_t tick;
     Bench *benches[BENCHES];
     unsigned bench_count;
+    const ReaderElsewhere *elsewhere;
+    ReaderCache *others[OTHERS]; /* of its places, made when they are first needed */
+    pthread_mutex_t turning;     /* of the list above */
+    atomic_bool away;            /* the store itself failed: the others are asked first */
 };
 
 ReaderCache *reader_cache_new(Repo *repo, RepoLocator *locator, size_t bytes)
@@ -54,7 +60,13 @@ ReaderCache *reader_cache_new(Repo *repo, RepoLocator *locator, size_t bytes)
     cache->limit = bytes;
     pthread_mutex_init(&cache->lock, NULL);
     pthread_cond_init(&cache->loaded, NULL);
+    pthread_mutex_init(&cache->turning, NULL);
     return cache;
+}
+
+void reader_cache_elsewhere(ReaderCache *cache, const ReaderElsewhere *elsewhere)
+{
+    cache->elsewhere = elsewhere;
 }
 
 static Decoded **bucket_of(ReaderCache *cache, const ChunkId *id)
@@ -329,9 +341,10 @@ static bool tried_new(Tried *tried, const Uuid *object)
     return true;
 }
 
-/* Opens a chunk where it is said to be and, when that fails, wherever else it may be. */
-static bool open_chunk(ReaderCache *cache, const ChunkId *id, ChunkPlace *place, uint8_t **at,
-                       Err *err)
+/* Opens a chunk where it is said to be and, when that fails, wherever else in this repository it
+ * may be. */
+static bool open_here(ReaderCache *cache, const ChunkId *id, ChunkPlace *place, uint8_t **at,
+                      Err *err)
 {
     if (!reader_place(cache, id, place, err))
         return false;
@@ -364,6 +377,65 @@ static bool open_chunk(ReaderCache *cache, const ChunkId *id, ChunkPlace *place,
     }
     mem_free(*at);
     return not_found(id, err);
+}
+
+/* What another place cannot better: whoever reads was told to stop, or is wrong itself. */
+static bool is_final(const Err *err)
+{
+    return err->code == ERR_CANCELLED || err->code == ERR_FENCED || err->code == ERR_BUG ||
+           err->code == ERR_USAGE;
+}
+
+/* The cache of the n-th other place; NULL: it does not open. */
+static ReaderCache *turn_to(ReaderCache *cache, unsigned n, bool *more)
+{
+    Repo *repo = NULL;
+    RepoLocator *locator = NULL;
+    pthread_mutex_lock(&cache->turning);
+    *more = true;
+    if (cache->others[n] == NULL &&
+        cache->elsewhere->place(cache->elsewhere->ctx, n, &repo, &locator, more))
+        cache->others[n] = reader_cache_new(repo, locator, 0);
+    ReaderCache *other = cache->others[n];
+    pthread_mutex_unlock(&cache->turning);
+    return other;
+}
+
+static bool open_elsewhere(ReaderCache *cache, const ChunkId *id, ChunkPlace *place, uint8_t **at,
+                           const Err *why)
+{
+    bool more = cache->elsewhere != NULL;
+    for (unsigned n = 0; more && n < OTHERS; n++) {
+        Err ignored = {0};
+        ReaderCache *other = turn_to(cache, n, &more);
+        if (other == NULL || !open_here(other, id, place, at, &ignored))
+            continue;
+        pthread_mutex_lock(&cache->turning);
+        cache->elsewhere->came(cache->elsewhere->ctx, n, place->chunk.plain, why);
+        pthread_mutex_unlock(&cache->turning);
+        return true;
+    }
+    return false;
+}
+
+static bool open_chunk(ReaderCache *cache, const ChunkId *id, ChunkPlace *place, uint8_t **at,
+                       Err *err)
+{
+    static const Err gone = {.cause = "store.away", .text = "its store failed before"};
+    if (cache->away && open_elsewhere(cache, id, place, at, &gone))
+        return true;
+    if (open_here(cache, id, place, at, err))
+        return true;
+    if (is_final(err) || cache->elsewhere == NULL)
+        return false;
+    /* Not this object but the way to all of them: each further one would wait as long. */
+    if (!place_failed(err))
+        cache->away = true;
+    Err here = *err;
+    if (!open_elsewhere(cache, id, place, at, &here))
+        return false;
+    *err = (Err){0};
+    return true;
 }
 
 /* Fills an entry that this thread made; the others wait for `loading` to end. */
@@ -461,8 +533,11 @@ void reader_cache_free(ReaderCache *cache)
         pack_close(cache->packs[i].reader);
     while (cache->bench_count > 0)
         free_bench(cache->benches[--cache->bench_count]);
+    for (unsigned i = 0; i < OTHERS; i++)
+        reader_cache_free(cache->others[i]);
     idmap_free(&cache->known);
     mem_free(cache->places);
+    pthread_mutex_destroy(&cache->turning);
     pthread_mutex_destroy(&cache->lock);
     pthread_cond_destroy(&cache->loaded);
     mem_free(cache);

@@ -50,6 +50,8 @@ struct ReaderContent {
 /* reader_cache.c */
 ReaderCache *reader_cache_new(Repo *repo, RepoLocator *locator, size_t bytes);
 void reader_cache_free(ReaderCache *cache);
+/* Where it turns for chunks that its own repository has lost; borrowed. */
+void reader_cache_elsewhere(ReaderCache *cache, const ReaderElsewhere *elsewhere);
 /* The chunk's content, held until reader_drop. The name was computed again and is right. */
 MUST_CHECK bool reader_take(ReaderCache *cache, const ChunkId *id, Decoded **out, Err *err);
 void reader_drop(ReaderCache *cache, Decoded *decoded);

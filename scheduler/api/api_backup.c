@@ -70,11 +70,14 @@ bool api_backup_verify(ApiCall *call, Err *err)
     uint64_t job;
     json_t *params = NULL;
     Text level = json_text_or(call->body, "level", TEXT("stored"));
+    Text store = json_text_or(call->body, "store", TEXT(""));
     if (!text_equal(level, TEXT("stored")) && !text_equal(level, TEXT("content")))
         return err_set(err, ERR_USAGE, "verify.level", "level is stored or content");
     if (!backup_params(call, &params, err))
         return false;
     json_object_set_new(params, "level", json_stringn(level.at, level.len));
+    if (store.len > 0)
+        json_object_set_new(params, "store", json_stringn(store.at, store.len));
     return api_make_job(call, "verify", (Text){0}, json_text_or(call->body, "pool", (Text){0}),
                         params, &job, err) &&
            api_job_made(call, job, err);

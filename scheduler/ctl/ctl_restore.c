@@ -50,6 +50,7 @@ static void show_plan(const Ctl *ctl, const json_t *backup, const json_t *plan)
         {"stored", "stored_bytes", AS_BYTES},
     };
     static const PrintColumn effects[] = {
+        {"from", "from", AS_TEXT},
         {"to", "target", AS_TEXT},
         {"exists", "exists", AS_TEXT},
         {"creates", "creates", AS_TEXT},

@@ -19,6 +19,8 @@ bool ctl_verify(Ctl *ctl, Err *err)
         json_pack("{s:s}", "level", ctl->args->level == NULL ? "stored" : ctl->args->level);
     if (ctl->args->pool != NULL)
         json_object_set_new(body, "pool", json_string(ctl->args->pool));
+    if (ctl->args->store != NULL)
+        json_object_set_new(body, "store", json_string(ctl->args->store));
     buf_printf(&path, "/backups/%s/verify", print_text_at(backup, "id"));
     bool done = client_send(ctl->client, "POST", buf_cstr(&path), body, &job, err);
     if (done) {

@@ -7,7 +7,8 @@
 #include "common/repo/locator.h"
 #include "worker/job/patient.h"
 
-/* Borrows the connection. Closed by locator_close. */
-RepoLocator *locator_catalog_open(Patient *catalog, const Fence *fence);
+/* Borrows the connection. repository: its number in the catalogue, opened by catalog_place_open; 0:
+ * the job's own. Closed by locator_close. */
+RepoLocator *locator_catalog_open(Patient *catalog, const Fence *fence, uint32_t repository);
 
 #endif

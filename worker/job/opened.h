@@ -8,15 +8,38 @@
 #include "common/repo/reader.h"
 #include "worker/job/session.h"
 
-typedef struct Opened {
+#include <pthread.h>
+
+enum { OPENED_PLACES = 8 };
+
+/* One of the places that the order names for a backup. */
+typedef struct OpenedPlace {
+    const json_t *row; /* {"store", "fault", "repository"} */
     Session session;
+    RepoLocator *locator;
+    bool open, failed;
+    uint64_t chunks, bytes; /* that came from here for another */
+    Err why;                /* it was passed over, or asked for what another had lost */
+} OpenedPlace;
+
+typedef struct Opened {
+    Job *job;
+    OpenedPlace places[OPENED_PLACES]; /* in the order in which they are tried; 0: is read */
+    size_t place_count;
+    Session session; /* of what is read; borrowed from its place */
     BackupOpened row;
     RepoLocator *locator;
     RepoReader *reader;
+    ReaderElsewhere elsewhere;
+    pthread_mutex_t lock; /* of the places, while lanes read */
 } Opened;
 
-/* params.backup names it; its manifest must be the one that the catalogue has the hash of. */
+/* params.backup names it; its manifest must be the one that the catalogue has the hash of. Where
+ * the order names places, the first that opens is read, and what is lost there is taken from the
+ * others; both are written to the job's log. */
 MUST_CHECK bool opened_open(Opened *opened, Job *job, Err *err);
+/* "from", "passed_over" and "elsewhere" of an answer: which stores gave what, and why. */
+void opened_tell(const Opened *opened, json_t *answer);
 void opened_close(Opened *opened); /* a zeroed one is fine */
 
 /* {"paths": […], "globs": […]} of a request, as what a walk visits. Paths are absolute or not, and

@@ -133,6 +133,7 @@ static void tell_backup(json_t *plan, const Job *job, const Opened *opened, bool
     json_object_set_new(plan, "type", json_string(opened->row.source_type));
     json_object_set_new(plan, "consistent_at", json_string(when));
     json_object_set_new(plan, "issues", json_integer((json_int_t)backup->issues));
+    opened_tell(opened, plan);
     if (whole) {
         json_object_set_new(plan, "entries", json_integer((json_int_t)backup->entries));
         json_object_set_new(plan, "bytes", json_integer((json_int_t)backup->bytes));

@@ -157,6 +157,7 @@ static void tell_result(Restore *restore, json_t *report, JobResult *result)
     char id[BACKUP_ID_TEXT];
     uuid_backup_text(&restore->opened.row.backup, id);
     json_object_set_new(report, "backup", json_string(id));
+    opened_tell(&restore->opened, report);
     json_object_set_new(report, "damaged", json_integer((json_int_t)restore->damaged));
     json_object_set_new(report, "entries", json_integer((json_int_t)job->counters.items_done));
     json_object_set_new(report, "bytes_restored",

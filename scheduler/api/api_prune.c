@@ -9,11 +9,16 @@ bool api_store_prune(ApiCall *call, Err *err)
 {
     Text reason = json_text_or(call->body, "reason", TEXT(""));
     const json_t *dry = json_object_get(call->body, "dry_run");
+    const json_t *repack = json_object_get(call->body, "repack");
     scoped(json_release) json_t *params = json_object();
     scoped(buf_free) Buf text = {0};
     JobCreated created;
     if (dry != NULL && !json_is_boolean(dry))
         return err_set(err, ERR_USAGE, "request.dry_run", "dry_run is true or false");
+    if (repack != NULL && !json_is_boolean(repack))
+        return err_set(err, ERR_USAGE, "request.repack", "repack is true or false");
+    if (repack != NULL)
+        json_object_set_new(params, "repack", json_boolean(json_is_true(repack)));
     if (json_is_true(dry))
         json_object_set_new(params, "dry_run", json_true());
     if (reason.len > 0)

@@ -26,6 +26,8 @@ bool ctl_prune(Ctl *ctl, Err *err)
     json_t *body = json_object();
     if (ctl->args->dry_run)
         json_object_set_new(body, "dry_run", json_true());
+    if (ctl->args->repack)
+        json_object_set_new(body, "repack", json_true());
     if (ctl->args->reason != NULL)
         json_object_set_new(body, "reason", json_string(ctl->args->reason));
     if (ctl->args->key_set != NULL)

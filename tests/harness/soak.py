@@ -55,7 +55,7 @@ class SoakInstallation(Installation):
 # Where a worker's children stop or kill themselves: moments that a signal from outside seldom meets.
 POINTS = ("collect.condemned", "collect.condemned", "collect.condemned", "collect.flipped", "collect.epoch", "collect.told",
           "collect.confirmed", "collect.deleted", "collect.gone", "forget.deleted", "forget.said", "forget.unmarked", "forget.manifest",
-          "forget.objects", "repo.pack_durable", "repo.packs_staged", "repo.index_durable", "repo.manifest_durable", "commit.before",
+          "repack.looked", "repack.staged", "repack.before", "repack.before", "repack.committed", "forget.objects", "repo.pack_durable", "repo.packs_staged", "repo.index_durable", "repo.manifest_durable", "commit.before",
           "commit.after", "commit.marked")
 
 
@@ -380,6 +380,9 @@ class Soak:
         if lines:
             print(done.stdout[-3000:], done.stderr[-2000:])
 
+    def repacked(self):
+        return self.place.count("SELECT sum((detail ->> 'repacked')::bigint) FROM audit_event WHERE action = 'repository.prune'")
+
     def freed(self):
         return self.place.count("SELECT sum((detail ->> 'freed')::bigint) FROM audit_event WHERE action = 'repository.prune'")
 
@@ -423,6 +426,7 @@ def soak(seed, seconds, writers=8, workers=3):
             one.wrong(each)
         one.check()
         one.jobs()
+        one.outcomes[("packs", "repacked")] = one.repacked()
         freed, backups = one.freed(), len(one.ledger)
         one.rebuild()
         one.tell()

@@ -6,6 +6,7 @@
 #include "common/catalog/catalog_collect.h"
 #include "worker/job/collect.h"
 #include "worker/job/forget.h"
+#include "worker/job/repacking.h"
 
 #include <inttypes.h>
 
@@ -13,6 +14,7 @@ typedef struct Prune {
     Job *job;
     Session session;
     CollectCounts counts;
+    RepackingCounts repacked;
     uint64_t forgotten;
     json_t *answers; /* of the backups that were asked to go */
     bool dry_run;
@@ -46,6 +48,7 @@ static bool forget_asked(Prune *prune, Err *err)
 static json_t *report(const Prune *prune)
 {
     const CollectCounts *n = &prune->counts;
+    const RepackingCounts *repacked = &prune->repacked;
     const struct {
         const char *name;
         uint64_t value;
@@ -61,7 +64,14 @@ static json_t *report(const Prune *prune)
                 {"deleted_again", n->again},
                 {"indexes", n->indexes},
                 {"left", n->left},
-                {"live", n->live}};
+                {"live", n->live},
+                {"looked", repacked->looked},
+                {"repacked", repacked->packed},
+                {"repacked_bytes", repacked->old_bytes},
+                {"made", repacked->made},
+                {"made_bytes", repacked->bytes},
+                {"moved_backups", repacked->backups},
+                {"found_damaged", repacked->damaged}};
     json_t *out = json_object();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         json_object_set_new(out, rows[i].name, json_integer((json_int_t)rows[i].value));
@@ -96,13 +106,23 @@ static bool finish(Prune *prune, JobResult *result, Err *err)
     }
     snprintf(result->text, sizeof result->text,
              "%" PRIu64 " backups forgotten, %" PRIu64 " packs condemned, %" PRIu64
-             " deleted, %" PRIu64 " bytes freed%s%s",
-             prune->forgotten, n->condemned, n->deleted, n->freed,
-             n->spared > 0 ? "; running jobs spare some" : "",
+             " deleted, %" PRIu64 " bytes freed; %" PRIu64 " half-dead packs made %" PRIu64
+             " new ones%s%s",
+             prune->forgotten, n->condemned, n->deleted, n->freed, prune->repacked.packed,
+             prune->repacked.made, n->spared > 0 ? "; running jobs spare some" : "",
              n->left > 0 ? "; this worker's ceiling leaves some" : "");
     json_canonical(result->answer, &text);
     Tell told = {.fence = &prune->job->fence, .done = buf_text(&text)};
     return patient_call(prune->job->catalog, call_tell, &told, err);
+}
+
+/* Before collecting: what is left of half-dead packs goes in the same run. */
+static bool repack(Prune *prune, Err *err)
+{
+    bool asked = json_bool_or(prune->job->params, "repack", false);
+    if (!json_bool_or(prune->job->params, "repack", true))
+        return true;
+    return repacking_run(prune->job, asked, &prune->repacked, err);
 }
 
 static bool run(Prune *prune, Err *err)
@@ -113,7 +133,8 @@ static bool run(Prune *prune, Err *err)
     bool collects = json_array_size(json_object_get(prune->job->params, "forget")) == 0;
     return forget_asked(prune, err) &&
            forget_objects(&prune->session, prune->job, &prune->forgotten, err) &&
-           (!collects || collect_run(&prune->session, prune->job, anyway, &prune->counts, err));
+           (!collects || (repack(prune, err) &&
+                          collect_run(&prune->session, prune->job, anyway, &prune->counts, err)));
 }
 
 bool prune_run(Job *job, JobResult *result, Err *err)

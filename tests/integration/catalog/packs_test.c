@@ -493,10 +493,19 @@ static void a_reader_that_misses_an_object_is_sent_to_another_one(void **state)
     (void)state;
     Uuid backup = fleet_back_up(fleet, &one, "s4", next_sequence("s4"), 95);
     fleet_back_up(fleet, &one, "s3", next_sequence("s3"),
-                  95); /* another domain: stored once more */
+                  95); /* stored once more, and in a domain of its own */
+    fleet_do(fleet, "UPDATE pack SET domain = (SELECT no FROM source WHERE name = 's3') WHERE no = "
+                    "(SELECT max(no) FROM pack)");
     Fence reader = verify_claim(&backup, "content");
     OK(catalog_chunk_find(one.c, &reader, &id, 1, &place, &err));
     assert_true(place.found);
+    /* Another source's word is the last to be believed, though it is the newest. */
+    char sql[200];
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM pack p JOIN job j ON j.id = p.job JOIN source s ON s.no = "
+             "j.source WHERE s.name = 's4' AND p.no = %llu",
+             (unsigned long long)place.pack_no);
+    assert_int_equal(fleet_count(fleet, sql), 1);
     OK(catalog_chunk_find_other(one.c, &reader, &id, &place.object, &other, &err));
     assert_true(other.found);
     assert_false(uuid_equal(&place.object, &other.object));

@@ -83,20 +83,72 @@ bool api_backup_verify(ApiCall *call, Err *err)
            api_job_made(call, job, err);
 }
 
-bool api_backup_files(ApiCall *call, Err *err)
+/* A probe that lists: `prefix`, `limit` and `cursor` are every listing's. Takes params. */
+static bool make_listing(ApiCall *call, json_t *params, Err *err)
 {
-    uint64_t job;
-    json_t *params = NULL;
+    uint64_t job, limit;
     scoped(buf_free) Buf prefix = {0};
-    uint64_t asked;
-    if (!api_number(call, "limit", 1000, &asked, err) || !backup_params(call, &params, err))
+    scoped(buf_free) Buf cursor = {0};
+    if (!api_number(call, "limit", 1000, &limit, err)) {
+        json_decref(params);
         return false;
+    }
     json_object_set_new(params, "probe", json_string("backup_files"));
     if (api_query(call, "prefix", &prefix))
         json_object_set_new(params, "prefix", json_stringn(buf_cstr(&prefix), prefix.len));
-    json_object_set_new(params, "limit", json_integer((json_int_t)asked));
+    if (api_query(call, "cursor", &cursor))
+        json_object_set_new(params, "after", json_stringn(buf_cstr(&cursor), cursor.len));
+    json_object_set_new(params, "limit", json_integer((json_int_t)limit));
     return api_make_job(call, "probe", (Text){0}, (Text){0}, params, &job, err) &&
            api_job_made(call, job, err);
+}
+
+bool api_backup_files(ApiCall *call, Err *err)
+{
+    json_t *params = NULL;
+    scoped(buf_free) Buf children = {0};
+    if (!api_choice(call, "children", "true,false", &children, err) ||
+        !backup_params(call, &params, err))
+        return false;
+    if (text_equal(buf_text(&children), TEXT("true")))
+        json_object_set_new(params, "children", json_true());
+    return make_listing(call, params, err);
+}
+
+static bool source_of(ApiCall *call, const Uuid *id, Buf *name, Err *err)
+{
+    scoped(buf_free) Buf body = {0};
+    scoped(json_release) json_t *shown = NULL;
+    ViewArgs args = {.first = id};
+    if (!catalog_view(call->catalog, VIEW_BACKUP, &args, &body, err) ||
+        !json_parse(buf_text(&body), &shown, err))
+        return false;
+    buf_add_text(name, json_text_or(shown, "source", TEXT("")));
+    return true;
+}
+
+bool api_backup_diff(ApiCall *call, Err *err)
+{
+    Uuid id, other;
+    char text[UUID_TEXT];
+    scoped(buf_free) Buf against = {0};
+    scoped(buf_free) Buf own = {0};
+    scoped(buf_free) Buf others = {0};
+    if (!api_query(call, "against", &against) || against.len == 0)
+        return err_set(err, ERR_USAGE, "diff.against", "say which other backup: ?against=");
+    if (!api_find_backup(call, call->parts[0], &id, err) ||
+        !api_find_backup(call, buf_text(&against), &other, err) ||
+        !source_of(call, &id, &own, err) || !source_of(call, &other, &others, err))
+        return false;
+    if (!text_equal(buf_text(&own), buf_text(&others)))
+        return err_set(err, ERR_USAGE, "diff.other_source",
+                       "they are backups of two sources, %s and %s: compare two of one source",
+                       buf_cstr(&others), buf_cstr(&own));
+    uuid_text(&id, text);
+    json_t *params = json_pack("{s:s}", "backup", text);
+    uuid_text(&other, text);
+    json_object_set_new(params, "against", json_string(text));
+    return make_listing(call, params, err);
 }
 
 /* The job streams to a ticket that only this answer and the job know; the caller waits for it. */

@@ -59,7 +59,7 @@ static bool check_parts(Text path, Err *err)
 
 static bool answers(const ApiRoute *route, const char *method)
 {
-    static const char *const making[] = {"backup_files", "backup_fetch", "events"};
+    static const char *const making[] = {"backup_files", "backup_diff", "backup_fetch", "events"};
     if (strcmp(route->method, method) == 0)
         return true;
     if (strcmp(method, "HEAD") != 0 || strcmp(route->method, "GET") != 0)

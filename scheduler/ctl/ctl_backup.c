@@ -6,9 +6,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* A listing comes from a worker that has the reader key; it is short or it is not coming. */
-static const int64_t LISTING_MS = 120000;
-
 static const PrintColumn list_columns[] = {
     {"BACKUP", "id", AS_TEXT},
     {"SOURCE", "source", AS_TEXT},
@@ -50,13 +47,6 @@ static const PrintColumn card_columns[] = {
     {"retention", "retention", AS_TEXT},
     {"contents", "contents", AS_TEXT},
     {"issues", "issues", AS_TEXT},
-};
-
-static const PrintColumn file_columns[] = {
-    {"TYPE", "type", AS_TEXT},
-    {"SIZE", "size", AS_BYTES},
-    {"MODIFIED", "mtime", AS_WHEN},
-    {"PATH", "path", AS_TEXT},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -115,33 +105,6 @@ bool ctl_backup_show(Ctl *ctl, Err *err)
     json_decref(card);
     json_decref(found);
     json_decref(backup);
-    return done;
-}
-
-bool ctl_backup_files(Ctl *ctl, Err *err)
-{
-    const char *selector;
-    json_t *found = NULL;
-    json_t *job = NULL;
-    json_t *ended = NULL;
-    scoped(buf_free) Buf path = {0};
-    if (!ctl_word(ctl, 0, &selector, err) || !ctl_select(ctl, selector, &found, err))
-        return false;
-    buf_printf(&path, "/backups/%s/files", print_text_at(found, "id"));
-    ctl_query(&path, "prefix", ctl->args->words.count > 1 ? ctl->args->words.at[1] : NULL);
-    ctl_query(&path, "limit", ctl->args->limit);
-    bool done = client_get(ctl->client, buf_cstr(&path), &job, err) &&
-                follow_quietly(ctl->client, print_text_at(job, "id"), LISTING_MS, &ended, err);
-    if (done && strcmp(print_text_at(ended, "state"), "completed") != 0)
-        done = err_set(err, ERR_IO, "backup.files", "%s", print_text_at(ended, "error.text"));
-    if (done) {
-        ctl_list(ctl, print_at(ended, "answer.items"), file_columns, COUNT(file_columns), "path");
-        if (json_is_true(print_at(ended, "answer.more")) && !ctl->args->quiet)
-            fprintf(stderr, "there is more: narrow it with a PREFIX, or raise --limit\n");
-    }
-    json_decref(found);
-    json_decref(job);
-    json_decref(ended);
     return done;
 }
 

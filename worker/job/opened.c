@@ -194,6 +194,22 @@ bool opened_open(Opened *opened, Job *job, Err *err)
     return false;
 }
 
+bool opened_another(const Opened *opened, Job *job, const char *name, RepoReader **out, Err *err)
+{
+    BackupOpened row;
+    Open open = {.fence = &job->fence, .row = &row};
+    if (!uuid_parse(json_text_or(job->params, name, TEXT("")), &open.backup, err))
+        return err_note(err, "which other backup");
+    if (!patient_call(job->catalog, call_open, &open, err))
+        return false;
+    ReaderParams params = {.repo = opened->session.repo,
+                           .locator = opened->locator,
+                           .backup = open.backup,
+                           .manifest = &row.manifest_sha256,
+                           .memory_bytes = job->settings->memory_bytes / 4};
+    return reader_open(out, &params, err);
+}
+
 void opened_close(Opened *opened)
 {
     reader_close(opened->reader);

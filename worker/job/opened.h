@@ -41,6 +41,10 @@ MUST_CHECK bool opened_open(Opened *opened, Job *job, Err *err);
 /* "from", "passed_over" and "elsewhere" of an answer: which stores gave what, and why. */
 void opened_tell(const Opened *opened, json_t *answer);
 void opened_close(Opened *opened); /* a zeroed one is fine */
+/* A second backup of the same source and repository, named by params.<name>; the caller closes the
+ * reader before the first one. */
+MUST_CHECK bool opened_another(const Opened *opened, Job *job, const char *name, RepoReader **out,
+                               Err *err);
 
 /* {"paths": […], "globs": […]} of a request, as what a walk visits. Paths are absolute or not, and
  * escaped as the API shows them. */

@@ -5,14 +5,13 @@
 #include "common/base/json.h"
 #include "common/base/rand.h"
 #include "common/store/store_s3.h"
+#include "worker/job/browse.h"
 #include "worker/job/ceiling.h"
 #include "worker/job/opened.h"
 #include "worker/job/restore.h"
 #include "worker/job/stores.h"
 
 #include <stdio.h>
-
-enum { LISTED = 1000, LISTED_MOST = 5000, ANSWER_MOST = 900 * 1024 };
 
 static void no_issue(void *ctx, const Issue *issue)
 {
@@ -29,94 +28,6 @@ static bool source_test(Job *job, JobResult *result, Err *err)
     EngineParams params = {.config = config, .request = job->params, .host = &host, .lanes = 1};
     return job_engine(job, type, &engine, err) && ceiling_source(job, type, config, err) &&
            engine->test(&params, &result->answer, err);
-}
-
-/* --- backup_files --------------------------------------------------------------------------- */
-
-typedef struct Listing {
-    json_t *items;
-    size_t bytes;
-    uint64_t limit;
-    bool more;
-} Listing;
-
-static const char *type_name(uint8_t type)
-{
-    static const char *const names[] = {
-        [ENTRY_FILE] = "file",         [ENTRY_DIRECTORY] = "directory", [ENTRY_SYMLINK] = "symlink",
-        [ENTRY_HARDLINK] = "hardlink", [ENTRY_FIFO] = "fifo",           [ENTRY_SOCKET] = "socket",
-        [ENTRY_CHARDEV] = "chardev",   [ENTRY_BLOCKDEV] = "blockdev",   [ENTRY_STREAM] = "stream",
-    };
-    return type < sizeof names / sizeof names[0] && names[type] != NULL ? names[type] : "unknown";
-}
-
-static bool list_entry(void *ctx, const Entry *entry, const ReaderContent *content, bool *stop,
-                       Err *err)
-{
-    Listing *listing = ctx;
-    char when[CLOCK_TEXT];
-    (void)content;
-    (void)err;
-    listing->bytes += entry->path.len * 3 + entry->link.len * 3 + 200; /* three for an escape */
-    if (json_array_size(listing->items) >= listing->limit || listing->bytes > ANSWER_MOST) {
-        listing->more = *stop = true;
-        return true;
-    }
-    json_t *row = json_object();
-    json_object_set_new(row, "path", json_bytes(slice_of_text(entry->path)));
-    json_object_set_new(row, "type", json_string(type_name(entry->type)));
-    json_object_set_new(row, "size", json_integer((json_int_t)entry->size));
-    if (entry->type != ENTRY_STREAM) {
-        clock_rfc3339(entry->mtime_ns, when);
-        json_object_set_new(row, "mtime", json_string(when));
-        json_object_set_new(row, "mode", json_sprintf("%04o", entry->mode & 07777));
-    }
-    if (entry->link.len > 0)
-        json_object_set_new(row, "link", json_bytes(slice_of_text(entry->link)));
-    if (entry->rows > 0)
-        json_object_set_new(row, "rows", json_integer((json_int_t)entry->rows));
-    json_array_append_new(listing->items, row);
-    return true;
-}
-
-/* A text of the request as bytes without slashes at its start. */
-static bool take_path(const Job *job, const char *key, Buf *bytes, Text *path, Err *err)
-{
-    if (!json_unbytes(json_text_or(job->params, key, TEXT("")), bytes, err))
-        return err_note(err, "`%s`", key);
-    *path = buf_text(bytes);
-    while (path->len > 0 && path->at[0] == '/')
-        *path = (Text){path->at + 1, path->len - 1};
-    while (path->len > 0 && path->at[path->len - 1] == '/')
-        path->len--;
-    return true;
-}
-
-static bool backup_files(Job *job, JobResult *result, Err *err)
-{
-    Opened opened;
-    scoped(buf_free) Buf prefix_bytes = {0}, after_bytes = {0};
-    Text prefix;
-    ReaderSelection selection = {.paths = &prefix, .phase = -1};
-    Listing listing = {.limit = json_u64_or(job->params, "limit", LISTED)};
-    if (!take_path(job, "prefix", &prefix_bytes, &prefix, err) ||
-        !take_path(job, "after", &after_bytes, &selection.after, err) ||
-        !opened_open(&opened, job, err))
-        return false;
-    if (listing.limit > LISTED_MOST)
-        listing.limit = LISTED_MOST;
-    selection.path_count = prefix.len > 0 ? 1 : 0;
-    listing.items = json_array();
-    bool fine = reader_walk(opened.reader, &selection, list_entry, &listing, err);
-    opened_close(&opened);
-    size_t count = json_array_size(listing.items);
-    json_t *last =
-        json_object_get(json_array_get(listing.items, count == 0 ? 0 : count - 1), "path");
-    result->answer = json_object();
-    json_object_set_new(result->answer, "items", listing.items);
-    json_object_set_new(result->answer, "next_cursor",
-                        listing.more && last != NULL ? json_incref(last) : json_null());
-    return fine;
 }
 
 /* --- restore_plan --------------------------------------------------------------------------- */
@@ -272,7 +183,7 @@ static const struct {
     bool (*run)(Job *job, JobResult *result, Err *err);
 } probes[] = {
     {"source_test", source_test},
-    {"backup_files", backup_files},
+    {"backup_files", browse_run},
     {"restore_plan", restore_plan},
     {"store_test", store_test},
 };

@@ -63,7 +63,7 @@ class Command(unittest.TestCase):
             "prune": ["main", "--reason", "a test"], "backup_delete": ["tree", "--reason", "a test", "--dry-run"],
             "backup_hold": ["tree", "--reason", "a test"], "backup_release": ["tree", "--reason", "a test", "--dry-run"],
             "backup_copy": ["tree", "--to", "other", "--dry-run"], "retention_run": ["tree"], "retention_resume": ["--reason", "a test"],
-            "backup_show": ["tree"], "backup_files": ["tree"],
+            "backup_show": ["tree"], "backup_files": ["tree"], "backup_diff": ["tree", "tree"],
             "backup_fetch": ["tree", f"{stand.tree}/small", "--out", str(out)], "job_show": [job], "job_logs": [job],
             "job_follow": [job], "job_cancel": [queued], "job_retry": [ended], "why": ["tree"],
             "source_pause": ["far", "--for", "1h"], "source_resume": ["far"], "queue_pause": ["far"], "queue_resume": ["far"],
@@ -414,6 +414,41 @@ class Command(unittest.TestCase):
         self.assertIn("creates", plan)
         for line in plan.splitlines():
             self.assertRegex(line, r"^\S.{13} \S", plan)
+
+    # --- what is in it, and what changed ----------------------------------------------------------
+
+    def test_two_backups_are_compared_and_one_directory_is_listed(self):
+        def listed(*words):
+            done = run("backup", *words, "--json")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return json.loads(done.stdout)
+        top = stand.tree / "compared"
+        for name in ("a/deep/er/file", "a/other", "b/file", "gone", "same"):
+            (top / name).parent.mkdir(parents=True, exist_ok=True)
+            (top / name).write_text(name)
+        self.assertEqual(run("run", "tree", "--wait").returncode, 0)
+        before = json.loads(run("backup", "show", "tree@latest", "--json").stdout)["id"]
+        (top / "gone").unlink()
+        (top / "new").write_text("new")
+        (top / "b/file").write_text("another")
+        os.utime(top / "a/other", (1, 1))
+        self.assertEqual(run("run", "tree", "--wait").returncode, 0)
+        prefix = str(top).lstrip("/")
+        changes = {row["path"].removeprefix(prefix + "/"): (row["change"], row.get("what"))
+                   for row in listed("diff", before, "tree@latest", prefix) if row["type"] == "file"}
+        self.assertEqual(changes, {"gone": ("removed", None), "new": ("added", None), "a/other": ("changed", ["mtime"]),
+                                   "b/file": ("changed", ["content", "mtime"])})
+        self.assertEqual(len(listed("diff", before, "tree@latest", prefix, "--limit", "2")), 2)
+        self.assertEqual(listed("diff", "tree@latest", "tree@latest"), [])
+        self.assertIn("content, mtime", run("backup", "diff", before, "tree@latest", prefix).stdout)
+        wrong = run("backup", "diff", "tree", "nothing")
+        self.assertEqual(wrong.returncode, 5, wrong.stderr)
+        below = [row["path"].removeprefix(prefix + "/") for row in listed("files", "tree@latest", prefix, "--children")]
+        self.assertEqual(below, ["a", "b", "new", "same"])
+        self.assertEqual([row["path"].removeprefix(prefix + "/") for row in listed("files", "tree@latest", prefix + "/a", "--children")],
+                         ["a/deep", "a/other"])
+        self.assertEqual(len(listed("files", "tree@latest", prefix, "--limit", "3")), 3)
+        self.assertIn("there is more", run("backup", "files", "tree@latest", prefix, "--limit", "3").stderr)
 
     # --- hostile names ----------------------------------------------------------------------------
 

@@ -131,6 +131,8 @@ class OpenApi(unittest.TestCase):
             body = {"plan": plan}
         elif symbol == "backup_fetch":
             query = "?path=" + stands.quote(str(stand.tree / "small")[1:])
+        elif symbol == "backup_diff":
+            query = "?against=" + backup
         elif symbol == "backup_delete": # not the last good one, nor one that a job reads
             made = stand.ask("POST", "/sources/tree/run", {}).json["id"]
             stand.ended(made)
@@ -168,7 +170,7 @@ class OpenApi(unittest.TestCase):
     def test_every_parameter_of_the_document_is_taken_and_no_other(self):
         good = {"time": "2020-01-01T00:00:00Z", "count": "1", "text": "x", "fields": None, "cursor": None}
         for symbol, method, path, operation in operations():
-            if method != "GET" or symbol in ("events", "backup_fetch", "backup_files"):
+            if method != "GET" or symbol in ("events", "backup_fetch", "backup_files", "backup_diff"):
                 continue
             for parameter in operation["parameters"]:
                 if parameter["in"] != "query":

@@ -58,7 +58,7 @@ ALWAYS = [
      "WHERE p.max_jobs IS NOT NULL AND p.max_jobs < (SELECT count(*) FROM job_attempt b JOIN job k ON k.id = b.job "
      "WHERE k.pool = p.no AND b.started_at <= a.started_at AND (b.ended_at IS NULL OR b.ended_at > a.started_at))"),
     ("I7", "backups that name packs which are gone or dying",
-     "SELECT b.id, u.no, p.state FROM backup b CROSS JOIN unnest(b.packs) AS u(no) LEFT JOIN pack p ON p.no = u.no "
+     "SELECT b.backup, u.no, p.state FROM backup_place b CROSS JOIN unnest(b.packs) AS u(no) LEFT JOIN pack p ON p.no = u.no "
      "AND p.repository = b.repository WHERE b.deleted_at IS NULL AND (p.no IS NULL OR p.state NOT IN ('live','condemned'))"),
     ("I8", "backup jobs that succeeded without a backup",
      "SELECT j.id, j.state FROM job j WHERE j.kind = 'backup' AND j.state IN ('completed','partial') "

@@ -3,7 +3,8 @@ SELECT (holdfast.backup_json(b) || jsonb_build_object('receipt', b.receipt, 'iss
   'parent', holdfast.backup_text(b.parent), 'manifest_sha256', encode(b.manifest_sha256, 'hex'), 'packs', cardinality(b.packs),
   'held_reason', b.held_reason, 'hold_stored', CASE WHEN b.held_until IS NOT NULL THEN b.hold_stored_at IS NOT NULL END,
   'copies', (SELECT coalesce(jsonb_agg(holdfast.place_json(p) ORDER BY p.made_here DESC, p.committed_at), '[]') FROM holdfast.backup_place p WHERE p.backup = b.id),
-  'retention', (SELECT x.reason FROM holdfast.retention_ruling x WHERE x.backup = b.id ORDER BY x.job DESC LIMIT 1),
+  'retention', (SELECT x.reason FROM holdfast.retention_ruling x JOIN holdfast.retention_run n ON n.job = x.job
+    WHERE x.backup = b.id AND n.repository = b.repository ORDER BY x.job DESC LIMIT 1),
   'contents', (SELECT coalesce(jsonb_agg(jsonb_build_object('kind', i.kind, 'name', i.name, 'items', i.entries, 'rows', i.rows, 'bytes', i.bytes)
       ORDER BY i.n), '[]') FROM holdfast.backup_item i WHERE i.backup = b.id),
   'verifications', (SELECT coalesce(jsonb_agg(jsonb_build_object('level', v.level, 'result', v.result, 'at', holdfast.rfc3339(v.finished_at),

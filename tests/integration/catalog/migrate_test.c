@@ -187,7 +187,7 @@ static void the_moves_that_SQL_allows_are_those_of_the_life_cycle(void **state)
 #undef MOVE
     };
     size_t count = sizeof moves / sizeof moves[0];
-    char sql[300];
+    char sql[600];
     (void)state;
     for (size_t i = 0; i < count; i++) {
         snprintf(sql, sizeof sql,
@@ -199,11 +199,37 @@ static void the_moves_that_SQL_allows_are_those_of_the_life_cycle(void **state)
     }
     assert_int_equal(count_of("SELECT count(*) FROM lifecycle"), count);
     for (JobState state_of = 0; state_of < JOB_STATE_COUNT; state_of++) {
-        snprintf(sql, sizeof sql,
-                 "SELECT count(*) FROM pg_constraint WHERE conrelid = 'job'::regclass AND "
-                 "pg_get_constraintdef(oid) LIKE '%%''%s''%%'",
-                 lifecycle_name(state_of));
+        snprintf(
+            sql, sizeof sql,
+            "SELECT count(*) FROM pg_constraint c JOIN pg_proc p ON p.proname = c.conname WHERE "
+            "c.conrelid = 'job'::regclass AND c.contype = 'c' AND c.conname = 'job_sound' AND "
+            "p.prosrc LIKE '%%''%s''%%'",
+            lifecycle_name(state_of));
         assert_true(count_of(sql) > 0);
+    }
+    /* What a row of a job may not be: kind, trigger, schedule, slot, lanes, priority, state, claim,
+     * finished_at, max_failures. The first one is sound. */
+    static const char *const rows[] = {
+        "'backup', 'manual', NULL, NULL, 1, 0, 'running', gen_random_uuid(), NULL, 3",
+        "'backups', 'manual', NULL, NULL, 1, 0, 'running', gen_random_uuid(), NULL, 3",
+        "'backup', 'chance', NULL, NULL, 1, 0, 'running', gen_random_uuid(), NULL, 3",
+        "'backup', 'manual', 'nightly', NULL, 1, 0, 'running', gen_random_uuid(), NULL, 3",
+        "'backup', 'manual', NULL, now(), 1, 0, 'running', gen_random_uuid(), NULL, 3",
+        "'backup', 'manual', NULL, NULL, 4, 0, 'running', gen_random_uuid(), NULL, 3",
+        "'backup', 'manual', NULL, NULL, 1, 101, 'running', gen_random_uuid(), NULL, 3",
+        "'backup', 'manual', NULL, NULL, 1, 0, 'walking', NULL, NULL, 3",
+        "'backup', 'manual', NULL, NULL, 1, 0, 'running', NULL, NULL, 3",
+        "'backup', 'manual', NULL, NULL, 1, 0, 'pending', gen_random_uuid(), NULL, 3",
+        "'backup', 'manual', NULL, NULL, 1, 0, 'completed', NULL, NULL, 3",
+        "'backup', 'manual', NULL, NULL, 1, 0, 'pending', NULL, now(), 3",
+        "'backup', 'manual', NULL, NULL, 1, 0, 'running', gen_random_uuid(), NULL, 0"};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        snprintf(sql, sizeof sql,
+                 "SELECT count(*) FROM (VALUES (%s)) v(k, t, e, s, l, p, a, c, f, m) WHERE "
+                 "job_sound(k, t, e, s::timestamptz, l::smallint, p::smallint, a, c::uuid, "
+                 "f::timestamptz, m)",
+                 rows[i]);
+        assert_int_equal(count_of(sql), i == 0);
     }
 }
 

@@ -47,7 +47,8 @@ typedef struct ReaderSelection {
     const Text *globs; /* fnmatch over the whole path, '*' does not pass '/', "**" does */
     size_t glob_count;
     int phase;
-    Text after;
+    Text after;      /* a visitor may move it on, past what it does not want to see */
+    bool no_content; /* nobody will ask for it: where it lies is not looked up */
 } ReaderSelection;
 
 /* Lends entry and content for the call. *stop ends the walk without failure. Several walks may run

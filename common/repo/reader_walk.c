@@ -163,10 +163,24 @@ static bool walk_page(Walk *walk, const PageRef *ref, uint32_t level, Text end, 
     return good;
 }
 
+/* Where the pages of one branch lie: one question for all that may be opened. */
+static bool locate_pages(const Walk *walk, CanonReader refs, uint32_t count, Err *err)
+{
+    PageRef ref;
+    scoped(buf_free) Buf ids = {0};
+    for (uint32_t i = 0; i < count && pages_read_ref(&refs, &ref); i++)
+        if (selection_touches(walk->selection, ref.first, (Text){0}))
+            buf_add(&ids, ref.id.bytes, sizeof ref.id.bytes);
+    return ids.len == 0 || reader_locate(walk->r->cache, (const ChunkId *)(const void *)ids.at,
+                                         ids.len / sizeof(ChunkId), err);
+}
+
 static bool walk_refs(Walk *walk, CanonReader *refs, uint32_t count, uint32_t level, Text end,
                       Err *err)
 {
     PageRef ref, next;
+    if (!locate_pages(walk, *refs, count, err))
+        return false;
     bool more = count > 0 && pages_read_ref(refs, &ref);
     for (uint32_t i = 0; more && !walk->stop; i++) {
         more = i + 1 < count && pages_read_ref(refs, &next);
@@ -189,7 +203,7 @@ bool reader_walk_pages(RepoReader *r, const ReaderSelection *selection, ReaderVi
                  .visit = visit,
                  .page_visit = page_visit,
                  .ctx = ctx,
-                 .locate = page_visit == NULL};
+                 .locate = page_visit == NULL && !selection->no_content};
     CanonReader refs = canon_reader(r->manifest.refs);
     bool good = walk_refs(&walk, &refs, r->manifest.ref_count, r->manifest.levels, (Text){0}, err);
     record_free(&walk.record);

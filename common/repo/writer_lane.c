@@ -7,6 +7,7 @@
 
 enum {
     ROOM_LEAST = 128 * 1024, /* reads into less than this waste system calls */
+    WAITING_MOST = 8192,     /* entries that may wait for the name of a bundle which is not full */
 };
 
 static Pending *pending_new(Lane *lane)
@@ -337,9 +338,10 @@ bool writer_entry_end(RepoWriter *w, unsigned lane_index, const Entry *entry, bo
     pending->ended = true;
     pending->keep = keep;
     atomic_fetch_add(&w->entries, keep ? 1 : 0);
-    /* What is not in the bundle does not end it: a few edited files of a large tree lie together.
-     */
-    bool ends = lane->bundled && chunker_bundle_ends(&w->chunker, entry->path);
+    /* What is not in the bundle does not end it, as a few edited files of a large tree should lie
+     * together; but all that comes behind it waits for its name. */
+    bool ends = (lane->bundled && chunker_bundle_ends(&w->chunker, entry->path)) ||
+                lane->pending > WAITING_MOST;
     lane->open = lane->bundled = false;
     lane->current = NULL;
     return (!ends || bundle_flush(w, lane, err)) && writer_drain(w, lane, false, err);

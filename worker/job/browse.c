@@ -21,8 +21,8 @@ typedef struct Listing {
     uint64_t limit;
     bool more;
     Text prefix;
-    Buf behind; /* children only: a directory was met, go on behind all that is below it */
-    bool again;
+    ReaderSelection selection;
+    Buf behind; /* children only: all that is below the last directory */
 } Listing;
 
 static const char *type_name(uint8_t type)
@@ -92,22 +92,7 @@ static bool list_child(void *ctx, const Entry *entry, const ReaderContent *conte
     buf_clear(&listing->behind);
     buf_add(&listing->behind, entry->path.at, (size_t)(slash - entry->path.at) + 1);
     memset(buf_extend(&listing->behind, NAME_MOST), 0xff, NAME_MOST);
-    listing->again = *stop = true;
-    return true;
-}
-
-static bool list_children(RepoReader *reader, ReaderSelection *selection, Listing *listing,
-                          Err *err)
-{
-    do {
-        scoped(buf_free) Buf behind = listing->behind;
-        if (behind.len > 0)
-            selection->after = buf_text(&behind);
-        listing->behind = (Buf){0};
-        listing->again = false;
-        if (!reader_walk(reader, selection, list_child, listing, err))
-            return false;
-    } while (listing->again && !listing->more);
+    listing->selection.after = buf_text(&listing->behind);
     return true;
 }
 
@@ -160,13 +145,12 @@ static bool list_change(void *ctx, const DiffEntry *entry, bool *stop, Err *err)
     return true;
 }
 
-static bool list_changes(Opened *opened, Job *job, const ReaderSelection *selection,
-                         Listing *listing, Err *err)
+static bool list_changes(Opened *opened, Job *job, Listing *listing, Err *err)
 {
     RepoReader *before = NULL;
     if (!opened_another(opened, job, "against", &before, err))
         return false;
-    bool fine = diff_run(before, opened->reader, selection, list_change, listing, err);
+    bool fine = diff_run(before, opened->reader, &listing->selection, list_change, listing, err);
     reader_close(before);
     return fine;
 }
@@ -205,22 +189,22 @@ bool browse_run(Job *job, JobResult *result, Err *err)
     Opened opened;
     scoped(buf_free) Buf prefix_bytes = {0};
     scoped(buf_free) Buf after_bytes = {0};
-    ReaderSelection selection = {.phase = -1};
-    Listing listing = {.limit = json_u64_or(job->params, "limit", LISTED)};
+    Listing listing = {.limit = json_u64_or(job->params, "limit", LISTED),
+                       .selection = {.phase = -1, .no_content = true}};
     if (!take_path(job, "prefix", &prefix_bytes, &listing.prefix, err) ||
-        !take_path(job, "after", &after_bytes, &selection.after, err) ||
+        !take_path(job, "after", &after_bytes, &listing.selection.after, err) ||
         !opened_open(&opened, job, err))
         return false;
     if (listing.limit > LISTED_MOST)
         listing.limit = LISTED_MOST;
-    selection.paths = &listing.prefix;
-    selection.path_count = listing.prefix.len > 0 ? 1 : 0;
+    listing.selection.paths = &listing.prefix;
+    listing.selection.path_count = listing.prefix.len > 0 ? 1 : 0;
     listing.items = json_array();
+    bool children = json_bool_or(job->params, "children", false);
     bool fine = json_object_get(job->params, "against") != NULL
-                    ? list_changes(&opened, job, &selection, &listing, err)
-                : json_bool_or(job->params, "children", false)
-                    ? list_children(opened.reader, &selection, &listing, err)
-                    : reader_walk(opened.reader, &selection, list_entry, &listing, err);
+                    ? list_changes(&opened, job, &listing, err)
+                    : reader_walk(opened.reader, &listing.selection,
+                                  children ? list_child : list_entry, &listing, err);
     opened_close(&opened);
     if (fine)
         result->answer = answer_of(job, &listing);

@@ -157,7 +157,8 @@ typedef struct Reaction {
 static const Reaction reactions[] = {
     {"28", ERR_DENIED, "auth", "check user, password and pg_hba.conf"},
     {"3D000", ERR_MISSING, "missing", "check the name of the database"},
-    {"42501", ERR_DENIED, "denied", "grant the role what it lacks: pg_read_all_data to back up, SUPERUSER to restore"},
+    {"42501", ERR_DENIED, "denied",
+     "grant the role what it lacks: pg_read_all_data to back up, SUPERUSER to restore"},
     {"42P01", ERR_SOURCE, "changed", "it was dropped meanwhile; the next attempt sees it so"},
     {"42703", ERR_SOURCE, "changed", "it was altered meanwhile; the next attempt sees it so"},
     {"55P03", ERR_BUSY, "locked", "somebody holds an exclusive lock; try again later"},

@@ -242,10 +242,6 @@ static void report(Copy *copy, JobResult *result)
 {
     const CopySend *send = &copy->send;
     result->committed = true;
-    result->answer = json_pack("{s:s%, s:s%, s:I, s:I, s:I}", "from", copy->from_store.at,
-                               copy->from_store.len, "to", copy->to_store.at, copy->to_store.len,
-                               "sent_packs", (json_int_t)send->count, "had_packs",
-                               (json_int_t)send->had, "sent_bytes", (json_int_t)send->bytes);
     snprintf(result->text, sizeof result->text,
              "%.*s to %.*s: %zu packs sent, %" PRIu64 " bytes; %" PRIu64 " were there",
              TEXT_ARG(copy->from_store), TEXT_ARG(copy->to_store), send->count, send->bytes,

@@ -10,7 +10,7 @@ from installation import BINARIES, Installation, Postgres, wait_until
 from settings import offsets, short_or
 
 # Each call of a worker and its job child that changes something, in the order of a backup.
-WORKER_CALLS = ("worker_hello", "job_claim", "pack_begin", "pack_stage", "backup_commit", "marker_done", "job_finish", "worker_beat",
+WORKER_CALLS = ("worker_hello", "job_claims", "pack_begin", "pack_stage", "backup_commit", "marker_done", "job_finish", "worker_beat",
                 "job_log_add", "worker_bye")
 SCHEDULER_CALLS = ("slots_fire", "dispatch_pick", "requeue(", "reap(", "leader_take", "jobs_overdue", "housekeep")
 
@@ -67,7 +67,7 @@ def test_every_call_of_a_worker_may_lose_its_question_or_its_answer():
                 place.complete(place.run("s1"))
                 struck |= {call} if rule.fired else set()
                 link.heal()
-        assert {"job_claim", "pack_begin", "pack_stage", "backup_commit", "marker_done", "worker_beat"} <= struck, struck
+        assert {"job_claims", "pack_begin", "pack_stage", "backup_commit", "marker_done", "worker_beat"} <= struck, struck
         place.check()
 
 

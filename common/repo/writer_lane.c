@@ -7,7 +7,8 @@
 
 enum {
     ROOM_LEAST = 128 * 1024, /* reads into less than this waste system calls */
-    WAITING_MOST = 8192,     /* entries that may wait for the name of a bundle which is not full */
+    WAITING_MOST = 4096, /* entries that may wait for the name of a bundle which is not full; twice
+                            as many for one that is being named */
 };
 
 static Pending *pending_new(Lane *lane)
@@ -344,7 +345,8 @@ bool writer_entry_end(RepoWriter *w, unsigned lane_index, const Entry *entry, bo
                 lane->pending > WAITING_MOST;
     lane->open = lane->bundled = false;
     lane->current = NULL;
-    return (!ends || bundle_flush(w, lane, err)) && writer_drain(w, lane, false, err);
+    return (!ends || bundle_flush(w, lane, err)) &&
+           writer_drain(w, lane, lane->pending > 2 * WAITING_MOST, err);
 }
 
 bool writer_lane_flush(RepoWriter *w, Lane *lane, Err *err)

@@ -36,6 +36,7 @@ typedef struct Pool {
     bool blocked;    /* a BLMOVE is under way, or a script that takes more */
     bool single;     /* this server knew no script that takes more; it is asked again later */
     bool resting;
+    bool reread; /* the own list, before the next ticket is waited for */
 } Pool;
 
 struct TakerTicket {
@@ -65,6 +66,8 @@ struct Taker {
 };
 
 static void take(Pool *pool);
+static bool read_own_list(Pool *pool, RedisDone *done);
+static void on_list_again(void *ctx, redisReply **reply, const Err *err);
 static void say_alive(Pool *pool, Redis *redis);
 static void send_end(TakerTicket *ticket);
 
@@ -267,6 +270,11 @@ static void take(Pool *pool)
     if (!pool->serving || !pool->registered || pool->blocked || pool->resting ||
         pool->taker->wanted == 0)
         return;
+    if (pool->reread) {
+        pool->reread = false;
+        pool->blocked = read_own_list(pool, on_list_again);
+        return;
+    }
     Slice argv[6] = {slice_of_text(TEXT("BLMOVE")), keys_slice(&pool->ready),
                      keys_slice(&pool->claimed),    slice_of_text(TEXT("RIGHT")),
                      slice_of_text(TEXT("LEFT")),   slice_of_text(text_of(pool->taker->block))};
@@ -274,6 +282,14 @@ static void take(Pool *pool)
     Err err = {0};
     pool->blocked =
         redis_command(pool->redis, argv, 6, block_ms + BLOCK_GRACE_MS, on_taken, pool, &err);
+}
+
+static bool read_own_list(Pool *pool, RedisDone *done)
+{
+    Slice argv[4] = {slice_of_text(TEXT("LRANGE")), keys_slice(&pool->claimed),
+                     slice_of_text(TEXT("0")), slice_of_text(TEXT("-1"))};
+    Err err = {0};
+    return redis_command(pool->redis, argv, 4, COMMAND_MS, done, pool, &err);
 }
 
 /* The own list as Redis has it: what we know stays ours, the rest was taken by a BLMOVE whose
@@ -293,6 +309,20 @@ static void recover(Pool *pool, const redisReply *list)
         else
             accept_element(pool, element);
     }
+}
+
+/* The BLMOVE of a connection that was given up may reach the server behind the reading of the own
+ * list, and nobody hears its answer: so the list is read again from time to time. What was ended
+ * meanwhile may come once more by that; its claim is refused. */
+static void on_list_again(void *ctx, redisReply **reply, const Err *err)
+{
+    Pool *pool = ctx;
+    pool->blocked = false;
+    if (err->code == ERR_CANCELLED)
+        return;
+    if (err->code == ERR_NONE && (*reply)->type == REDIS_REPLY_ARRAY)
+        recover(pool, *reply);
+    take(pool);
 }
 
 static void on_own_list(void *ctx, redisReply **reply, const Err *err)
@@ -334,11 +364,8 @@ static void say_alive(Pool *pool, Redis *redis)
 
 static void register_pool(Pool *pool)
 {
-    Slice argv[4] = {slice_of_text(TEXT("LRANGE")), keys_slice(&pool->claimed),
-                     slice_of_text(TEXT("0")), slice_of_text(TEXT("-1"))};
-    Err err = {0};
     say_alive(pool, pool->redis);
-    (void)!redis_command(pool->redis, argv, 4, COMMAND_MS, on_own_list, pool, &err);
+    (void)!read_own_list(pool, on_own_list);
 }
 
 static void on_rested(evutil_socket_t fd, short what, void *ctx)
@@ -374,6 +401,7 @@ static void on_refresh(evutil_socket_t fd, short what, void *ctx)
     (void)fd, (void)what;
     for (size_t i = 0; i < taker->pool_count; i++) {
         taker->pools[i].single = false;
+        taker->pools[i].reread = true;
         say_alive(&taker->pools[i], taker->pools[i].command);
     }
     set_timer(taker->refresh, taker->params.liveness_ms / 3);

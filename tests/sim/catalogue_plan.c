@@ -2,6 +2,9 @@
  * catalogue_plan.c — catalog_plan.h on the simulated server. */
 #include "common/base/mem.h"
 #include "common/catalog/catalog_audit.h"
+#include "common/catalog/catalog_collect.h"
+#include "common/catalog/catalog_copy.h"
+#include "common/catalog/catalog_retention.h"
 #include "tests/sim/catalogue.h"
 #include "tests/sim/trace.h"
 
@@ -249,4 +252,27 @@ bool catalog_housekeep(Catalog *c, Err *err)
         return false;
     model_housekeep(catalogue_model());
     return catalogue_answer(c, true, err);
+}
+
+/* The model has no collector, one store, and keeps all backups: these find nothing to do, but they
+ * are asked over a connection that breaks like any other. */
+bool catalog_prunes_fire(Catalog *c, uint64_t *made, Err *err)
+{
+    *made = 0;
+    return catalogue_ask(c, "prunes_fire", err) && catalogue_answer(c, true, err);
+}
+
+bool catalog_copies_fire(Catalog *c, uint64_t *made, Err *err)
+{
+    *made = 0;
+    return catalogue_ask(c, "copies_fire", err) && catalogue_answer(c, true, err);
+}
+
+/* What is beside it is linked as it is. */
+bool __wrap_catalog_retention_due(Catalog *c, RetentionJob *jobs, size_t *count, Err *err);
+bool __wrap_catalog_retention_due(Catalog *c, RetentionJob *jobs, size_t *count, Err *err)
+{
+    (void)jobs;
+    *count = 0;
+    return catalogue_ask(c, "retention_due", err) && catalogue_answer(c, true, err);
 }

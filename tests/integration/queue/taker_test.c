@@ -273,6 +273,30 @@ static void what_was_taken_and_not_answered_is_found_on_connecting(void **state)
     assert_int_equal(f->ticket_count, 1);
 }
 
+/* As when the server hears the BLMOVE of a connection that was given up behind the reading of the
+ * list on the next one. */
+static void what_a_lost_connection_took_late_is_found_while_connected(void **state)
+{
+    Fixture *f = *state;
+    TicketBytes bytes;
+    Ticket ticket = {43, 1, "backup"};
+    char key[80];
+    push(f, 7, &(Ticket){42, 1, "backup"}, 1);
+    taker_want(f->taker, 3);
+    UNTIL(f, f->ticket_count == 1);
+    ticket_pack(&ticket, &bytes);
+    snprintf(key, sizeof key, "hf:{p7}:claimed:%s", f->name);
+    push_raw(f, key, bytes.at, bytes.len);
+    UNTIL(f, f->ticket_count == 2);
+    assert_int_equal(taker_ticket(f->tickets[1])->job, 43);
+    spin(f, 1500); /* read several times meanwhile: both are known now */
+    assert_int_equal(f->ticket_count, 2);
+    taker_ack(f->taker, f->tickets[0]);
+    taker_ack(f->taker, f->tickets[1]);
+    UNTIL(f, claimed(f) == 0);
+    assert_int_equal(f->reached, 1);
+}
+
 static void a_ticket_given_back_is_the_next_and_a_bounced_one_the_last(void **state)
 {
     Fixture *f = *state;
@@ -415,6 +439,7 @@ int main(void)
         CASE(garbage_is_dropped_and_counted_and_stops_nothing),
         CASE(what_lies_together_is_taken_together),
         CASE(what_was_taken_and_not_answered_is_found_on_connecting),
+        CASE(what_a_lost_connection_took_late_is_found_while_connected),
         CASE(a_ticket_given_back_is_the_next_and_a_bounced_one_the_last),
         CASE(what_arrives_unwanted_is_given_back),
         CASE(an_ack_waits_for_redis_and_for_its_scripts),

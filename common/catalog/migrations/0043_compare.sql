@@ -15,6 +15,10 @@ BEGIN
   END IF;
   IF NOT EXISTS (SELECT FROM backup_place p WHERE p.backup = p_backup AND p.repository = j.repository AND p.deleted_at IS NULL)
      AND EXISTS (SELECT FROM backup b WHERE b.id = p_backup) THEN
+    IF EXISTS (SELECT FROM backup_place p WHERE p.backup = p_backup AND p.deleted_at IS NULL) THEN
+      RAISE EXCEPTION 'backup % is not in the store that is read, but in another one', p_backup
+        USING ERRCODE = 'HF002', DETAIL = 'backup.elsewhere';
+    END IF;
     RAISE EXCEPTION 'backup % was deleted', p_backup USING ERRCODE = 'HF002', DETAIL = 'backup.deleted';
   END IF;
   RETURN QUERY SELECT r.id, r.no, b.manifest_sha256, p.index_object, b.index_sha256, b.sequence, b.entries, b.bytes, b.consistent_at,

@@ -223,12 +223,7 @@ static bool keep_zeros(void *ctx, uint64_t count, Err *err)
 
 static bool read_small(const Side *side, Buf *out, Err *err)
 {
-    const RecordContent *from = &side->record.content;
-    ReaderContent content = {.size = from->size,
-                             .extents = from->extents,
-                             .extent_count = from->extent_count,
-                             .page_ids = from->page_ids,
-                             .page_count = from->page_count};
+    ReaderContent content = reader_content_of(&side->record.content);
     ReaderSink sink = {out, keep_bytes, keep_zeros};
     return reader_content(side->r, &content, &sink, err);
 }

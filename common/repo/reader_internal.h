@@ -47,6 +47,16 @@ struct ReaderContent {
     Buf owned; /* of a copy: extents or page_ids point into it */
 };
 
+/* Lends what the record lends. */
+static inline ReaderContent reader_content_of(const RecordContent *record)
+{
+    return (ReaderContent){.size = record->size,
+                           .extents = record->extents,
+                           .extent_count = record->extent_count,
+                           .page_ids = record->page_ids,
+                           .page_count = record->page_count};
+}
+
 /* reader_cache.c */
 ReaderCache *reader_cache_new(Repo *repo, RepoLocator *locator, size_t bytes);
 void reader_cache_free(ReaderCache *cache);

@@ -66,11 +66,7 @@ static bool locate_contents(Walk *walk, Slice page, Err *err)
 static bool visit_record(Walk *walk, Err *err)
 {
     const Record *record = &walk->record;
-    ReaderContent content = {.size = record->content.size,
-                             .extents = record->content.extents,
-                             .extent_count = record->content.extent_count,
-                             .page_ids = record->content.page_ids,
-                             .page_count = record->content.page_count};
+    ReaderContent content = reader_content_of(&record->content);
     if (!pass(walk, record->entry.path, false, err))
         return false;
     if (!selection_takes(walk->selection, record->entry.path, record->entry.phase))

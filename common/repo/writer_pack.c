@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * writer_pack.c — the end of the pipeline: one thread seals chunks into packs and stages them.
  * Upload first, announce second: a pack's rows reach the ledger when its object is durable. */
-#include "common/base/clock.h"
 #include "common/base/crashpoint.h"
 #include "common/base/mem.h"
 #include "common/base/rand.h"
+#include "common/base/rate.h"
 #include "common/repo/index.h"
 #include "common/repo/pack.h"
 #include "common/repo/repo_internal.h"
@@ -12,7 +12,6 @@
 
 enum {
     KINDS = PACK_META + 1,
-    RATE_SLICE_NS = 50 * 1000 * 1000, /* the longest sleep before looking whether to stop */
 };
 
 typedef struct OpenPack {
@@ -23,14 +22,15 @@ typedef struct OpenPack {
 struct Packing {
     OpenPack open[KINDS];
     IndexBuilder *index;
-    Uuid last_index;    /* nil: none was stored yet */
-    int64_t allowed_ns; /* when the bytes so far may have been written */
+    Uuid last_index; /* nil: none was stored yet */
+    Rate rate;
 };
 
 void writer_pack_init(RepoWriter *w)
 {
     w->packing = mem_new(struct Packing);
     w->packing->index = index_builder_new(&w->params.backup);
+    w->packing->rate.bytes_a_second = w->params.rate;
 }
 
 void writer_pack_adopted(RepoWriter *w, const PackRow *row)
@@ -87,25 +87,9 @@ static bool end_pack(RepoWriter *w, OpenPack *open, Err *err)
     return good;
 }
 
-/* A token bucket with a second of burst: bytes move the clock of what is allowed. */
-static bool keep_rate(RepoWriter *w, size_t bytes, Err *err)
+static bool go_on(void *ctx, Err *err)
 {
-    if (w->params.rate == 0)
-        return true;
-    const int64_t second = 1000000000;
-    int64_t now = clock_mono_ns();
-    int64_t *allowed = &w->packing->allowed_ns;
-    if (*allowed < now - second)
-        *allowed = now - second;
-    *allowed += (int64_t)((double)bytes * 1e9 / (double)w->params.rate);
-    while ((now = clock_mono_ns()) < *allowed) {
-        int64_t rest = *allowed - now;
-        struct timespec nap = {0, rest < RATE_SLICE_NS ? rest : RATE_SLICE_NS};
-        nanosleep(&nap, NULL);
-        if (writer_failed(w, err))
-            return false;
-    }
-    return true;
+    return !writer_failed(ctx, err);
 }
 
 static bool pack_chunk_of(RepoWriter *w, Chunk *chunk, Err *err)
@@ -122,7 +106,7 @@ static bool pack_chunk_of(RepoWriter *w, Chunk *chunk, Err *err)
     if (chunk->kind == PACK_DATA)
         atomic_fetch_add(&w->new_bytes, chunk->len);
     writer_drop_bytes(chunk);
-    if (!keep_rate(w, added, err))
+    if (!rate_wait(rate_take(&w->packing->rate, added), go_on, w, err))
         return false;
     return pack_bytes(open->writer) < w->params.pack_bytes || end_pack(w, open, err);
 }

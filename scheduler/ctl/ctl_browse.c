@@ -80,6 +80,22 @@ static bool list_all(Ctl *ctl, const Listing *listing, json_t *items, bool *more
     return true;
 }
 
+/* "content, mtime" instead of a list. */
+static void say_what(json_t *items)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(items, i, row)
+    {
+        size_t j;
+        const json_t *one;
+        scoped(buf_free) Buf words = {0};
+        json_array_foreach(json_object_get(row, "what"), j, one)
+            buf_printf(&words, "%s%s", j == 0 ? "" : ", ", json_string_value(one));
+        json_object_set_new(row, "what", json_string(buf_cstr(&words)));
+    }
+}
+
 static bool show(Ctl *ctl, const Listing *listing, const PrintColumn *columns, size_t count,
                  Err *err)
 {
@@ -87,6 +103,8 @@ static bool show(Ctl *ctl, const Listing *listing, const PrintColumn *columns, s
     scoped(json_release) json_t *items = json_array();
     if (!list_all(ctl, listing, items, &more, err))
         return false;
+    if (listing->against != NULL && !ctl_wants_json(ctl))
+        say_what(items);
     ctl_list(ctl, items, columns, count, "path");
     if (more && !ctl->args->quiet)
         fprintf(stderr, "there is more: narrow it with a PREFIX, or raise --limit\n");
@@ -111,29 +129,11 @@ bool ctl_backup_files(Ctl *ctl, Err *err)
     return show(ctl, &listing, file_columns, COUNT(file_columns), err);
 }
 
-/* "content, mtime" instead of a list. */
-static void say_what(json_t *items)
-{
-    size_t i;
-    json_t *row;
-    json_array_foreach(items, i, row)
-    {
-        size_t j;
-        const json_t *one;
-        scoped(buf_free) Buf words = {0};
-        json_array_foreach(json_object_get(row, "what"), j, one)
-            buf_printf(&words, "%s%s", j == 0 ? "" : ", ", json_string_value(one));
-        json_object_set_new(row, "what", json_string(buf_cstr(&words)));
-    }
-}
-
 bool ctl_backup_diff(Ctl *ctl, Err *err)
 {
     const char *from, *to;
-    bool more = false;
     scoped(json_release) json_t *before = NULL;
     scoped(json_release) json_t *after = NULL;
-    scoped(json_release) json_t *items = json_array();
     if (!ctl_word(ctl, 0, &from, err) || !ctl_word(ctl, 1, &to, err) ||
         !ctl_select(ctl, from, &before, err) || !ctl_select(ctl, to, &after, err))
         return false;
@@ -141,12 +141,5 @@ bool ctl_backup_diff(Ctl *ctl, Err *err)
                        .what = "diff",
                        .prefix = word(ctl, 2),
                        .against = print_text_at(before, "id")};
-    if (!list_all(ctl, &listing, items, &more, err))
-        return false;
-    if (!ctl_wants_json(ctl))
-        say_what(items);
-    ctl_list(ctl, items, diff_columns, COUNT(diff_columns), "path");
-    if (more && !ctl->args->quiet)
-        fprintf(stderr, "there is more: narrow it with a PREFIX, or raise --limit\n");
-    return true;
+    return show(ctl, &listing, diff_columns, COUNT(diff_columns), err);
 }

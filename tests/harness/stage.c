@@ -532,3 +532,23 @@ void stage_backup(Stage *stage, char out[UUID_TEXT])
     fleet_ask(stage->fleet, "SELECT id FROM backup ORDER BY id DESC LIMIT 1", text);
     snprintf(out, UUID_TEXT, "%.36s", text);
 }
+
+int64_t stage_counted(const Stage *stage, const char *what)
+{
+    char sql[300];
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM %s", what);
+    return fleet_count(stage->fleet, sql);
+}
+
+int64_t stage_stored(const Stage *stage, const char *folder)
+{
+    char command[300];
+    long count = -1;
+    snprintf(command, sizeof command, "find %s/%s -type f 2>/dev/null | wc -l",
+             stage->repository->store_path, folder);
+    FILE *from = popen(command, "r");
+    if (from == NULL || fscanf(from, "%ld", &count) != 1)
+        fail_msg("files below %s cannot be counted", folder);
+    pclose(from);
+    return count;
+}

@@ -87,4 +87,9 @@ void stage_back_up(Stage *stage);                     /* completed and committed
 void stage_restore(Stage *stage, const char *more);   /* the newest backup, into the tree's out */
 void stage_backup(Stage *stage, char out[UUID_TEXT]); /* the newest one of s1 */
 
+/* Rows of the catalogue: `what` is a table, and a condition if there is one. */
+int64_t stage_counted(const Stage *stage, const char *what);
+/* Files below a folder of the store. */
+int64_t stage_stored(const Stage *stage, const char *folder);
+
 #endif

@@ -104,7 +104,7 @@ static bool send_packs(Copy *copy, Err *err)
     copy->send = (CopySend){.job = job,
                             .from = &copy->from,
                             .to = &copy->to,
-                            .rate = json_u64_or(job->policy, "rate", 0)};
+                            .rate = {.bytes_a_second = json_u64_or(job->policy, "rate", 0)}};
     bool fine = patient_call(job->catalog, call_take, copy, err);
     do {
         fine = fine && patient_call(job->catalog, call_page, &page, err);

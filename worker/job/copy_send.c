@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/job/copy_send.h"
 
-#include "common/base/clock.h"
 #include "common/base/crashpoint.h"
 #include "common/base/mem.h"
 #include "common/base/rand.h"
@@ -10,12 +9,10 @@
 #include "common/repo/verify.h"
 
 #include <pthread.h>
-#include <time.h>
 
 enum {
-    LANES = 4,                       /* a store over a network answers late, not slowly */
-    SAMPLE = 8,                      /* one adopted pack in so many is read back */
-    RATE_SLICE_NS = 50 * 1000 * 1000 /* the longest sleep before looking whether to stop */
+    LANES = 4,  /* a store over a network answers late, not slowly */
+    SAMPLE = 8, /* one adopted pack in so many is read back */
 };
 
 /* What the lanes of one call share. */
@@ -30,8 +27,9 @@ typedef struct Run {
 
 /* --- rate ----------------------------------------------------------------------------------- */
 
-static bool may_go_on(Run *run, Err *err)
+static bool may_go_on(void *ctx, Err *err)
 {
+    Run *run = ctx;
     pthread_mutex_lock(&run->lock);
     bool failed = run->failed;
     pthread_mutex_unlock(&run->lock);
@@ -40,36 +38,15 @@ static bool may_go_on(Run *run, Err *err)
     return job_go_on(run->send->job, err);
 }
 
-/* A token bucket with a second of burst: bytes move the clock of what is allowed. */
-static bool keep_rate(Run *run, size_t bytes, Err *err)
-{
-    const int64_t second = 1000000000;
-    CopySend *send = run->send;
-    if (send->rate == 0)
-        return may_go_on(run, err);
-    int64_t now = clock_mono_ns();
-    pthread_mutex_lock(&run->lock);
-    if (send->allowed_ns < now - second)
-        send->allowed_ns = now - second;
-    send->allowed_ns += (int64_t)((double)bytes * 1e9 / (double)send->rate);
-    int64_t allowed = send->allowed_ns;
-    pthread_mutex_unlock(&run->lock);
-    while ((now = clock_mono_ns()) < allowed) {
-        int64_t rest = allowed - now;
-        struct timespec nap = {0, rest < RATE_SLICE_NS ? rest : RATE_SLICE_NS};
-        nanosleep(&nap, NULL);
-        if (!may_go_on(run, err))
-            return false;
-    }
-    return may_go_on(run, err);
-}
-
 static bool passed(void *ctx, size_t bytes, Err *err)
 {
     Run *run = ctx;
     run->send->job->counters.bytes_done += bytes;
     run->send->job->counters.stored += bytes;
-    return keep_rate(run, bytes, err);
+    pthread_mutex_lock(&run->lock);
+    int64_t until_ns = rate_take(&run->send->rate, bytes);
+    pthread_mutex_unlock(&run->lock);
+    return rate_wait(until_ns, may_go_on, run, err) && may_go_on(run, err);
 }
 
 /* --- one pack ------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #ifndef WORKER_JOB_COPY_SEND_H
 #define WORKER_JOB_COPY_SEND_H
 
+#include "common/base/rate.h"
 #include "common/catalog/catalog_copy.h"
 #include "common/repo/packset.h"
 #include "worker/job/session.h"
@@ -13,13 +14,12 @@
 typedef struct CopySend {
     Job *job;
     Session *from, *to;
-    uint64_t rate; /* bytes a second; 0: no limit */
+    Rate rate;
     PackSet here;  /* packs of the target that the backup needs */
     PackRow *rows; /* what was sent, without chunks; mem_free */
     size_t count, room;
-    uint64_t bytes;     /* sent */
-    uint64_t had;       /* packs that were there already */
-    int64_t allowed_ns; /* when the bytes so far may have been sent */
+    uint64_t bytes; /* sent */
+    uint64_t had;   /* packs that were there already */
 } CopySend;
 
 /* Every pack of the list is in the target, or the call fails. A damaged one is marked. */

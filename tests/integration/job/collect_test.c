@@ -30,26 +30,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static int64_t counted(const Stage *stage, const char *what)
-{
-    char sql[300];
-    snprintf(sql, sizeof sql, "SELECT count(*) FROM %s", what);
-    return fleet_count(stage->fleet, sql);
-}
-
-/* Files below a folder of the store. */
-static int64_t stored(const Stage *stage, const char *folder)
-{
-    char command[300];
-    long count = -1;
-    snprintf(command, sizeof command, "find %s/%s -type f 2>/dev/null | wc -l",
-             stage->repository->store_path, folder);
-    FILE *from = popen(command, "r");
-    assert_true(from != NULL && fscanf(from, "%ld", &count) == 1);
-    pclose(from);
-    return count;
-}
-
 /* {"forget": [the backup of this sequence]} */
 static void forget_params(const Stage *stage, unsigned sequence, char out[200])
 {
@@ -77,32 +57,33 @@ static void a_forgotten_backup_leaves_and_its_packs_follow(void **state)
 {
     Stage *stage = *state;
     stage_back_up(stage);
-    int64_t packs = stored(stage, "packs");
+    int64_t packs = stage_stored(stage, "packs");
     change_all(stage);
     stage_back_up(stage);
     forget(stage, 1);
-    assert_int_equal(counted(stage, "backup WHERE gone_at IS NOT NULL AND sequence = 1"), 1);
-    assert_int_equal(stored(stage, "manifests"), 1);
-    assert_int_equal(stored(stage, "commits"), 1);
-    assert_int_equal(stored(stage, "parents"), 1);
-    assert_int_equal(stored(stage, "forgotten"), 1);
+    assert_int_equal(stage_counted(stage, "backup WHERE gone_at IS NOT NULL AND sequence = 1"), 1);
+    assert_int_equal(stage_stored(stage, "manifests"), 1);
+    assert_int_equal(stage_stored(stage, "commits"), 1);
+    assert_int_equal(stage_stored(stage, "parents"), 1);
+    assert_int_equal(stage_stored(stage, "forgotten"), 1);
     stage_must(stage, "prune", "", "completed");
-    assert_int_equal(counted(stage, "pack WHERE state = 'deleted'"), packs);
-    assert_int_equal(counted(stage, "pack WHERE state NOT IN ('live', 'deleted')"), 0);
-    assert_int_equal(stored(stage, "packs"), counted(stage, "pack WHERE state = 'live'"));
-    assert_int_equal(counted(stage, "chunk c JOIN pack p ON p.no = c.pack_no WHERE p.state = "
-                                    "'deleted'"),
+    assert_int_equal(stage_counted(stage, "pack WHERE state = 'deleted'"), packs);
+    assert_int_equal(stage_counted(stage, "pack WHERE state NOT IN ('live', 'deleted')"), 0);
+    assert_int_equal(stage_stored(stage, "packs"),
+                     stage_counted(stage, "pack WHERE state = 'live'"));
+    assert_int_equal(stage_counted(stage, "chunk c JOIN pack p ON p.no = c.pack_no WHERE p.state = "
+                                          "'deleted'"),
                      0);
-    assert_int_equal(stored(stage, "index"), 1);
-    assert_int_equal(stored(stage, "epoch"), 1);
-    assert_int_equal(counted(stage, "audit_event WHERE action IN ('backup.delete', "
-                                    "'repository.prune')"),
+    assert_int_equal(stage_stored(stage, "index"), 1);
+    assert_int_equal(stage_stored(stage, "epoch"), 1);
+    assert_int_equal(stage_counted(stage, "audit_event WHERE action IN ('backup.delete', "
+                                          "'repository.prune')"),
                      3);
     stage_restore(stage, "");
     file_tree_assert_equal(stage->tree);
     /* And the next backup finds the repository as it should be. */
     stage_back_up(stage);
-    assert_int_equal(counted(stage, "repository WHERE rolled_back"), 0);
+    assert_int_equal(stage_counted(stage, "repository WHERE rolled_back"), 0);
 }
 
 /* A run that is killed at any point is ended by the next, and nothing that is left to restore is
@@ -125,14 +106,15 @@ static void killed_after_each(Stage *stage, const char *const *points, size_t co
         if (strcmp(end.outcome, "completed") != 0)
             fail_msg("after %s: %s %s %s", points[i], end.outcome, end.cause, end.text);
         stage_end_free(&end);
-        assert_int_equal(stored(stage, "manifests"), 1);
-        assert_int_equal(stored(stage, "commits"), 1);
+        assert_int_equal(stage_stored(stage, "manifests"), 1);
+        assert_int_equal(stage_stored(stage, "commits"), 1);
         if (!forgets)
-            assert_int_equal(stored(stage, "packs"), counted(stage, "pack WHERE state = 'live'"));
+            assert_int_equal(stage_stored(stage, "packs"),
+                             stage_counted(stage, "pack WHERE state = 'live'"));
     }
     stage_restore(stage, "");
     file_tree_assert_equal(stage->tree);
-    assert_int_equal(counted(stage, "repository WHERE rolled_back"), 0);
+    assert_int_equal(stage_counted(stage, "repository WHERE rolled_back"), 0);
 }
 
 static void a_kill_between_any_two_steps_of_forgetting_harms_nothing(void **state)
@@ -160,17 +142,17 @@ static void a_run_deletes_no_more_than_the_workers_own_file_allows(void **state)
     change_all(stage);
     stage_back_up(stage);
     forget(stage, 1);
-    int64_t packs = stored(stage, "packs");
+    int64_t packs = stage_stored(stage, "packs");
     stage_prune_config(stage, 0, "");
     stage_run(stage, "prune", "", &end);
     assert_string_equal(end.cause, "not-allowed-here");
     stage_end_free(&end);
-    assert_int_equal(stored(stage, "packs"), packs);
+    assert_int_equal(stage_stored(stage, "packs"), packs);
     stage_prune_config(stage, 1, "");
     stage_must(stage, "prune", "", "completed");
-    assert_int_equal(stored(stage, "packs"), packs - 1);
+    assert_int_equal(stage_stored(stage, "packs"), packs - 1);
     stage_must(stage, "prune", "", "completed");
-    assert_int_equal(stored(stage, "packs"), packs - 2);
+    assert_int_equal(stage_stored(stage, "packs"), packs - 2);
     stage_prune_config(stage, 100, ", prune_backups: 0");
     char params[200];
     forget_params(stage, 2, params);
@@ -187,14 +169,14 @@ static void a_dry_run_tells_and_changes_nothing(void **state)
     change_all(stage);
     stage_back_up(stage);
     forget(stage, 1);
-    int64_t packs = stored(stage, "packs");
+    int64_t packs = stage_stored(stage, "packs");
     stage_run(stage, "prune", "{\"dry_run\":true}", &end);
     assert_string_equal(end.outcome, "completed");
     assert_true(json_integer_value(json_object_get(end.answer, "condemned")) >= 2);
     stage_end_free(&end);
-    assert_int_equal(stored(stage, "packs"), packs);
-    assert_int_equal(counted(stage, "pack WHERE state <> 'live'"), 0);
-    assert_int_equal(stored(stage, "epoch"), 0);
+    assert_int_equal(stage_stored(stage, "packs"), packs);
+    assert_int_equal(stage_counted(stage, "pack WHERE state <> 'live'"), 0);
+    assert_int_equal(stage_stored(stage, "epoch"), 0);
 }
 
 /* --- a catalogue or a store of an earlier day ---------------------------------------------------
@@ -211,7 +193,7 @@ static void collect_first(Stage *stage)
     fleet_do(stage->fleet, "CREATE TABLE kept_chunk AS SELECT * FROM chunk; CREATE TABLE kept_pack "
                            "AS SELECT * FROM pack");
     stage_must(stage, "prune", "", "completed");
-    assert_true(counted(stage, "pack WHERE state = 'deleted'") >= 2);
+    assert_true(stage_counted(stage, "pack WHERE state = 'deleted'") >= 2);
 }
 
 static void refused(Stage *stage, const char *cause)
@@ -237,7 +219,7 @@ static void a_writer_that_meets_a_catalogue_of_before_the_flip_shares_nothing_wi
                     stage->tree->tree);
     refused(stage, "repo.rolled_back");
     stage_back_up(stage);
-    assert_int_equal(counted(stage, "repository WHERE rolled_back"), 1);
+    assert_int_equal(stage_counted(stage, "repository WHERE rolled_back"), 1);
     stage_restore(stage, "");
     file_tree_assert_equal(stage->tree);
     refused(stage, "repo.rolled_back");
@@ -259,7 +241,8 @@ static void a_catalogue_that_lost_what_was_condemned_collects_it_again(void **st
     stage_again(stage, &end);
     assert_string_equal(end.outcome, "completed");
     stage_end_free(&end);
-    assert_int_equal(stored(stage, "packs"), counted(stage, "pack WHERE state = 'live'"));
+    assert_int_equal(stage_stored(stage, "packs"),
+                     stage_counted(stage, "pack WHERE state = 'live'"));
     stage_restore(stage, "");
     file_tree_assert_equal(stage->tree);
 }
@@ -312,7 +295,7 @@ static void an_epoch_that_comes_late_is_no_alarm(void **state)
     assert_true(repo_facts(stage->repository->repo)->epoch < (uint64_t)newest);
     stage_back_up(stage);
     stage_must(stage, "prune", "", "completed");
-    assert_int_equal(counted(stage, "repository WHERE rolled_back"), 0);
+    assert_int_equal(stage_counted(stage, "repository WHERE rolled_back"), 0);
     assert_true(repo_epoch_read(stage->repository->repo, &(Err){0}));
     assert_true(repo_facts(stage->repository->repo)->epoch >= (uint64_t)newest);
 }

@@ -32,25 +32,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static int64_t counted(const Stage *stage, const char *what)
-{
-    char sql[300];
-    snprintf(sql, sizeof sql, "SELECT count(*) FROM %s", what);
-    return fleet_count(stage->fleet, sql);
-}
-
-static int64_t stored(const Stage *stage, const char *folder)
-{
-    char command[300];
-    long count = -1;
-    snprintf(command, sizeof command, "find %s/%s -type f 2>/dev/null | wc -l",
-             stage->repository->store_path, folder);
-    FILE *from = popen(command, "r");
-    assert_true(from != NULL && fscanf(from, "%ld", &count) == 1);
-    pclose(from);
-    return count;
-}
-
 static int64_t told(const StageEnd *end, const char *name)
 {
     return json_integer_value(json_object_get(end->answer, name));
@@ -105,8 +86,9 @@ static void what_is_needed_of_half_dead_packs_moves_and_the_rest_is_freed(void *
     stage_end_free(&end);
     assert_true(fleet_count(stage->fleet, "SELECT sum(bytes)::bigint FROM pack WHERE state = "
                                           "'live'") < before - 2000000);
-    assert_int_equal(stored(stage, "packs"), counted(stage, "pack WHERE state = 'live'"));
-    assert_int_equal(counted(stage, "pack WHERE state NOT IN ('live', 'deleted')"), 0);
+    assert_int_equal(stage_stored(stage, "packs"),
+                     stage_counted(stage, "pack WHERE state = 'live'"));
+    assert_int_equal(stage_counted(stage, "pack WHERE state NOT IN ('live', 'deleted')"), 0);
     same_tree(stage);
     /* The next backup shares what was moved, and what is left is not moved again. */
     stage_back_up(stage);
@@ -122,14 +104,14 @@ static void the_index_of_moved_packs_goes_with_the_last_of_them(void **state)
     Stage *stage = *state;
     half_dead(stage);
     stage_must(stage, "prune", REPACK, "completed");
-    assert_int_equal(counted(stage, "repack_index WHERE gone_at IS NULL"), 1);
-    assert_int_equal(stored(stage, "index"), 2);
+    assert_int_equal(stage_counted(stage, "repack_index WHERE gone_at IS NULL"), 1);
+    assert_int_equal(stage_stored(stage, "index"), 2);
     grow(stage, "1 2 3 4");
     stage_back_up(stage);
     forget_first(stage);
     stage_must(stage, "prune", REPACK, "completed");
-    assert_int_equal(counted(stage, "repack_index WHERE gone_at IS NULL"), 0);
-    assert_int_equal(stored(stage, "index"), 1);
+    assert_int_equal(stage_counted(stage, "repack_index WHERE gone_at IS NULL"), 0);
+    assert_int_equal(stage_stored(stage, "index"), 1);
     same_tree(stage);
 }
 
@@ -153,13 +135,14 @@ static void a_kill_between_any_two_steps_of_repacking_harms_nothing(void **state
         same_tree(stage);
         assert_true(catalog_sweep(stage->fleet->scheduler, &swept, &err));
         stage_must(stage, "prune", REPACK, "completed");
-        assert_int_equal(stored(stage, "packs"), counted(stage, "pack WHERE state = 'live'"));
+        assert_int_equal(stage_stored(stage, "packs"),
+                         stage_counted(stage, "pack WHERE state = 'live'"));
         same_tree(stage);
         grow(stage, i % 2 == 0 ? "1 2 4" : "2 3 4");
         stage_back_up(stage);
         forget_first(stage);
     }
-    assert_int_equal(counted(stage, "repository WHERE rolled_back"), 0);
+    assert_int_equal(stage_counted(stage, "repository WHERE rolled_back"), 0);
 }
 
 /* Another job beside the one that stands still. */
@@ -204,9 +187,10 @@ static void a_backup_that_shares_the_old_packs_meanwhile_keeps_them(void **state
     go_on(stage);
     same_tree(stage);
     stage_must(stage, "prune", "{\"repack\":false,\"reason\":\"a test\"}", "completed");
-    assert_int_equal(counted(stage, "pack WHERE state = 'condemned'"), 0);
-    assert_int_equal(counted(stage, "backup b CROSS JOIN unnest(b.packs) u(no) JOIN pack p ON p.no "
-                                    "= u.no WHERE b.deleted_at IS NULL AND p.state <> 'live'"),
+    assert_int_equal(stage_counted(stage, "pack WHERE state = 'condemned'"), 0);
+    assert_int_equal(stage_counted(stage,
+                                   "backup b CROSS JOIN unnest(b.packs) u(no) JOIN pack p ON p.no "
+                                   "= u.no WHERE b.deleted_at IS NULL AND p.state <> 'live'"),
                      0);
     same_tree(stage);
 }
@@ -216,17 +200,18 @@ static void a_restore_that_reads_the_old_packs_keeps_them(void **state)
     Stage *stage = *state;
     char id[UUID_TEXT], params[600];
     half_dead(stage);
-    int64_t packs = stored(stage, "packs");
+    int64_t packs = stage_stored(stage, "packs");
     stage_backup(stage, id);
     snprintf(params, sizeof params, "{\"backup\":\"%s\",\"target\":{\"path\":\"%s\"}}", id,
              stage->tree->out);
     stage_stopped(stage, "restore", params, "restore.opened");
     repack_beside(stage);
-    assert_true(stored(stage, "packs") > packs); /* old and new */
+    assert_true(stage_stored(stage, "packs") > packs); /* old and new */
     go_on(stage);
     file_tree_assert_equal(stage->tree);
     stage_must(stage, "prune", REPACK, "completed");
-    assert_int_equal(stored(stage, "packs"), counted(stage, "pack WHERE state = 'live'"));
+    assert_int_equal(stage_stored(stage, "packs"),
+                     stage_counted(stage, "pack WHERE state = 'live'"));
     same_tree(stage);
 }
 
@@ -241,12 +226,13 @@ static void a_backup_that_nobody_looked_at_still_names_the_old_packs(void **stat
              "SELECT a.id, a.repository, a.job, 0, a.index_object, b.packs FROM backup a, backup b "
              "WHERE a.gone_at IS NOT NULL AND b.gone_at IS NULL");
     go_on(stage);
-    assert_int_equal(counted(stage, "backup_copy c CROSS JOIN unnest(c.packs) u(no) JOIN pack p ON "
-                                    "p.no = u.no WHERE p.state <> 'live'"),
+    assert_int_equal(stage_counted(stage,
+                                   "backup_copy c CROSS JOIN unnest(c.packs) u(no) JOIN pack p ON "
+                                   "p.no = u.no WHERE p.state <> 'live'"),
                      0);
-    assert_int_equal(counted(stage,
-                             "backup b, backup_copy c WHERE b.gone_at IS NULL AND b.packs <> "
-                             "c.packs"),
+    assert_int_equal(stage_counted(stage,
+                                   "backup b, backup_copy c WHERE b.gone_at IS NULL AND b.packs <> "
+                                   "c.packs"),
                      1);
     same_tree(stage);
     fleet_do(stage->fleet, "DELETE FROM backup_copy");
@@ -266,9 +252,10 @@ static void a_damaged_pack_is_marked_and_nothing_of_it_is_swapped(void **state)
     assert_string_equal(end.outcome, "completed");
     assert_int_equal(told(&end, "found_damaged"), 1);
     stage_end_free(&end);
-    assert_int_equal(counted(stage, "pack WHERE damaged_at IS NOT NULL AND state = 'live'"), 1);
-    assert_int_equal(counted(stage, "pack p JOIN backup b ON p.no = ANY (b.packs) WHERE "
-                                    "p.damaged_at IS NOT NULL AND b.gone_at IS NULL"),
+    assert_int_equal(stage_counted(stage, "pack WHERE damaged_at IS NOT NULL AND state = 'live'"),
+                     1);
+    assert_int_equal(stage_counted(stage, "pack p JOIN backup b ON p.no = ANY (b.packs) WHERE "
+                                          "p.damaged_at IS NOT NULL AND b.gone_at IS NULL"),
                      1);
     /* Stored again by the next backup, and whole. */
     stage_back_up(stage);

@@ -33,34 +33,15 @@ static int tear_down(void **state)
     return 0;
 }
 
-static int64_t counted(const Stage *stage, const char *what)
-{
-    char sql[300];
-    snprintf(sql, sizeof sql, "SELECT count(*) FROM %s", what);
-    return fleet_count(stage->fleet, sql);
-}
-
-/* Files below a folder of the store. */
-static int64_t stored(const Stage *stage, const char *folder)
-{
-    char command[300];
-    long count = -1;
-    snprintf(command, sizeof command, "find %s/%s -type f 2>/dev/null | wc -l",
-             stage->repository->store_path, folder);
-    FILE *from = popen(command, "r");
-    assert_true(from != NULL && fscanf(from, "%ld", &count) == 1);
-    pclose(from);
-    return count;
-}
-
 /* As many backups as these are whole, in the catalogue and in the store, and the newest is it. */
 static void left(Stage *stage, int64_t backups)
 {
-    assert_int_equal(counted(stage, "backup WHERE deleted_at IS NULL"), backups);
-    assert_int_equal(counted(stage, "backup WHERE deleted_at IS NOT NULL AND gone_at IS NULL"), 0);
-    assert_int_equal(stored(stage, "manifests"), backups);
-    assert_int_equal(stored(stage, "commits"), backups);
-    assert_int_equal(stored(stage, "forgotten"), BACKUPS - backups);
+    assert_int_equal(stage_counted(stage, "backup WHERE deleted_at IS NULL"), backups);
+    assert_int_equal(
+        stage_counted(stage, "backup WHERE deleted_at IS NOT NULL AND gone_at IS NULL"), 0);
+    assert_int_equal(stage_stored(stage, "manifests"), backups);
+    assert_int_equal(stage_stored(stage, "commits"), backups);
+    assert_int_equal(stage_stored(stage, "forgotten"), BACKUPS - backups);
     stage_restore(stage, "");
     file_tree_assert_equal(stage->tree);
 }
@@ -73,11 +54,12 @@ static void what_the_plan_lets_go_is_gone_and_the_rest_comes_back(void **state)
     assert_string_equal(end.outcome, "completed");
     assert_string_equal(end.text, "2 of 2 backups forgotten, the objects of 2 are gone");
     stage_end_free(&end);
-    assert_int_equal(counted(stage, "audit_event WHERE action = 'backup.delete' AND reason = "
-                                    "'the test wants it'"),
+    assert_int_equal(stage_counted(stage, "audit_event WHERE action = 'backup.delete' AND reason = "
+                                          "'the test wants it'"),
                      2);
     stage_must(stage, "prune", "{\"reason\":\"half of it\"}", "completed");
-    assert_int_equal(stored(stage, "packs"), counted(stage, "pack WHERE state = 'live'"));
+    assert_int_equal(stage_stored(stage, "packs"),
+                     stage_counted(stage, "pack WHERE state = 'live'"));
     left(stage, BACKUPS - 2);
 }
 
@@ -97,7 +79,7 @@ static void what_came_between_the_plan_and_the_job_wins(void **state)
     assert_string_equal(end.text, "1 of 1 backups forgotten, the objects of 1 are gone");
     stage_end_free(&end);
     left(stage, BACKUPS - 1);
-    assert_int_equal(counted(stage, "backup WHERE sequence = 3 AND gone_at IS NOT NULL"), 1);
+    assert_int_equal(stage_counted(stage, "backup WHERE sequence = 3 AND gone_at IS NOT NULL"), 1);
 }
 
 /* Later than the job's own look: the catalogue asks once more under the backup's row lock. */
@@ -135,7 +117,7 @@ static void refused(Stage *stage, const char *plan, const char *cause)
     assert_string_equal(end.cause, cause);
     stage_end_free(&end);
     drop_waiting(stage);
-    assert_int_equal(counted(stage, "backup WHERE deleted_at IS NULL"), BACKUPS);
+    assert_int_equal(stage_counted(stage, "backup WHERE deleted_at IS NULL"), BACKUPS);
 }
 
 /* A plan that is old or of another policy is nobody's order; the last good one never goes whatever
@@ -150,7 +132,7 @@ static void what_may_not_go_does_not(void **state)
     assert_true(end.retry);
     assert_string_equal(stage->state, "pending");
     stage_end_free(&end);
-    assert_int_equal(counted(stage, "retention_due(10)"), 1); /* planned anew */
+    assert_int_equal(stage_counted(stage, "retention_due(10)"), 1); /* planned anew */
     drop_waiting(stage);
     fleet_do(stage->fleet, "UPDATE setting SET value = 6000 WHERE name = 'retention_plan_s'");
     refused(stage, "true", "retention.last_good");
@@ -179,7 +161,7 @@ static void a_killed_run_is_ended_by_the_next(void **state)
         stage_end_free(&end);
     }
     left(stage, BACKUPS - 3);
-    assert_int_equal(counted(stage, "audit_event WHERE action = 'backup.delete'"), 3);
+    assert_int_equal(stage_counted(stage, "audit_event WHERE action = 'backup.delete'"), 3);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

@@ -57,6 +57,7 @@ def a_rate_is_kept_and_a_cancel_ends_it(place):
     before, at = place.count(f"SELECT bytes_done FROM lease WHERE job = {job}"), time.monotonic()
     time.sleep(4)
     moved = (place.count(f"SELECT coalesce(max(bytes_done), 0) FROM lease WHERE job = {job}") - before) / (time.monotonic() - at)
+    assert place.state(job) == "running", "the rate was not kept: it is over"
     assert moved < 8 << 20, moved
     place.must("job", "cancel", place.catalogue.one(f"SELECT job_text({job})"), "--reason", "a test")
     wait_until(lambda: place.state(job) == "cancelled", what="it is cancelled")

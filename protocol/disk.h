@@ -17,6 +17,7 @@ typedef enum DiskAlgorithm {
     DISK_PLAIN = 0,  /* nothing is sealed or signed: repositories that a worker's file must allow */
     DISK_SEALED = 1, /* AES-256-GCM under a random key, sealed to readers with X25519; Ed25519 */
     DISK_DERIVED = 2, /* AES-256-GCM under a key derived from the id secret; Ed25519 */
+    DISK_LOCKED = 3,  /* AES-256-GCM under a key that Argon2id made of a passphrase */
 } DiskAlgorithm;
 
 /* What an HFOB object is; part of what is signed. */

@@ -102,6 +102,7 @@ static bool read_options(Setup *setup, int argc, char **argv, bool first, Err *e
         .hooks = options->hooks,
         .cache = options->cache,
         .keys = options->keys,
+        .key_passphrase = options->key_passphrase,
         .api = or_null(options->api),
         .api_ca = or_null(options->api_ca),
         .api_cert = or_null(options->api_cert),

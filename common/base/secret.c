@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 enum { SECRET_MOST = 1 << 20 };
@@ -121,6 +122,63 @@ bool secret_read_file(const char *path, Secret **out, Err *err)
 bool secret_read_bytes(const char *path, Secret **out, Err *err)
 {
     return read_private(path, false, out, err);
+}
+
+bool secret_read_fd(int fd, const char *name, Secret **out, Err *err)
+{
+    return read_all(fd, name, true, out, err);
+}
+
+/* Up to the end of the line, a byte at a time: what was typed after it is not ours. */
+static bool read_line(int tty, Secret **out, Err *err)
+{
+    Secret *line = map_secret(SECRET_MOST);
+    ssize_t got = 0;
+    bool end = false;
+    while (!end && line->len < SECRET_MOST) {
+        got = read(tty, line->bytes + line->len, 1);
+        end = got <= 0 || line->bytes[line->len] == '\n';
+        line->len += !end;
+    }
+    if (got >= 0)
+        *out = secret_new(secret_slice(line));
+    secret_free(line);
+    return got >= 0 || err_set_sys(err, ERR_IO, "secret.read", "the terminal");
+}
+
+static bool ask_terminal(const char *prompt, Secret **out, Err *err)
+{
+    struct termios was, quiet;
+    int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
+    if (tty < 0 || tcgetattr(tty, &was) != 0) {
+        if (tty >= 0)
+            close(tty);
+        return err_set(err, ERR_USAGE, "secret.no_terminal",
+                       "there is no terminal to ask for the passphrase: name a file that has it, "
+                       "or fd:N");
+    }
+    quiet = was;
+    quiet.c_lflag &= ~(tcflag_t)ECHO;
+    tcsetattr(tty, TCSAFLUSH, &quiet);
+    dprintf(tty, "%s: ", prompt);
+    bool done = read_line(tty, out, err);
+    dprintf(tty, "\n");
+    tcsetattr(tty, TCSAFLUSH, &was);
+    close(tty);
+    return done;
+}
+
+bool secret_ask(const char *from, const char *prompt, Secret **out, Err *err)
+{
+    char *end = NULL;
+    if (from == NULL)
+        return ask_terminal(prompt, out, err);
+    if (strncmp(from, "fd:", 3) != 0)
+        return secret_read_file(from, out, err);
+    long fd = strtol(from + 3, &end, 10);
+    if (from[3] == 0 || *end != 0 || fd < 0 || fd > 1 << 20)
+        return err_set(err, ERR_USAGE, "secret.fd", "%.40s is not fd:N", from);
+    return secret_read_fd((int)fd, from, out, err);
 }
 
 static bool proper_name(const char *name)

@@ -22,6 +22,13 @@ MUST_CHECK bool secret_read_file(const char *path, Secret **out, Err *err);
 /* The same to the last byte: a key file may end in anything. */
 MUST_CHECK bool secret_read_bytes(const char *path, Secret **out, Err *err);
 
+/* What a descriptor gives up to its end, one newline there taken off; name is for messages. The
+ * descriptor stays open. */
+MUST_CHECK bool secret_read_fd(int fd, const char *name, Secret **out, Err *err);
+/* "fd:N", a private file, or NULL: typed at the terminal, unseen, after prompt (ERR_USAGE
+ * secret.no_terminal where there is none). For verbs that people run. */
+MUST_CHECK bool secret_ask(const char *from, const char *prompt, Secret **out, Err *err);
+
 /* Where references of a configuration may point. */
 typedef struct SecretScope {
     const char *credentials;  /* directory of named credentials; may be NULL */

@@ -2,6 +2,7 @@
 #include "common/codec/keyfile.h"
 
 #include "common/base/hash.h"
+#include "common/base/rand.h"
 #include "protocol/wire.h"
 
 #include <inttypes.h>
@@ -79,8 +80,8 @@ static bool damaged(Err *err, const char *what)
     return err_set(err, ERR_CORRUPT, "key.damaged", "a key record is damaged: %s", what);
 }
 
-static bool reading_begin(Reading *reading, Slice bytes, DiskRecord kind, bool has_signature,
-                          Err *err)
+static bool reading_as(Reading *reading, Slice bytes, DiskRecord kind, DiskAlgorithm expected,
+                       bool has_signature, Err *err)
 {
     uint8_t algorithm;
     uint32_t len = 0;
@@ -88,7 +89,7 @@ static bool reading_begin(Reading *reading, Slice bytes, DiskRecord kind, bool h
     msgpack_unpacked_init(&reading->unpacked);
     if (!disk_check(bytes, kind, &algorithm, err))
         return false;
-    if (algorithm != DISK_PLAIN)
+    if (algorithm != expected)
         return damaged(err, "its algorithm is not known; a newer version wrote it");
     if (bytes.len < DISK_HEAD + 4)
         return damaged(err, "it is cut short");
@@ -101,6 +102,12 @@ static bool reading_begin(Reading *reading, Slice bytes, DiskRecord kind, bool h
     reading->signature = has_signature ? bytes.at + end : NULL;
     return wire_unpack((Slice){bytes.at + DISK_HEAD + 4, len}, &LIMITS, &reading->unpacked, err) &&
            wire_take_map(&reading->unpacked.data, "a key record", err);
+}
+
+static bool reading_begin(Reading *reading, Slice bytes, DiskRecord kind, bool has_signature,
+                          Err *err)
+{
+    return reading_as(reading, bytes, kind, DISK_PLAIN, has_signature, err);
 }
 
 static const msgpack_object *member(const Reading *reading, const char *key)
@@ -427,12 +434,112 @@ bool keyfile_reader_unpack(Slice bytes, ReaderFile *file, Err *err)
 {
     Reading reading;
     *file = (ReaderFile){0};
+    if (keyfile_reader_is_locked(bytes))
+        return err_set(err, ERR_DENIED, "key.passphrase_missing",
+                       "the reader file is under a passphrase: name it with key_passphrase in "
+                       "worker.yaml, or --passphrase-file");
     bool done = reading_begin(&reading, bytes, DISK_READER, false, err) &&
                 take_set(&reading, file->set, &file->set_id, &file->generation) &&
                 take_bytes(&reading, "root", file->root, sizeof file->root) &&
                 take_bytes(&reading, "secret", file->secret, sizeof file->secret);
     msgpack_unpacked_destroy(&reading.unpacked);
     return done;
+}
+
+/* --- a reader file under a passphrase ----------------------------------------------------------
+ */
+
+enum { PASSES = 4, MEMORY = 64 << 20, SALT = 16 };
+
+/* What is sealed with the secret: whoever changes it makes the passphrase a wrong one. */
+static void locked_context(const ReaderFile *file, Buf *out)
+{
+    buf_add(out, file->set, strlen(file->set) + 1);
+    buf_add(out, file->set_id.bytes, sizeof file->set_id.bytes);
+    buf_add_le64(out, file->generation);
+    buf_add(out, file->root, sizeof file->root);
+}
+
+bool keyfile_reader_is_locked(Slice bytes)
+{
+    uint8_t algorithm;
+    Err ignored = {0};
+    return disk_check(bytes, DISK_READER, &algorithm, &ignored) && algorithm == DISK_LOCKED;
+}
+
+bool keyfile_reader_lock(const ReaderFile *file, Slice passphrase, Buf *out, Err *err)
+{
+    Record record;
+    scoped(buf_free) Buf context = {0};
+    uint8_t salt[SALT], key[SEAL_KEY], sealed[SEAL_SECRET + SEAL_TAG];
+    if (passphrase.len < KEYFILE_PASSPHRASE_LEAST)
+        return err_set(err, ERR_USAGE, "key.passphrase_short",
+                       "a passphrase has %d bytes at least; take more, of words that nobody "
+                       "guesses",
+                       KEYFILE_PASSPHRASE_LEAST);
+    rand_bytes(salt, sizeof salt);
+    if (!seal_stretch(passphrase, salt, PASSES, MEMORY, key, err))
+        return false;
+    locked_context(file, &context);
+    seal_encrypt(key, buf_slice(&context), (Slice){file->secret, SEAL_SECRET}, sealed);
+    explicit_bzero(key, sizeof key);
+    record_begin(&record, 8);
+    add_set(&record, file->set, &file->set_id, file->generation);
+    add_bytes(&record, "root", file->root, sizeof file->root);
+    add_bytes(&record, "salt", salt, sizeof salt);
+    add_number(&record, "passes", PASSES);
+    add_number(&record, "memory", MEMORY);
+    add_bytes(&record, "sealed", sealed, sizeof sealed);
+    size_t start = out->len;
+    record_end(&record, DISK_READER, "", NULL, out);
+    out->at[start + DISK_MAGIC + 1] = DISK_LOCKED;
+    return true;
+}
+
+static bool take_reader_face(const Reading *reading, ReaderFile *file)
+{
+    return take_set(reading, file->set, &file->set_id, &file->generation) &&
+           take_bytes(reading, "root", file->root, sizeof file->root);
+}
+
+bool keyfile_reader_look(Slice bytes, ReaderFile *file, Err *err)
+{
+    Reading reading;
+    *file = (ReaderFile){0};
+    DiskAlgorithm algorithm = keyfile_reader_is_locked(bytes) ? DISK_LOCKED : DISK_PLAIN;
+    bool done = reading_as(&reading, bytes, DISK_READER, algorithm, false, err) &&
+                take_reader_face(&reading, file);
+    msgpack_unpacked_destroy(&reading.unpacked);
+    return done;
+}
+
+bool keyfile_reader_unlock(Slice bytes, Slice passphrase, ReaderFile *file, Err *err)
+{
+    Reading reading;
+    uint64_t passes = 0, memory = 0;
+    uint8_t salt[SALT], key[SEAL_KEY], sealed[SEAL_SECRET + SEAL_TAG];
+    scoped(buf_free) Buf context = {0};
+    *file = (ReaderFile){0};
+    bool done =
+        reading_as(&reading, bytes, DISK_READER, DISK_LOCKED, false, err) &&
+        take_reader_face(&reading, file) && take_bytes(&reading, "salt", salt, sizeof salt) &&
+        take_number(&reading, "passes", &passes) && take_number(&reading, "memory", &memory) &&
+        take_bytes(&reading, "sealed", sealed, sizeof sealed) &&
+        seal_stretch(passphrase, salt, passes, memory, key, err);
+    msgpack_unpacked_destroy(&reading.unpacked);
+    if (!done)
+        return false;
+    locked_context(file, &context);
+    done =
+        seal_decrypt(key, buf_slice(&context), (Slice){sealed, sizeof sealed}, file->secret, err);
+    explicit_bzero(key, sizeof key);
+    if (done)
+        return true;
+    explicit_bzero(file, sizeof *file);
+    *err = (Err){0};
+    return err_set(err, ERR_DENIED, "key.passphrase",
+                   "the passphrase does not open the reader file: it is another one, or the file "
+                   "was changed");
 }
 
 void keyfile_reader_id(const uint8_t reader[SEAL_PUBLIC], uint8_t out[16])

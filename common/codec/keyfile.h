@@ -105,7 +105,18 @@ typedef struct ReaderFile {
     uint8_t secret[SEAL_SECRET];
 } ReaderFile;
 void keyfile_reader_pack(const ReaderFile *file, Buf *out);
+/* key.passphrase_missing for one that is under a passphrase. */
 MUST_CHECK bool keyfile_reader_unpack(Slice bytes, ReaderFile *file, Err *err);
+
+/* The same file under a passphrase: what it says of itself stays readable, the secret is sealed
+ * under a key that Argon2id makes of the passphrase and a fresh salt. */
+enum { KEYFILE_PASSPHRASE_LEAST = 8 };
+bool keyfile_reader_is_locked(Slice bytes);
+MUST_CHECK bool keyfile_reader_lock(const ReaderFile *file, Slice passphrase, Buf *out, Err *err);
+/* key.passphrase when it is another one, or the file was changed. */
+MUST_CHECK bool keyfile_reader_unlock(Slice bytes, Slice passphrase, ReaderFile *file, Err *err);
+/* All but the secret, of a locked file or an open one; nothing of it was checked. */
+MUST_CHECK bool keyfile_reader_look(Slice bytes, ReaderFile *file, Err *err);
 
 /* The first 16 bytes of sha256(public half): names a reader key in a slot. */
 void keyfile_reader_id(const uint8_t reader[SEAL_PUBLIC], uint8_t out[16]);

@@ -3,7 +3,6 @@
 
 #include "common/base/hash.h"
 #include "common/base/mem.h"
-#include "common/base/secret.h"
 #include "common/codec/keyfile.h"
 
 #include <limits.h>
@@ -47,8 +46,9 @@ static void derive_chunk_key(Keyring *keyring)
     keyring_derive(keyring, "chunk ids", (Slice){0}, keyring->chunk_key);
 }
 
-static bool take_writer(Keyring *keyring, Slice bytes, Err *err)
+static bool take_writer(Keyring *keyring, const KeyringPlace *place, Slice bytes, Err *err)
 {
+    (void)place;
     WriterFile file;
     CertRecord cert;
     bool done = keyfile_writer_unpack(bytes, &file, err) &&
@@ -79,11 +79,22 @@ static bool has_role(const Keyring *keyring, bool has, const char *suffix, Err *
                    keyring->set, suffix);
 }
 
-static bool take_reader(Keyring *keyring, Slice bytes, Err *err)
+static bool open_reader(const KeyringPlace *place, Slice bytes, ReaderFile *file, Err *err)
+{
+    Secret *passphrase = NULL;
+    if (!keyfile_reader_is_locked(bytes) || place->passphrase == NULL)
+        return keyfile_reader_unpack(bytes, file, err);
+    bool done = place->passphrase(place->ctx, &passphrase, err) &&
+                keyfile_reader_unlock(bytes, secret_slice(passphrase), file, err);
+    secret_free(passphrase);
+    return done;
+}
+
+static bool take_reader(Keyring *keyring, const KeyringPlace *place, Slice bytes, Err *err)
 {
     ReaderFile file;
     uint8_t reader_public[SEAL_PUBLIC];
-    if (!keyfile_reader_unpack(bytes, &file, err))
+    if (!open_reader(place, bytes, &file, err))
         return false;
     bool signs = keyring->can_write || keyring->can_prune;
     if (signs && (!uuid_equal(&file.set_id, &keyring->keys.set_id) ||
@@ -106,17 +117,18 @@ static bool take_reader(Keyring *keyring, Slice bytes, Err *err)
     return true;
 }
 
-typedef bool Taker(Keyring *keyring, Slice bytes, Err *err);
+typedef bool Taker(Keyring *keyring, const KeyringPlace *place, Slice bytes, Err *err);
 
-static bool load(Keyring *keyring, const char *directory, const char *suffix, Taker *take, Err *err)
+static bool load(Keyring *keyring, const KeyringPlace *place, const char *suffix, Taker *take,
+                 Err *err)
 {
     char path[PATH_MAX];
     Secret *secret = NULL;
-    snprintf(path, sizeof path, "%s/%s.%s", directory, keyring->set, suffix);
+    snprintf(path, sizeof path, "%s/%s.%s", place->directory, keyring->set, suffix);
     if (access(path, F_OK) != 0)
         return true;
     bool done = secret_read_bytes(path, &secret, err) &&
-                (take(keyring, secret_slice(secret), err) || err_note(err, "%s", path));
+                (take(keyring, place, secret_slice(secret), err) || err_note(err, "%s", path));
     secret_free(secret);
     return done;
 }
@@ -128,7 +140,8 @@ static bool proper_set(const char *set)
            strspn(set, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == len;
 }
 
-static bool open_role(Keyring **out, const char *directory, const char *set, bool prune, Err *err)
+bool keyring_open_at(Keyring **out, const KeyringPlace *place, const char *set, bool prune,
+                     Err *err)
 {
     const char *suffix = prune ? "prune" : "writer";
     *out = NULL;
@@ -145,19 +158,19 @@ static bool open_role(Keyring **out, const char *directory, const char *set, boo
         derive_chunk_key(keyring); /* of a secret of zeros: plain names are no secret */
         return true;
     }
-    bool done = load(keyring, directory, suffix, take_writer, err) &&
+    bool done = load(keyring, place, suffix, take_writer, err) &&
                 has_role(keyring, prune ? keyring->can_prune : keyring->can_write, suffix, err) &&
-                load(keyring, directory, "reader", take_reader, err);
+                load(keyring, place, "reader", take_reader, err);
     if (done && prune && !keyring->can_prune)
         done = err_set(err, ERR_MISSING, "key.missing",
                        "this host has no %s.prune in %s; make one with:  holdfast-worker key "
                        "enroll --role prune",
-                       set, directory);
+                       set, place->directory);
     if (done && !keyring->can_write && !keyring->can_prune && !keyring->can_read)
         done = err_set(err, ERR_MISSING, "key.missing",
                        "this host has neither %s.writer nor %s.reader in %s; make one with:  "
                        "holdfast-worker key enroll",
-                       set, set, directory);
+                       set, set, place->directory);
     if (!done) {
         keyring_close(keyring);
         *out = NULL;
@@ -167,12 +180,7 @@ static bool open_role(Keyring **out, const char *directory, const char *set, boo
 
 bool keyring_open(Keyring **out, const char *directory, const char *set, Err *err)
 {
-    return open_role(out, directory, set, false, err);
-}
-
-bool keyring_open_prune(Keyring **out, const char *directory, const char *set, Err *err)
-{
-    return open_role(out, directory, set, true, err);
+    return keyring_open_at(out, &(KeyringPlace){.directory = directory}, set, false, err);
 }
 
 void keyring_close(Keyring *keyring)

@@ -7,6 +7,7 @@
 #ifndef COMMON_CODEC_KEYRING_H
 #define COMMON_CODEC_KEYRING_H
 
+#include "common/base/secret.h"
 #include "common/codec/seal.h"
 
 typedef struct Keyring Keyring;
@@ -14,9 +15,18 @@ typedef struct Keyring Keyring;
 /* Loads <directory>/<set>.writer and <directory>/<set>.reader, whichever are there (key.missing
  * when neither is). set "plain": directory is not looked at. */
 MUST_CHECK bool keyring_open(Keyring **out, const char *directory, const char *set, Err *err);
-/* The same for the prune role: <directory>/<set>.prune, whose certificate signs, and the reader
- * file where there is one. It names no chunk and writes no backup. */
-MUST_CHECK bool keyring_open_prune(Keyring **out, const char *directory, const char *set, Err *err);
+
+/* Where a host keeps its keys. passphrase: asked for when the reader file is under one, and only
+ * then; NULL: this host has none (key.passphrase_missing). */
+typedef struct KeyringPlace {
+    const char *directory;
+    bool (*passphrase)(void *ctx, Secret **out, Err *err);
+    void *ctx;
+} KeyringPlace;
+/* prune: <directory>/<set>.prune, whose certificate signs, instead of the writer file; it names no
+ * chunk and writes no backup. */
+MUST_CHECK bool keyring_open_at(Keyring **out, const KeyringPlace *place, const char *set,
+                                bool prune, Err *err);
 void keyring_close(Keyring *keyring); /* wipes; NULL is fine */
 
 const char *keyring_set(const Keyring *keyring); /* name of the key set */

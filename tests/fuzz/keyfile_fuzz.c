@@ -18,6 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     any = keyfile_config_unpack(slice, &config, &err) || any;
     any = keyfile_cert_unpack(slice, root, &cert, &err) || any;
     any = keyfile_reader_unpack(slice, &reader, &err) || any;
+    any = keyfile_reader_look(slice, &reader, &err) || any;
     any = keyfile_kit_parse(text_of_slice(slice), &kit, &err) || any;
     if (keyfile_writer_unpack(slice, &writer, &err))
         any = true;

@@ -26,6 +26,19 @@ static bool check_use(const Session *session, SessionUse use, Err *err)
     return true;
 }
 
+/* {"env": V} is refused: what a job starts would inherit it. */
+static bool passphrase_of(void *ctx, Secret **out, Err *err)
+{
+    const JobSettings *settings = ctx;
+    SecretScope scope = {.credentials = settings->credentials};
+    if (settings->key_passphrase == NULL)
+        return err_set(err, ERR_DENIED, "key.passphrase_missing",
+                       "the reader file is under a passphrase and worker.yaml has no "
+                       "key_passphrase: say where it is, {credential: NAME} or {file: PATH}");
+    return secret_resolve(settings->key_passphrase, &scope, out, err) ||
+           err_note(err, "key_passphrase in worker.yaml");
+}
+
 static bool open_keys(Session *session, const Job *job, Text set, SessionUse use, Err *err)
 {
     const Allow *allow = job->settings->allow;
@@ -34,9 +47,8 @@ static bool open_keys(Session *session, const Job *job, Text set, SessionUse use
     if (set.len > 0 && !allow_key_set(allow, set, err))
         return false;
     scoped(mem_release) char *name = mem_text(set.len == 0 ? TEXT("plain") : set);
-    return use == SESSION_PRUNE
-               ? keyring_open_prune(&session->keyring, job->settings->keys, name, err)
-               : keyring_open(&session->keyring, job->settings->keys, name, err);
+    KeyringPlace place = {job->settings->keys, passphrase_of, (void *)(uintptr_t)job->settings};
+    return keyring_open_at(&session->keyring, &place, name, use == SESSION_PRUNE, err);
 }
 
 /* Said before any work: a host whose keys ended, and one whose keys will. */

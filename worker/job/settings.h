@@ -17,6 +17,7 @@ typedef struct JobSettings {
     const char *hooks;                /* directory of hook programs */
     const char *cache;                /* directory; may vanish at any time */
     const char *keys;                 /* directory of writer and reader files */
+    const json_t *key_passphrase;     /* of its reader files, a reference; NULL: none */
     const char *api;                  /* URL of a scheduler, for streamed fetches; NULL: none */
     const char *api_ca, *api_cert, *api_key; /* PEM files for its TLS; NULL: none of ours */
     uint64_t memory_bytes;                   /* buffers of one job */

@@ -35,11 +35,18 @@ typedef struct Once {
     atomic_uint_fast64_t entries, bytes, damaged, issues;
 } Once;
 
+static bool ask_passphrase(void *ctx, Secret **out, Err *err)
+{
+    const OnceArgs *args = ctx;
+    return secret_ask(args->passphrase, "passphrase of the reader file", out, err);
+}
+
 static bool open_repository(Once *once, Err *err)
 {
     const OnceArgs *args = &once->args;
+    KeyringPlace place = {args->keys, ask_passphrase, &once->args};
     return store_url_open(&once->store, args->store, args->set, err) &&
-           keyring_open(&once->keyring, args->keys, args->set, err) &&
+           keyring_open_at(&once->keyring, &place, args->set, false, err) &&
            repo_open(&once->repo, once->store, once->keyring, NULL, err);
 }
 

@@ -23,6 +23,7 @@ enum {
     OPT_CATALOGUE,
     OPT_PASSWORD_FILE,
     OPT_AS,
+    OPT_PASSPHRASE,
     OPT_HELP,
 };
 
@@ -43,6 +44,7 @@ static const struct option OPTIONS[] = {
     {"catalogue", required_argument, NULL, OPT_CATALOGUE},
     {"catalogue-password-file", required_argument, NULL, OPT_PASSWORD_FILE},
     {"as", required_argument, NULL, OPT_AS},
+    {"passphrase-file", required_argument, NULL, OPT_PASSPHRASE},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -68,6 +70,8 @@ void once_args_help(void)
           "                   AWS_ACCESS_KEY_ID, in a profile, or of the machine's role\n"
           "  --key-set NAME   key set (default: plain, which has no keys)\n"
           "  --keys DIR       where <key set>.reader lies (default: /etc/holdfast/keys)\n"
+          "  --passphrase-file FILE   of a reader file that has one: a private file, fd:N;\n"
+          "                   without it the terminal is asked\n"
           "  --source NAME    only backups of this source\n"
           "  --to DIR         where to restore files\n"
           "  --path PATH      only this entry and what is below it; may be repeated\n"
@@ -123,6 +127,9 @@ static bool take(OnceArgs *args, int option, Err *err)
         return true;
     case OPT_AS:
         args->as = optarg;
+        return true;
+    case OPT_PASSPHRASE:
+        args->passphrase = optarg;
         return true;
     case OPT_JSON:
         args->json = true;

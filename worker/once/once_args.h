@@ -21,6 +21,7 @@ typedef struct OnceArgs {
     const char *database;
     const char *catalogue;     /* conninfo of its administrator, without a password */
     const char *password_file; /* with that password; NULL: libpq's own ways */
+    const char *passphrase;    /* file or fd:N with that of the reader file; NULL: the terminal */
     const char *as;            /* the store's name in the fleet file */
     Text paths[ONCE_PATHS_MOST];
     unsigned path_count;

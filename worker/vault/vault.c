@@ -6,6 +6,8 @@
 #include "common/codec/keyset.h"
 #include "worker/vault/vault_files.h"
 #include "worker/vault/vault_keys.h"
+#include "worker/vault/vault_list.h"
+#include "worker/vault/vault_lock.h"
 
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -188,10 +190,17 @@ static bool run(const char *noun, const VaultArgs *args, Err *err)
         const char *noun, *verb;
         bool (*run)(const VaultArgs *args, Err *err);
     } verbs[] = {
-        {"key", "create", key_create},   {"key", "enroll", key_enroll},
-        {"key", "check", vault_check},   {"key", "rotate", vault_rotate},
-        {"key", "retire", vault_retire}, {"key", "revoke", vault_revoke},
-        {"repo", "create", repo_make},   {"repo", "rekey", vault_rekey},
+        {"key", "create", key_create},
+        {"key", "enroll", key_enroll},
+        {"key", "check", vault_check},
+        {"key", "rotate", vault_rotate},
+        {"key", "retire", vault_retire},
+        {"key", "revoke", vault_revoke},
+        {"key", "list", vault_list},
+        {"key", "recovery-kit", vault_recovery_kit},
+        {"key", "passphrase", vault_passphrase},
+        {"repo", "create", repo_make},
+        {"repo", "rekey", vault_rekey},
     };
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (strcmp(noun, verbs[i].noun) == 0 && strcmp(args->verb, verbs[i].verb) == 0)

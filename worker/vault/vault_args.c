@@ -10,6 +10,18 @@ const char vault_args_help[] =
     "    makes DIR/SET.writer for a host that backs up; it cannot read. --role prune:\n"
     "    DIR/SET.prune for one that forgets and collects; it can do neither.\n"
     "    --role read: DIR/SET.reader\n"
+    "holdfast-worker key list --dir DIR\n"
+    "    says of each key file there what it is, of which generation, for whom\n"
+    "holdfast-worker key list SET --store DIR [--keys FILE]\n"
+    "    says who reads the repository, who was revoked, and how many of its objects are\n"
+    "    sealed to each reader: nothing is under a key that was retired once all are anew\n"
+    "holdfast-worker key recovery-kit --kit FILE [--keys FILE] [--dir DIR]\n"
+    "    reads a kit that was typed in from paper, and prints it again, or into\n"
+    "    DIR/SET.kit; --keys: and says whether it is the newest\n"
+    "holdfast-worker key passphrase SET --dir DIR [--passphrase-file OLD]\n"
+    "        [--new-passphrase-file NEW | --no-passphrase]\n"
+    "    puts DIR/SET.reader under a passphrase, changes it, or takes it off; a FILE is a\n"
+    "    private file or fd:N, without it the terminal is asked\n"
     "holdfast-worker key check --kit FILE --store DIR\n"
     "    tries a recovery kit against a repository: manifests and packs are opened with it\n"
     "holdfast-worker key rotate --kit FILE --keys FILE --dir DIR\n"
@@ -49,9 +61,14 @@ bool vault_args_parse(int argc, char **argv, VaultArgs *out, Err *err)
     const struct {
         const char *flag;
         const char **field;
-    } flags[] = {{"--dir", &out->directory},   {"--kit", &out->kit},
-                 {"--keys", &out->keys},       {"--role", &out->role},
-                 {"--sources", &out->sources}, {"--stolen-at", &out->stolen_at}};
+    } flags[] = {{"--dir", &out->directory},
+                 {"--kit", &out->kit},
+                 {"--keys", &out->keys},
+                 {"--role", &out->role},
+                 {"--sources", &out->sources},
+                 {"--stolen-at", &out->stolen_at},
+                 {"--passphrase-file", &out->passphrase},
+                 {"--new-passphrase-file", &out->new_passphrase}};
     for (int i = 1; i < argc; i++) {
         bool known = false;
         for (size_t f = 0; !known && f < sizeof flags / sizeof *flags; f++) {
@@ -66,6 +83,8 @@ bool vault_args_parse(int argc, char **argv, VaultArgs *out, Err *err)
                 return false;
         } else if (strcmp(argv[i], "--help") == 0)
             out->help = true;
+        else if (strcmp(argv[i], "--no-passphrase") == 0)
+            out->no_passphrase = true;
         else if (argv[i][0] != '-' && out->verb == NULL)
             out->verb = argv[i];
         else if (argv[i][0] != '-' && out->name == NULL)

@@ -18,6 +18,9 @@ typedef struct VaultArgs {
     const char *stolen_at;
     const char *role;
     const char *sources;
+    const char *passphrase;     /* file or fd:N; NULL: the terminal is asked */
+    const char *new_passphrase; /* the same */
+    bool no_passphrase;         /* the file is to have none any more */
     bool help;
 } VaultArgs;
 

@@ -318,6 +318,65 @@ static void a_name_with_a_nul_or_without_end_is_refused(void **state)
     assert_string_equal(err.cause, "key.damaged");
 }
 
+static const Slice words = {(const uint8_t *)"seven quiet herons", 18};
+
+static void a_reader_file_under_a_passphrase_opens_with_it_and_with_no_other(void **state)
+{
+    (void)state;
+    Err err = {0};
+    ReaderFile back;
+    scoped(buf_free) Buf plain = {0}, locked = {0}, again = {0};
+    keyfile_reader_pack(&reader, &plain);
+    assert_true(keyfile_reader_lock(&reader, words, &locked, &err));
+    assert_true(keyfile_reader_lock(&reader, words, &again, &err));
+    assert_true(keyfile_reader_is_locked(buf_slice(&locked)));
+    assert_false(keyfile_reader_is_locked(buf_slice(&plain)));
+    assert_null(memmem(locked.at, locked.len, reader.secret, sizeof reader.secret));
+    assert_false(slice_equal(buf_slice(&locked), buf_slice(&again))); /* a salt of its own */
+
+    assert_true(keyfile_reader_unlock(buf_slice(&locked), words, &back, &err));
+    assert_memory_equal(&back, &reader, sizeof reader);
+    assert_true(keyfile_reader_look(buf_slice(&locked), &back, &err));
+    assert_string_equal(back.set, "fleet-2026");
+
+    assert_false(
+        keyfile_reader_unlock(buf_slice(&locked), (Slice){words.at, words.len - 1}, &back, &err));
+    assert_string_equal(err.cause, "key.passphrase");
+    err = (Err){0};
+    assert_false(keyfile_reader_unpack(buf_slice(&locked), &back, &err));
+    assert_string_equal(err.cause, "key.passphrase_missing");
+    err = (Err){0};
+    assert_false(keyfile_reader_lock(&reader, (Slice){words.at, 7}, &again, &err));
+    assert_string_equal(err.cause, "key.passphrase_short");
+}
+
+/* The key of another set must not be taken for this one's, nor a file ask for all memory. */
+static void a_locked_reader_file_that_was_changed_does_not_open(void **state)
+{
+    (void)state;
+    Err err = {0};
+    ReaderFile back;
+    scoped(buf_free) Buf locked = {0};
+    assert_true(keyfile_reader_lock(&reader, words, &locked, &err));
+    static const char *const parts[] = {"fleet-2026", "root", "salt", "sealed"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        scoped(buf_free) Buf touched = {0};
+        buf_add_slice(&touched, buf_slice(&locked));
+        uint8_t *at = memmem(touched.at, touched.len, parts[i], strlen(parts[i]));
+        assert_non_null(at);
+        at[i == 0 ? 3 : strlen(parts[i]) + 4] ^= 1;
+        err = (Err){0};
+        assert_false(keyfile_reader_unlock(buf_slice(&touched), words, &back, &err));
+        assert_string_equal(err.cause, "key.passphrase");
+    }
+    uint8_t *memory = memmem(locked.at, locked.len, "memory", 6);
+    assert_non_null(memory);
+    memory[6 + 1] = 0xff; /* 0xce u32: 4 GiB */
+    err = (Err){0};
+    assert_false(keyfile_reader_unlock(buf_slice(&locked), words, &back, &err));
+    assert_string_equal(err.cause, "key.limits");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -328,6 +387,8 @@ int main(void)
         cmocka_unit_test(a_kit_is_read_however_it_is_typed),
         cmocka_unit_test(a_kit_with_a_slip_is_refused),
         cmocka_unit_test(a_name_with_a_nul_or_without_end_is_refused),
+        cmocka_unit_test(a_reader_file_under_a_passphrase_opens_with_it_and_with_no_other),
+        cmocka_unit_test(a_locked_reader_file_that_was_changed_does_not_open),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -148,6 +148,65 @@ static void files_decide_what_a_host_can_do(void **state)
     }
 }
 
+typedef struct Asked {
+    const char *answer; /* NULL: this host has none */
+    unsigned times;
+} Asked;
+
+static bool answer(void *ctx, Secret **out, Err *err)
+{
+    Asked *asked = ctx;
+    asked->times++;
+    if (asked->answer == NULL)
+        return err_set(err, ERR_MISSING, "no-credential", "there is none");
+    *out = secret_new((Slice){(const uint8_t *)asked->answer, strlen(asked->answer)});
+    return true;
+}
+
+static bool opens(Asked *asked, bool *reads, Err *err)
+{
+    Keyring *keyring = NULL;
+    KeyringPlace place = {folder, answer, asked};
+    *err = (Err){0};
+    bool done = keyring_open_at(&keyring, &place, "fleet", false, err);
+    *reads = done && keyring_can_read(keyring);
+    keyring_close(keyring);
+    return done;
+}
+
+static void a_passphrase_is_asked_for_when_it_is_needed_and_never_else(void **state)
+{
+    (void)state;
+    static const char words[] = "seven quiet herons";
+    Err err = {0};
+    bool reads;
+    Asked asked = {.answer = words};
+    Keyring *keyring;
+    scoped(buf_free) Buf bytes = {0};
+    remove_files();
+    put_reader(&set);
+    assert_true(opens(&asked, &reads, &err) && reads);
+    assert_int_equal(asked.times, 0);
+
+    ReaderFile file = {.set = "fleet", .set_id = set.keys.set_id, .generation = 5};
+    memcpy(file.root, set.keys.root, sizeof file.root);
+    memcpy(file.secret, set.reader_secret, sizeof file.secret);
+    assert_true(
+        keyfile_reader_lock(&file, (Slice){(const uint8_t *)words, strlen(words)}, &bytes, &err));
+    put_file("fleet.reader", &bytes);
+    assert_true(opens(&asked, &reads, &err) && reads);
+    assert_int_equal(asked.times, 1);
+    asked.answer = "seven loud herons";
+    assert_false(opens(&asked, &reads, &err));
+    assert_string_equal(err.cause, "key.passphrase");
+    asked.answer = NULL;
+    assert_false(opens(&asked, &reads, &err));
+    assert_string_equal(err.cause, "no-credential");
+    err = (Err){0};
+    assert_false(keyring_open(&keyring, folder, "fleet", &err));
+    assert_string_equal(err.cause, "key.passphrase_missing");
+}
+
 static void files_of_two_key_sets_are_not_mixed(void **state)
 {
     (void)state;
@@ -312,6 +371,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_decide_what_a_host_can_do),
+        cmocka_unit_test(a_passphrase_is_asked_for_when_it_is_needed_and_never_else),
         cmocka_unit_test(files_of_two_key_sets_are_not_mixed),
         cmocka_unit_test(a_repository_of_another_root_set_or_older_generation_is_refused),
         cmocka_unit_test(a_writer_seals_to_the_readers_of_its_own_file_alone),

@@ -344,32 +344,51 @@ static bool check_id(const PackReader *reader, const ChunkRow *row, const uint8_
            damaged(reader, err, "a chunk's content is not what its name says");
 }
 
-bool pack_chunk(const PackReader *reader, CodecWork *work, Buf *scratch, const ChunkRow *row,
-                uint8_t *plain, Err *err)
+static bool check_lengths(const PackReader *reader, const ChunkRow *row, Err *err)
+{
+    size_t tag = reader->plain ? 0 : SEAL_TAG;
+    return (row->plain <= DISK_CHUNK_MOST && row->stored >= tag &&
+            row->stored <= codec_bound(DISK_CHUNK_MOST) + tag) ||
+           damaged(reader, err, "a chunk's length");
+}
+
+/* coded: room for what the seal holds. */
+static bool open_stored(const PackReader *reader, CodecWork *work, const ChunkRow *row,
+                        const uint8_t *stored, uint8_t *coded, uint8_t *plain, Err *err)
 {
     uint8_t key[SEAL_KEY];
     uint8_t ad[CHUNK_AD];
-    size_t tag = reader->plain ? 0 : SEAL_TAG;
-    if (row->plain > DISK_CHUNK_MOST || row->stored < tag ||
-        row->stored > codec_bound(DISK_CHUNK_MOST) + tag)
-        return damaged(reader, err, "a chunk's length");
-    size_t coded_len = row->stored - tag;
-    buf_clear(scratch);
-    uint8_t *stored = buf_extend(scratch, row->stored + coded_len);
-    uint8_t *coded = stored + row->stored;
-    if (!store_get_range(reader->store, reader->name, row->offset, row->stored, stored, err))
-        return false;
-    if (reader->plain)
-        coded = stored;
-    else {
+    Slice open = {stored, row->stored};
+    if (!reader->plain) {
         chunk_key(reader->key, row, key);
         chunk_ad(reader->keyring, &reader->pack, reader->kind, row, ad);
-        if (!seal_decrypt(key, (Slice){ad, sizeof ad}, (Slice){stored, row->stored}, coded, err))
+        if (!seal_decrypt(key, (Slice){ad, sizeof ad}, open, coded, err))
             return err_note(err, "%s, chunk %u", reader->name, row->ordinal);
+        open = (Slice){coded, row->stored - SEAL_TAG};
     }
-    if (!codec_decode(work, row->codec, (Slice){coded, coded_len}, plain, row->plain, err))
+    if (!codec_decode(work, row->codec, open, plain, row->plain, err))
         return err_note(err, "%s, chunk %u", reader->name, row->ordinal);
     return check_id(reader, row, plain, err);
+}
+
+bool pack_chunk(const PackReader *reader, CodecWork *work, Buf *scratch, const ChunkRow *row,
+                uint8_t *plain, Err *err)
+{
+    if (!check_lengths(reader, row, err))
+        return false;
+    buf_clear(scratch);
+    uint8_t *stored = buf_extend(scratch, (size_t)row->stored * 2);
+    return store_get_range(reader->store, reader->name, row->offset, row->stored, stored, err) &&
+           open_stored(reader, work, row, stored, stored + row->stored, plain, err);
+}
+
+bool pack_chunk_read(const PackReader *reader, CodecWork *work, Buf *scratch, const ChunkRow *row,
+                     const uint8_t *stored, uint8_t *plain, Err *err)
+{
+    if (!check_lengths(reader, row, err))
+        return false;
+    buf_clear(scratch);
+    return open_stored(reader, work, row, stored, buf_extend(scratch, row->stored), plain, err);
 }
 
 /* The sealed table's place, from the twelve bytes at the end. */

@@ -40,6 +40,10 @@ MUST_CHECK bool pack_open(PackReader **out, const Keyring *keyring, Store *store
  * scratch is the caller's, kept between calls. */
 MUST_CHECK bool pack_chunk(const PackReader *reader, CodecWork *work, Buf *scratch,
                            const ChunkRow *row, uint8_t *plain, Err *err);
+/* The same of row->stored bytes that were read already. */
+MUST_CHECK bool pack_chunk_read(const PackReader *reader, CodecWork *work, Buf *scratch,
+                                const ChunkRow *row, const uint8_t *stored, uint8_t *plain,
+                                Err *err);
 /* The table at the pack's end; *rows is freed with mem_free. */
 MUST_CHECK bool pack_table(const PackReader *reader, ChunkRow **rows, size_t *count, Err *err);
 PackKind pack_kind(const PackReader *reader);

@@ -1,172 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
- * verify.c — objects hashed again, chunks opened again.
- * Chunks are proved in batches by a few threads, in the order in which they lie in packs; only when
- * one is damaged is the manifest walked a second time, to say which entries need it. */
-#include "common/repo/verify.h"
-
-#include "common/base/hash.h"
+ * verify.c — the chunks of a backup opened again.
+ * Where packs can be looked at as a whole, a first walk says which are needed: each is then read
+ * once, from end to end. Other chunks are proved in batches by a few threads, in the order in which
+ * they lie in packs; only when one is damaged is the manifest walked again, to say which entries
+ * need it. */
 #include "common/base/mem.h"
-#include "common/repo/pack.h"
 #include "common/repo/reader_internal.h"
+#include "common/repo/verify_internal.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 enum {
-    READ_PART = 1024 * 1024,
     BATCH = 512,
-    THREADS_MAX = 8,
     DAMAGE_MAX = 10000, /* damaged chunks that are told one by one */
 };
-
-bool verify_hash(Store *store, const char *name, uint64_t bytes, Sha256 *out, Err *err)
-{
-    uint8_t *part = mem_resize(NULL, READ_PART);
-    HashSha256 *hash = hash_sha256_new();
-    bool good = true;
-    for (uint64_t at = 0; good && at < bytes; at += READ_PART) {
-        size_t len = bytes - at < READ_PART ? (size_t)(bytes - at) : READ_PART;
-        good = store_get_range(store, name, at, len, part, err);
-        if (good)
-            hash_sha256_add(hash, (Slice){part, len});
-    }
-    hash_sha256_end(hash, out);
-    hash_sha256_free(hash);
-    mem_free(part);
-    return good;
-}
-
-/* ERR_CORRUPT and ERR_MISSING speak of the object; anything else of the way to it. */
-static bool about_object(const Err *err)
-{
-    return err->code == ERR_CORRUPT || err->code == ERR_MISSING;
-}
-
-bool verify_stored(Repo *repo, const PackRow *row, bool *good, Err *why, Err *err)
-{
-    char name[PACK_NAME];
-    bool found;
-    uint64_t size;
-    Sha256 sha256;
-    pack_name(&row->object, name);
-    *good = false;
-    memset(why, 0, sizeof *why);
-    if (!store_head(repo_store(repo), name, &found, &size, err))
-        return err_note(err, "looking at %s", name);
-    if (!found) {
-        err_set(why, ERR_CORRUPT, "repo.pack_missing",
-                "%s is not in the store any more: take another copy of the backup", name);
-        return true;
-    }
-    if (size != row->bytes) {
-        err_set(why, ERR_CORRUPT, "repo.pack_size",
-                "%s has %llu bytes instead of %llu: take another copy of the backup", name,
-                (unsigned long long)size, (unsigned long long)row->bytes);
-        return true;
-    }
-    if (!verify_hash(repo_store(repo), name, size, &sha256, why)) {
-        if (about_object(why))
-            return true;
-        *err = *why;
-        return err_note(err, "reading %s", name);
-    }
-    *good = memcmp(&sha256, &row->sha256, sizeof sha256) == 0;
-    if (!*good)
-        err_set(why, ERR_CORRUPT, "repo.pack_hash",
-                "%s does not hold the bytes that were written: take another copy of the backup",
-                name);
-    return true;
-}
-
-static bool open_rows(Repo *repo, const PackRow *row, Err *why)
-{
-    PackReader *reader = NULL;
-    scoped(buf_free) Buf scratch = {0};
-    if (!pack_open(&reader, repo_keyring(repo), repo_store(repo), &row->object, &row->pack, why))
-        return false;
-    CodecWork *work = codec_work_new();
-    uint8_t *plain = mem_resize(NULL, DISK_CHUNK_MOST);
-    bool opened = true;
-    for (size_t i = 0; opened && i < row->chunk_count; i++)
-        opened = row->chunks[i].plain > DISK_CHUNK_MOST
-                     ? err_set(why, ERR_CORRUPT, "repo.damaged", "a chunk says it is too long")
-                     : pack_chunk(reader, work, &scratch, &row->chunks[i], plain, why);
-    mem_free(plain);
-    codec_work_free(work);
-    pack_close(reader);
-    return opened;
-}
-
-bool verify_whole(Repo *repo, const PackRow *row, bool *good, Err *why, Err *err)
-{
-    char name[PACK_NAME];
-    if (!verify_stored(repo, row, good, why, err) || !*good)
-        return err->code == ERR_NONE;
-    *good = open_rows(repo, row, why);
-    pack_name(&row->object, name);
-    if (*good || about_object(why)) {
-        if (!*good)
-            err_note(why, "%s", name);
-        return true;
-    }
-    *err = *why;
-    return err_note(err, "opening %s", name);
-}
-
-static unsigned processors(void)
-{
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    return online < 1 ? 1 : online > THREADS_MAX ? THREADS_MAX : (unsigned)online;
-}
-
-/* So many threads, this one among them, run the same. */
-static void run_together(unsigned threads, void *(*run)(void *), void *ctx)
-{
-    pthread_t others[THREADS_MAX];
-    unsigned started = 0;
-    while (started + 1 < threads && pthread_create(&others[started], NULL, run, ctx) == 0)
-        started++;
-    run(ctx);
-    while (started > 0)
-        pthread_join(others[--started], NULL);
-}
-
-typedef struct Looks {
-    Repo *repo;
-    VerifyLook *looks;
-    size_t count;
-    atomic_size_t next;
-    atomic_bool failed;
-    Err failure; /* of the one that set `failed` */
-} Looks;
-
-static void *look(void *ctx)
-{
-    Looks *all = ctx;
-    size_t at;
-    while (!all->failed && (at = all->next++) < all->count) {
-        Err err = {0};
-        VerifyLook *one = &all->looks[at];
-        if (one->whole ? verify_whole(all->repo, &one->row, &one->good, &one->why, &err)
-                       : verify_stored(all->repo, &one->row, &one->good, &one->why, &err))
-            continue;
-        if (!atomic_exchange(&all->failed, true))
-            all->failure = err;
-    }
-    return NULL;
-}
-
-bool verify_packs(Repo *repo, VerifyLook *looks, size_t count, Err *err)
-{
-    Looks all = {.repo = repo, .looks = looks, .count = count};
-    unsigned threads = processors();
-    run_together(count < threads ? (unsigned)count : threads, look, &all);
-    if (all.failed)
-        *err = all.failure;
-    return !all.failed;
-}
 
 typedef struct Proof {
     ChunkId id;
@@ -176,12 +24,18 @@ typedef struct Proof {
     Err why;
 } Proof;
 
+/* What a walk over the chunks is for: to open all, to say what is needed, to open the rest. */
+typedef enum Step { STEP_ALL, STEP_SURVEY, STEP_REST } Step;
+
 typedef struct Verify {
     RepoReader *reader;
     const VerifyWatch *watch;
     VerifyCounts *counts;
     Proof *batch;
     size_t count;
+    Step step;
+    bool lacking;    /* a chunk that is needed has no place */
+    uint64_t hidden; /* pages that did not open, over all walks */
     pthread_mutex_t lock;
     size_t next; /* of the batch */
     Err failure;
@@ -244,29 +98,69 @@ static bool place_batch(Verify *v, Err *err)
     return good;
 }
 
-static bool run_batch(Verify *v, Err *err)
+static bool go_on(const Verify *v, Err *err)
 {
-    if (v->watch->cancelled != NULL && v->watch->cancelled(v->watch->ctx))
-        return err_set(err, ERR_CANCELLED, "job.cancelled", "the verification was cancelled");
-    if (!place_batch(v, err))
-        return false;
-    qsort(v->batch, v->count, sizeof v->batch[0], by_place);
+    return v->watch->cancelled == NULL || !v->watch->cancelled(v->watch->ctx) ||
+           err_set(err, ERR_CANCELLED, "job.cancelled", "the verification was cancelled");
+}
+
+/* Leaves in the batch what no look at a whole pack has proved. */
+static void pass_whole(Verify *v)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < v->count; i++)
+        if (!v->batch[i].place.found || !v->watch->whole(v->watch->ctx, v->batch[i].place.pack_no))
+            v->batch[kept++] = v->batch[i];
+    v->count = kept;
+}
+
+static void count_batch(Verify *v)
+{
+    v->counts->chunks += v->count;
+    for (size_t i = 0; i < v->count; i++)
+        v->counts->bytes += v->batch[i].place.found ? v->batch[i].place.chunk.plain : 0;
+}
+
+static void say_needed(Verify *v)
+{
+    for (size_t i = 0; i < v->count; i++)
+        if (v->batch[i].place.found)
+            v->watch->needed(v->watch->ctx, &v->batch[i].place);
+        else
+            v->lacking = true;
+}
+
+static bool prove_batch(Verify *v, Err *err)
+{
     v->next = 0;
-    run_together(processors(), prove, v);
+    verify_together(verify_processors(), prove, v);
     if (v->failure.code != ERR_NONE) {
         *err = v->failure;
         return false;
     }
-    for (size_t i = 0; i < v->count; i++) {
-        v->counts->chunks++;
-        v->counts->bytes += v->batch[i].plain;
+    for (size_t i = 0; i < v->count; i++)
         if (!v->batch[i].good)
             note_damage(v, &v->batch[i]);
-        else if (v->watch->opened != NULL)
-            v->watch->opened(v->watch->ctx, v->batch[i].place.pack_no);
+    return true;
+}
+
+static bool run_batch(Verify *v, Err *err)
+{
+    if (!go_on(v, err) || !place_batch(v, err))
+        return false;
+    qsort(v->batch, v->count, sizeof v->batch[0], by_place);
+    if (v->step != STEP_REST)
+        count_batch(v);
+    bool good = true;
+    if (v->step == STEP_SURVEY)
+        say_needed(v);
+    else {
+        if (v->step == STEP_REST)
+            pass_whole(v);
+        good = prove_batch(v, err);
     }
     v->count = 0;
-    return true;
+    return good;
 }
 
 static bool add_chunk(void *ctx, const ChunkId *id, bool meta, Err *err)
@@ -315,7 +209,7 @@ static bool blame_entry(void *ctx, const Entry *entry, const ReaderContent *cont
     if (reader_extents(blame.v->reader, content, blame_extent, &blame, err))
         return true;
     /* A page of extents that does not open was told as a chunk. */
-    if (!about_object(err))
+    if (!verify_about_object(err))
         return false;
     memset(err, 0, sizeof *err);
     return true;
@@ -348,9 +242,31 @@ static bool say_damage(Verify *v, Err *err)
 /* The page itself is told with the chunks; here only its entries are passed over. */
 static void pass_page(void *ctx, Text from_path, const Err *why)
 {
-    (void)ctx;
     (void)from_path;
     (void)why;
+    ((Verify *)ctx)->hidden++;
+}
+
+static bool walk_chunks(Verify *v, Step step, Err *err)
+{
+    v->step = step;
+    return reader_chunks(v->reader, add_chunk, v, err) && (v->count == 0 || run_batch(v, err));
+}
+
+static bool by_packs(Verify *v, Err *err)
+{
+    bool all = false;
+    return walk_chunks(v, STEP_SURVEY, err) && v->watch->prove(v->watch->ctx, &all, err) &&
+           ((all && !v->lacking) || walk_chunks(v, STEP_REST, err));
+}
+
+/* What a page hides was not looked at: it is told as damage, or nothing may be said of the rest. */
+static bool saw_all(const Verify *v, Err *err)
+{
+    return v->hidden == 0 || v->counts->damaged + v->counts->missing > 0 ||
+           err_set(err, ERR_IO, "repo.unsteady",
+                   "a page did not open and then did: what this host reads cannot be trusted; "
+                   "look at its memory and its disks, then verify again");
 }
 
 bool verify_content(RepoReader *reader, const VerifyWatch *watch, VerifyCounts *counts, Err *err)
@@ -360,10 +276,11 @@ bool verify_content(RepoReader *reader, const VerifyWatch *watch, VerifyCounts *
         .reader = reader, .watch = watch, .counts = counts, .batch = mem_array(Proof, BATCH)};
     pthread_mutex_init(&v.lock, NULL);
     ReaderDamage *damage = reader->damage;
-    reader->damage = pass_page;
-    bool good = reader_chunks(reader, add_chunk, &v, err) && (v.count == 0 || run_batch(&v, err)) &&
-                say_damage(&v, err);
-    reader->damage = damage;
+    void *damage_ctx = reader->damage_ctx;
+    reader_on_damage(reader, pass_page, &v);
+    bool good = (watch->prove == NULL ? walk_chunks(&v, STEP_ALL, err) : by_packs(&v, err)) &&
+                say_damage(&v, err) && saw_all(&v, err);
+    reader_on_damage(reader, damage, damage_ctx);
     pthread_mutex_destroy(&v.lock);
     idmap_free(&v.damaged_ids);
     mem_free(v.damaged);

@@ -27,7 +27,7 @@ typedef void VerifyReport(void *ctx, const VerifyDamage *damage);
 MUST_CHECK bool verify_stored(Repo *repo, const PackRow *row, bool *good, Err *why, Err *err);
 
 /* The object as verify_stored looks at it, and every one of row->chunks opened where the row says
- * it lies and named again: what may be shared with others afterwards. */
+ * it lies and named again: what may be shared with others afterwards. Read once for both. */
 MUST_CHECK bool verify_whole(Repo *repo, const PackRow *row, bool *good, Err *why, Err *err);
 
 /* One pack to be looked at, and what came of it. */
@@ -44,11 +44,16 @@ MUST_CHECK bool verify_packs(Repo *repo, VerifyLook *looks, size_t count, Err *e
 typedef struct VerifyWatch {
     void *ctx;
     VerifyReport *damaged;
-    void (*opened)(void *ctx, uint64_t pack_no); /* a chunk of it, each once, named as it should */
     bool (*cancelled)(void *ctx);
+    /* Only with `prove`: each chunk that the backup needs, once, where it lies. */
+    void (*needed)(void *ctx, const ChunkPlace *place);
+    /* After the last of them: looks at packs as a whole. *all when that were all that are needed;
+     * else the chunks are opened one by one of which `whole` is not true. */
+    bool (*prove)(void *ctx, bool *all, Err *err);
+    bool (*whole)(void *ctx, uint64_t pack_no);
 } VerifyWatch;
 
-/* Opens every chunk that the backup needs. */
+/* Opens every chunk that the backup needs, but those in packs that the watch has proved. */
 MUST_CHECK bool verify_content(RepoReader *reader, const VerifyWatch *watch, VerifyCounts *counts,
                                Err *err);
 

@@ -12,17 +12,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Chunks of one pack that were opened and are what their names say. */
-typedef struct Seen {
-    uint64_t pack_no, chunks;
-} Seen;
+/* What the backup needs of one pack. */
+typedef struct Need {
+    uint64_t pack_no, stored, plain;
+    bool whole; /* every chunk of it was opened where the catalogue says it lies */
+} Need;
+
+typedef struct Packs {
+    const Fence *fence;
+    Uuid backup;
+    bool seen; /* by a reader, whole */
+    PackRow *rows;
+    size_t count;
+} Packs;
 
 typedef struct Verify {
     Job *job;
     Uuid backup;
     VerifyCounts counts;
-    Seen *seen; /* by pack, chunks of this backup that were opened */
-    size_t seen_count, seen_room;
+    Session *session; /* of a check of content */
+    Need *needs;      /* a row a pack, in order, once all are known */
+    size_t need_count, need_room;
+    VerifyLook *bad; /* packs with damage, until a chunk of theirs is told */
+    size_t bad_count;
+    Packs unread;    /* seen whole before, and little of them needed: still the same bytes? */
     uint64_t proven; /* packs that others may share from now on */
     json_t *damage;  /* the first few, for the answer */
     int64_t started_ns;
@@ -68,14 +81,6 @@ static void mark_damaged(Job *job, uint64_t pack_no, const Err *why)
 
 /* --- stored --------------------------------------------------------------------------------- */
 
-typedef struct Packs {
-    const Fence *fence;
-    Uuid backup;
-    bool seen; /* by a reader, whole */
-    PackRow *rows;
-    size_t count;
-} Packs;
-
 static bool keep_pack(void *ctx, const PackRow *row, Err *err)
 {
     Packs *packs = ctx;
@@ -95,11 +100,8 @@ static bool call_packs(Catalog *catalog, void *ctx, Err *err)
 }
 
 /* One that is damaged is told and marked; the check goes on. */
-static void judge(Verify *verify, const VerifyLook *look)
+static void tell_bad(Verify *verify, const VerifyLook *look)
 {
-    verify->counts.packs++;
-    if (look->good)
-        return;
     verify->counts.damaged++;
     note_damage(verify, &look->row.object, TEXT(""), &look->why);
     mark_damaged(verify->job, look->row.pack_no, &look->why);
@@ -115,7 +117,9 @@ static bool check_some(Verify *verify, Session *session, const PackRow *rows, si
     if (!job_go_on(job, err) || !verify_packs(session->repo, looks, count, err))
         return false;
     for (size_t i = 0; i < count; i++) {
-        judge(verify, &looks[i]);
+        verify->counts.packs++;
+        if (!looks[i].good)
+            tell_bad(verify, &looks[i]);
         verify->counts.bytes += rows[i].bytes;
         job->counters.bytes_done += rows[i].bytes;
         job->counters.items_done++;
@@ -154,56 +158,72 @@ static bool check_stored(Verify *verify, Err *err)
 
 /* --- content -------------------------------------------------------------------------------- */
 
+/* The pack itself needs no telling any more. */
 static void on_damage(void *ctx, const VerifyDamage *damage)
 {
     Verify *verify = ctx;
+    size_t kept = 0;
+    for (size_t i = 0; i < verify->bad_count; i++)
+        if (verify->bad[i].row.pack_no != damage->pack_no)
+            verify->bad[kept++] = verify->bad[i];
+    verify->bad_count = kept;
     note_damage(verify, &damage->object, damage->path, &damage->why);
     mark_damaged(verify->job, damage->pack_no, &damage->why);
 }
 
 /* Chunks come in order of their places, some hundred at a time: a pack has few rows of its own. */
-static void on_opened(void *ctx, uint64_t pack_no)
+static void on_needed(void *ctx, const ChunkPlace *place)
 {
     Verify *verify = ctx;
-    if (verify->seen_count > 0 && verify->seen[verify->seen_count - 1].pack_no == pack_no) {
-        verify->seen[verify->seen_count - 1].chunks++;
-        return;
+    if (verify->need_count == 0 ||
+        verify->needs[verify->need_count - 1].pack_no != place->pack_no) {
+        if (verify->need_count == verify->need_room) {
+            verify->need_room = verify->need_room == 0 ? 64 : verify->need_room * 2;
+            verify->needs = mem_resize(verify->needs, verify->need_room * sizeof verify->needs[0]);
+        }
+        verify->needs[verify->need_count++] = (Need){.pack_no = place->pack_no};
     }
-    if (verify->seen_count == verify->seen_room) {
-        verify->seen_room = verify->seen_room == 0 ? 64 : verify->seen_room * 2;
-        verify->seen = mem_resize(verify->seen, verify->seen_room * sizeof verify->seen[0]);
-    }
-    verify->seen[verify->seen_count++] = (Seen){pack_no, 1};
+    Need *need = &verify->needs[verify->need_count - 1];
+    need->stored += place->chunk.stored;
+    need->plain += place->chunk.plain;
 }
 
-static int compare_seen(const void *a, const void *b)
+static int compare_needs(const void *a, const void *b)
 {
-    const Seen *left = a, *right = b;
+    const Need *left = a, *right = b;
     return (left->pack_no > right->pack_no) - (left->pack_no < right->pack_no);
 }
 
-/* One row a pack, for seen_of. */
-static void sum_seen(Verify *verify)
+/* One row a pack, for need_of. */
+static void sum_needs(Verify *verify)
 {
     size_t kept = 0;
-    if (verify->seen_count > 0)
-        qsort(verify->seen, verify->seen_count, sizeof verify->seen[0], compare_seen);
-    for (size_t i = 0; i < verify->seen_count; i++) {
-        if (kept > 0 && verify->seen[kept - 1].pack_no == verify->seen[i].pack_no)
-            verify->seen[kept - 1].chunks += verify->seen[i].chunks;
-        else
-            verify->seen[kept++] = verify->seen[i];
+    if (verify->need_count > 0)
+        qsort(verify->needs, verify->need_count, sizeof verify->needs[0], compare_needs);
+    for (size_t i = 0; i < verify->need_count; i++) {
+        if (kept == 0 || verify->needs[kept - 1].pack_no != verify->needs[i].pack_no) {
+            verify->needs[kept++] = verify->needs[i];
+            continue;
+        }
+        verify->needs[kept - 1].stored += verify->needs[i].stored;
+        verify->needs[kept - 1].plain += verify->needs[i].plain;
     }
-    verify->seen_count = kept;
+    verify->need_count = kept;
 }
 
-static uint64_t seen_of(const Verify *verify, uint64_t pack_no)
+/* NULL: nothing of it. */
+static Need *need_of(const Verify *verify, uint64_t pack_no)
 {
-    Seen wanted = {.pack_no = pack_no};
-    const Seen *found = verify->seen_count == 0 ? NULL
-                                                : bsearch(&wanted, verify->seen, verify->seen_count,
-                                                          sizeof verify->seen[0], compare_seen);
-    return found == NULL ? 0 : found->chunks;
+    Need wanted = {.pack_no = pack_no};
+    return verify->need_count == 0 ? NULL
+                                   : bsearch(&wanted, verify->needs, verify->need_count,
+                                             sizeof verify->needs[0], compare_needs);
+}
+
+static bool is_whole(void *ctx, uint64_t pack_no)
+{
+    const Need *need = need_of(ctx, pack_no);
+    return need != NULL && need->whole;
 }
 
 static bool is_cancelled(void *ctx)
@@ -262,9 +282,7 @@ static bool call_rows(Catalog *catalog, void *ctx, Err *err)
                                err);
 }
 
-/* The catalogue's rows are what others would share by, so they are what is proven. This backup's
- * chunks were opened where those rows say: when that was all of them, only the bytes are left. One
- * that was seen whole before must only still be the same bytes. */
+/* The catalogue's rows are what others would share by, so they are what is proven. */
 static bool take_rows(Verify *verify, VerifyLook *look, ChunkRow **kept, Err *err)
 {
     Job *job = verify->job;
@@ -273,55 +291,114 @@ static bool take_rows(Verify *verify, VerifyLook *look, ChunkRow **kept, Err *er
     *kept = rows.chunks;
     look->row.chunks = rows.chunks;
     look->row.chunk_count = rows.count;
-    look->whole = seen_of(verify, look->row.pack_no) != rows.count;
     return fine;
 }
 
-static bool prove_some(Verify *verify, Session *session, const Packs *packs, size_t from, Err *err)
+/* One that is damaged is told when nothing that this backup needs of it is: see on_damage. */
+static void keep_bad(Verify *verify, const VerifyLook *look)
 {
-    size_t count = some_of(packs, from);
+    verify->bad = mem_resize(verify->bad, (verify->bad_count + 1) * sizeof verify->bad[0]);
+    verify->bad[verify->bad_count] = *look;
+    verify->bad[verify->bad_count++].row.chunks = NULL;
+}
+
+static void take_look(Verify *verify, const VerifyLook *look, Proven *proven)
+{
+    Need *need = need_of(verify, look->row.pack_no);
+    verify->counts.packs++;
+    if (!look->good) {
+        keep_bad(verify, look);
+        return;
+    }
+    if (need != NULL && look->whole) {
+        need->whole = true;
+        verify->job->counters.bytes_done += need->plain;
+    }
+    proven->nos[proven->count] = look->row.pack_no;
+    proven->sha256s[proven->count++] = look->row.sha256;
+}
+
+static bool prove_some(Verify *verify, const PackRow *rows, size_t count, bool whole, Err *err)
+{
     VerifyLook looks[PACKS_AT_ONCE] = {0};
-    ChunkRow *rows[PACKS_AT_ONCE] = {0};
+    ChunkRow *chunks[PACKS_AT_ONCE] = {0};
     Proven proven = {.fence = &verify->job->fence};
     bool fine = job_go_on(verify->job, err);
     for (size_t i = 0; i < count; i++) {
-        looks[i].row = packs->rows[from + i];
-        fine = fine && (packs->seen || take_rows(verify, &looks[i], &rows[i], err));
+        looks[i].row = rows[i];
+        looks[i].whole = whole;
+        fine = fine && (!whole || take_rows(verify, &looks[i], &chunks[i], err));
     }
-    fine = fine && verify_packs(session->repo, looks, count, err);
-    for (size_t i = 0; fine && i < count; i++) {
-        judge(verify, &looks[i]);
-        if (!looks[i].good)
-            continue;
-        proven.nos[proven.count] = looks[i].row.pack_no;
-        proven.sha256s[proven.count++] = looks[i].row.sha256;
+    fine = fine && verify_packs(verify->session->repo, looks, count, err);
+    for (size_t i = 0; i < count; i++) {
+        if (fine)
+            take_look(verify, &looks[i], &proven);
+        mem_free(chunks[i]);
     }
-    for (size_t i = 0; i < count; i++)
-        mem_free(rows[i]);
     return fine && tell_proven(verify, &proven, err);
 }
 
-static bool prove_packs(Verify *verify, Session *session, bool seen, Err *err)
+static bool prove_packs(Verify *verify, const Packs *packs, bool whole, Err *err)
 {
-    Job *job = verify->job;
-    Packs packs = {.fence = &job->fence, .backup = verify->backup, .seen = seen};
-    bool fine = patient_call(job->catalog, call_unseen, &packs, err);
-    for (size_t i = 0; fine && i < packs.count; i += PACKS_AT_ONCE)
-        fine = prove_some(verify, session, &packs, i, err);
-    mem_free(packs.rows);
+    for (size_t i = 0; i < packs->count; i += PACKS_AT_ONCE)
+        if (!prove_some(verify, &packs->rows[i], some_of(packs, i), whole, err))
+            return false;
+    return true;
+}
+
+/* Reading all of it costs less than opening what is needed and reading it once more for its hash.
+ */
+static bool needs_most(const Verify *verify, const PackRow *row)
+{
+    const Need *need = need_of(verify, row->pack_no);
+    return need != NULL && need->stored >= row->bytes / 2;
+}
+
+/* Those that nobody has seen whole are looked at whole whatever is needed of them, and those of
+ * which most is needed; the others stay for hash_unread. */
+static bool look_whole(Verify *verify, Err *err)
+{
+    Packs never = {.fence = &verify->job->fence, .backup = verify->backup};
+    Packs again = {.fence = &verify->job->fence, .backup = verify->backup, .seen = true};
+    Packs most = {0};
+    bool fine = patient_call(verify->job->catalog, call_unseen, &never, err) &&
+                patient_call(verify->job->catalog, call_unseen, &again, err);
+    for (size_t i = 0; fine && i < again.count; i++)
+        fine = keep_pack(needs_most(verify, &again.rows[i]) ? &most : &verify->unread,
+                         &again.rows[i], err);
+    fine = fine && prove_packs(verify, &never, true, err) && prove_packs(verify, &most, true, err);
+    mem_free(never.rows);
+    mem_free(again.rows);
+    mem_free(most.rows);
     return fine;
 }
 
 /* A login that is no reader's may check, not vouch. */
-static bool prove_all(Verify *verify, Session *session, Err *err)
+static bool on_prove(void *ctx, bool *all, Err *err)
 {
-    if (prove_packs(verify, session, false, err) && prove_packs(verify, session, true, err))
+    Verify *verify = ctx;
+    sum_needs(verify);
+    verify->job->counters.bytes_total = verify->counts.bytes;
+    *all = false;
+    if (!look_whole(verify, err)) {
+        if (err->code != ERR_DENIED)
+            return false;
+        job_log(verify->job, LOG_INFO, "verify.not_shared", "%s", err->text);
+        *err = (Err){0};
         return true;
-    if (err->code != ERR_DENIED)
-        return false;
-    job_log(verify->job, LOG_INFO, "verify.not_shared", "%s", err->text);
-    *err = (Err){0};
+    }
+    *all = true;
+    for (size_t i = 0; i < verify->need_count; i++)
+        *all = *all && verify->needs[i].whole;
     return true;
+}
+
+static bool tell_rest(Verify *verify, Err *err)
+{
+    bool fine = prove_packs(verify, &verify->unread, false, err);
+    for (size_t i = 0; fine && i < verify->bad_count; i++)
+        tell_bad(verify, &verify->bad[i]);
+    return fine;
 }
 
 static bool check_content(Verify *verify, Err *err)
@@ -332,14 +409,16 @@ static bool check_content(Verify *verify, Err *err)
         return false;
     job->counters.bytes_total = opened.row.bytes;
     job->counters.total_basis = "plan";
-    VerifyWatch watch = {verify, on_damage, on_opened, is_cancelled};
+    verify->session = &opened.session;
+    VerifyWatch watch = {verify, on_damage, is_cancelled, on_needed, on_prove, is_whole};
     bool fine = verify_content(opened.reader, &watch, &verify->counts, err);
-    sum_seen(verify);
     job->counters.bytes_done = verify->counts.bytes;
     job->counters.items_done = verify->counts.entries;
-    fine = fine && job_go_on(job, err) && prove_all(verify, &opened.session, err);
+    fine = fine && job_go_on(job, err) && tell_rest(verify, err);
     opened_close(&opened);
-    mem_free(verify->seen);
+    mem_free(verify->needs);
+    mem_free(verify->bad);
+    mem_free(verify->unread.rows);
     return fine;
 }
 

@@ -141,6 +141,34 @@ static void a_pack_with_one_wrong_row_is_not_vouched_for(void **state)
         fleet_count(stage->fleet, "SELECT count(*) FROM pack WHERE damaged_at IS NOT NULL"), 1);
 }
 
+/* Little of the pack is needed, and a reader saw it whole before: its other bytes still count. */
+static void a_pack_that_was_vouched_for_is_read_again(void **state)
+{
+    Stage *stage = *state;
+    StageEnd end;
+    char params[200], id[UUID_TEXT];
+    fleet_breaks(stage->fleet, "packs with other bytes than recorded: one is damaged");
+    fleet_breaks(stage->fleet, "backups that do not verify: the first needs what is damaged");
+    file_tree_shell("head -c 600000 /dev/urandom > %s/c/kept", stage->tree->tree);
+    stage_back_up(stage);
+    stage_backup(stage, id);
+    snprintf(params, sizeof params, "{\"backup\":\"%s\",\"level\":\"content\"}", id);
+    stage_must(stage, "verify", params, "completed");
+    file_tree_shell("rm %s/a/b/random", stage->tree->tree);
+    stage_back_up(stage);
+    stage_backup(stage, id);
+    snprintf(params, sizeof params, "{\"backup\":\"%s\",\"level\":\"content\"}", id);
+    stage_must(stage, "verify", params, "completed");
+    file_tree_shell("cd %s/packs && f=$(ls -S */* | head -1) && chmod u+w $f && for at in 500000 "
+                    "1500000 2500000; do printf X | dd of=$f bs=1 seek=$at conv=notrunc "
+                    "status=none; done",
+                    stage->repository->store_path);
+    stage_run(stage, "verify", params, &end);
+    assert_string_equal(end.cause, "verify.damaged");
+    stage_end_free(&end);
+    assert_int_equal(stage_counted(stage, "pack WHERE damaged_at IS NOT NULL"), 1);
+}
+
 static void probes_list_plan_and_test(void **state)
 {
     Stage *stage = *state;
@@ -179,6 +207,7 @@ int main(void)
         TEST(a_selection_restores_that_and_nothing_else),
         TEST(both_levels_of_verify_find_it_whole),
         TEST(a_pack_with_one_wrong_row_is_not_vouched_for),
+        TEST(a_pack_that_was_vouched_for_is_read_again),
         TEST(probes_list_plan_and_test),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -201,8 +201,7 @@ def standby_has(place, standby):
 def promote(place, standby):
     """It lost what it had received and not replayed: as if that had never been sent."""
     old = place.postgres
-    standby_do(standby, "SELECT pg_promote(false)")
-    standby_do(standby, "SELECT pg_wal_replay_resume()")
+    standby_do(standby, "SELECT pg_promote(false)")  # a pause ends with it
     wait_until(lambda: standby_do(standby, "SELECT pg_is_in_recovery()") == "f", what="the standby was promoted")
     old.stop()
     place.adopt(standby)

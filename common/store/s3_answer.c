@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/store/s3_answer.h"
 
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/store/s3_xml.h"
 
@@ -116,11 +117,11 @@ static bool end_row(Listing *listing, Err *err)
     return true;
 }
 
-static bool take_more(Listing *listing, Text text, Err *err)
+static bool take_more(Text text, bool *told, bool *more, Err *err)
 {
-    listing->told = true;
-    listing->page->more = is(text, "true");
-    return listing->page->more || is(text, "false") || odd("is neither the last page nor not", err);
+    *told = true;
+    *more = is(text, "true");
+    return *more || is(text, "false") || odd("is neither the last page nor not", err);
 }
 
 static bool take_listed(void *ctx, S3XmlEvent event, Text path, Text text, Err *err)
@@ -139,7 +140,7 @@ static bool take_listed(void *ctx, S3XmlEvent event, Text path, Text text, Err *
     } else if (is(path, "ListBucketResult/Contents")) {
         return end_row(listing, err);
     } else if (is(path, "ListBucketResult/IsTruncated")) {
-        return take_more(listing, text, err);
+        return take_more(text, &listing->told, &page->more, err);
     } else if (is(path, "ListBucketResult/NextContinuationToken")) {
         buf_clear(&page->next);
         buf_add_text(&page->next, text);
@@ -201,4 +202,109 @@ void s3_page_free(S3Page *page)
     buf_free(&page->next);
     mem_free(page->rows);
     *page = (S3Page){0};
+}
+
+/* --- a page of uploads ---------------------------------------------------------------------- */
+
+typedef struct Lefts {
+    S3Lefts *page;
+    bool encoded, told;
+    bool keyed, named, dated;
+    S3Left row;
+} Lefts;
+
+static bool end_left(Lefts *lefts, Err *err)
+{
+    S3Lefts *page = lefts->page;
+    if (!lefts->keyed || !lefts->named || !lefts->dated)
+        return odd("lists an upload without its key, its id or its time", err);
+    lefts->keyed = lefts->named = lefts->dated = false;
+    if (page->count == page->room) {
+        page->room = page->room == 0 ? 64 : 2 * page->room;
+        page->rows = mem_resize(page->rows, page->room * sizeof *page->rows);
+    }
+    page->rows[page->count++] = lefts->row;
+    return true;
+}
+
+static bool take_word(S3Lefts *page, Text text, size_t *place)
+{
+    *place = page->texts.len;
+    buf_add_text(&page->texts, text);
+    buf_add_byte(&page->texts, 0);
+    return text.len > 0 && text.len <= 4096 && memchr(text.at, 0, text.len) == NULL;
+}
+
+static bool take_time(Text text, int64_t *wall_s)
+{
+    scoped(mem_release) char *time = mem_text(text);
+    return clock_parse(time, wall_s);
+}
+
+static bool take_left(void *ctx, S3XmlEvent event, Text path, Text text, Err *err)
+{
+    Lefts *lefts = ctx;
+    S3Lefts *page = lefts->page;
+    if (event == S3_XML_BEGIN)
+        return true;
+    if (is(path, "ListMultipartUploadsResult/Upload/Key")) {
+        lefts->keyed = take_word(page, text, &lefts->row.key);
+    } else if (is(path, "ListMultipartUploadsResult/Upload/UploadId")) {
+        lefts->named = take_word(page, text, &lefts->row.id);
+    } else if (is(path, "ListMultipartUploadsResult/Upload/Initiated")) {
+        lefts->dated = take_time(text, &lefts->row.begun_s);
+    } else if (is(path, "ListMultipartUploadsResult/Upload")) {
+        return end_left(lefts, err);
+    } else if (is(path, "ListMultipartUploadsResult/IsTruncated")) {
+        return take_more(text, &lefts->told, &page->more, err);
+    } else if (is(path, "ListMultipartUploadsResult/NextKeyMarker")) {
+        buf_clear(&page->next_key);
+        buf_add_text(&page->next_key, text);
+    } else if (is(path, "ListMultipartUploadsResult/NextUploadIdMarker")) {
+        buf_clear(&page->next_id);
+        buf_add_text(&page->next_id, text);
+    } else if (is(path, "ListMultipartUploadsResult/EncodingType")) {
+        lefts->encoded = is(text, "url");
+    }
+    return true;
+}
+
+static bool decode_lefts(S3Lefts *page, Err *err)
+{
+    for (size_t i = 0; i < page->count; i++)
+        if (!decode((char *)page->texts.at + page->rows[i].key))
+            return odd("lists an upload the key of which is badly encoded", err);
+    if (page->next_key.len == 0)
+        return true;
+    buf_add_byte(&page->next_key, 0);
+    if (!decode((char *)page->next_key.at))
+        return odd("names a next key that is badly encoded", err);
+    page->next_key.len = strlen((const char *)page->next_key.at);
+    return true;
+}
+
+bool s3_answer_lefts(Slice body, S3Lefts *page, Err *err)
+{
+    Lefts lefts = {.page = page};
+    buf_clear(&page->texts);
+    buf_clear(&page->next_key);
+    buf_clear(&page->next_id);
+    page->count = 0;
+    page->more = false;
+    if (!s3_xml_read(body, take_left, &lefts, err))
+        return false;
+    if (!lefts.told)
+        return odd("is no page of uploads", err);
+    if (page->more && (page->next_key.len == 0 || page->next_key.len > 8192))
+        return odd("is not the last page and does not say which is the next", err);
+    return !lefts.encoded || decode_lefts(page, err);
+}
+
+void s3_lefts_free(S3Lefts *page)
+{
+    buf_free(&page->texts);
+    buf_free(&page->next_key);
+    buf_free(&page->next_id);
+    mem_free(page->rows);
+    *page = (S3Lefts){0};
 }

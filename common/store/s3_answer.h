@@ -31,4 +31,21 @@ typedef struct S3Page {
 MUST_CHECK bool s3_answer_page(Slice body, S3Page *page, Err *err);
 void s3_page_free(S3Page *page); /* a zeroed one is fine */
 
+/* An upload that is neither completed nor aborted. */
+typedef struct S3Left {
+    size_t key, id; /* their places in texts; each ends with a NUL */
+    int64_t begun_s;
+} S3Left;
+
+typedef struct S3Lefts {
+    Buf texts;
+    S3Left *rows;
+    size_t count, room;
+    Buf next_key, next_id; /* the markers; next_id may be empty */
+    bool more;             /* then next_key is not */
+} S3Lefts;
+
+MUST_CHECK bool s3_answer_lefts(Slice body, S3Lefts *page, Err *err);
+void s3_lefts_free(S3Lefts *page); /* a zeroed one is fine */
+
 #endif

@@ -257,6 +257,9 @@ static size_t take_header(char *at, size_t size, size_t count, void *ctx)
         s3_problem_words(value, try->region, sizeof try->region);
     } else if (header(line, "date", &value)) {
         s3_problem_words(value, try->date, sizeof try->date);
+        try->answer->date_s = curl_getdate(try->date, NULL);
+        if (try->answer->date_s < 0)
+            try->answer->date_s = 0;
     } else if (header(line, "retry-after", &value)) {
         s3_problem_words(value, number, sizeof number);
         try->retry_after_ms = strtol(number, NULL, 10) * 1000;

@@ -56,6 +56,7 @@ typedef struct S3Answer {
     size_t received;   /* bytes of the body */
     char etag[128];    /* with its quotes; empty: none */
     char mark[64];     /* x-amz-meta-holdfast-put; empty: none */
+    int64_t date_s;    /* the server's clock; 0 where it does not tell */
     S3Problem problem; /* where status is no 2xx */
 } S3Answer;
 

@@ -126,10 +126,20 @@ void store_let_remove(Store *s)
     s->removes = true;
 }
 
+static bool may_remove(const Store *s, const char *name, Err *err)
+{
+    return s->removes ||
+           err_set(err, ERR_DENIED, "store.keeps",
+                   "%s is not deleted: this store was not opened to delete from it", name);
+}
+
 bool store_remove(Store *s, const char *name, Err *err)
 {
-    if (!s->removes)
-        return err_set(err, ERR_DENIED, "store.keeps",
-                       "%s is not deleted: this store was not opened to delete from it", name);
-    return check_name(name, err) && s->ops->remove(s, name, err);
+    return may_remove(s, name, err) && check_name(name, err) && s->ops->remove(s, name, err);
+}
+
+bool store_sweep(Store *s, StoreSweep *sweep, Err *err)
+{
+    sweep->found = sweep->removed = 0;
+    return may_remove(s, "what puts left behind", err) && s->ops->sweep(s, sweep, err);
 }

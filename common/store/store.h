@@ -29,6 +29,13 @@ typedef struct StoreListing {
     void *ctx;
 } StoreListing;
 
+/* What puts that died left behind: no objects, only the room that they take. See store_sweep. */
+typedef struct StoreSweep {
+    int64_t age_ms; /* only what began so long ago, */
+    bool look_only; /* and it is counted alone */
+    uint64_t found, removed;
+} StoreSweep;
+
 /* No function is optional. */
 typedef struct StoreOps {
     const char *scheme; /* "local" */
@@ -43,6 +50,7 @@ typedef struct StoreOps {
     bool (*head)(Store *s, const char *name, bool *found, uint64_t *size, Err *err);
     bool (*list)(Store *s, const StoreListing *listing, Err *err);
     bool (*remove)(Store *s, const char *name, Err *err);
+    bool (*sweep)(Store *s, StoreSweep *sweep, Err *err);
     void (*close)(Store *s);
 } StoreOps;
 
@@ -86,6 +94,11 @@ MUST_CHECK bool store_list_names(Store *s, const char *prefix, const char *after
  * restores or verifies cannot delete by mistake. What the server allows is another matter. */
 void store_let_remove(Store *s);
 MUST_CHECK bool store_remove(Store *s, const char *name, Err *err); /* absent is fine */
+
+/* Removes what puts left behind that ended without finish or abort: uploads in parts, files without
+ * a name. What age_ms spares is younger by the clock of the store's server; a put that lives longer
+ * than that fails, and leaves nothing. Only below this store, and only for who may remove. */
+MUST_CHECK bool store_sweep(Store *s, StoreSweep *sweep, Err *err);
 
 bool store_name_valid(const char *name);
 

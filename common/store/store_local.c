@@ -9,6 +9,7 @@
 
 #include "common/base/mem.h"
 #include "common/base/rand.h"
+#include "common/store/store_local_sweep.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -159,7 +160,7 @@ static bool open_file(LocalPut *put, Err *err)
     Uuid id = rand_uuid();
     char text[UUID_TEXT];
     uuid_text(&id, text);
-    snprintf(put->temporary, sizeof put->temporary, ".tmp-%s", text);
+    snprintf(put->temporary, sizeof put->temporary, STORE_LOCAL_TEMPORARY "%s", text);
     put->file =
         openat(put->directory, put->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     return put->file >= 0 || refused(local_of(put), "store.create", put->name, err);
@@ -516,6 +517,11 @@ static bool local_remove(Store *s, const char *name, Err *err)
     return done;
 }
 
+static bool local_sweep(Store *s, StoreSweep *sweep, Err *err)
+{
+    return store_local_sweep(((LocalStore *)s)->root, sweep, err);
+}
+
 static void local_close(Store *s)
 {
     LocalStore *local = (LocalStore *)s;
@@ -540,6 +546,7 @@ static const StoreOps local_ops = {
     .head = local_head,
     .list = local_list,
     .remove = local_remove,
+    .sweep = local_sweep,
     .close = local_close,
 };
 

@@ -245,6 +245,7 @@ static const StoreOps s3_ops = {
     .head = s3_head,
     .list = s3_list,
     .remove = s3_remove,
+    .sweep = store_s3_sweep,
     .close = s3_close,
 };
 

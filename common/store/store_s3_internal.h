@@ -50,4 +50,9 @@ bool store_s3_put_finish(Store *s, StorePut *put, Err *err);
 void store_s3_put_abort(Store *s, StorePut *put);
 bool store_s3_replace(Store *s, const char *name, Slice bytes, Err *err);
 
+/* Ends an upload in parts that becomes no object. One that is gone already is fine. */
+MUST_CHECK bool store_s3_abort(S3Store *s3, Text key, Text upload, unsigned tries, Err *err);
+
+bool store_s3_sweep(Store *s, StoreSweep *sweep, Err *err);
+
 #endif

@@ -423,9 +423,13 @@ static bool put_parts(S3Put *put, Err *err)
 static bool finish_parts(S3Put *put, Err *err)
 {
     uint8_t *buffer;
-    bool fine =
-        put->filled == 0 ||
-        (number_part(put, err) && send_part(put, put->parts, (Slice){put->part, put->filled}, err));
+    bool fine = put->filled == 0 || number_part(put, err);
+    if (fine && put->filled > 0 && put->flying >= s3_of(put)->lanes) {
+        fine = land(put, &buffer, err);
+        buffer_give(s3_of(put), buffer, true);
+    }
+    fine = fine && (put->filled == 0 ||
+                    send_part(put, put->parts, (Slice){put->part, put->filled}, err));
     put->broken |= !fine;
     while (put->flying > 0) {
         fine = land(put, &buffer, err) && fine;
@@ -438,16 +442,9 @@ static bool finish_parts(S3Put *put, Err *err)
 static void drop_upload(S3Put *put)
 {
     S3Store *s3 = s3_of(put);
-    S3Answer answer;
     Err unheard = {0};
     char key[STORE_S3_KEY_MOST];
-    S3Field query = {TEXT("uploadId"), buf_text(&put->upload)};
-    S3Request request = {.method = "DELETE",
-                         .key = store_s3_key(s3, put->name, key),
-                         .query = &query,
-                         .query_count = 1,
-                         .tries = 2};
-    if (!s3_client_send(s3->client, &request, &answer, &unheard))
+    if (!store_s3_abort(s3, store_s3_key(s3, put->name, key), buf_text(&put->upload), 2, &unheard))
         return;
 }
 

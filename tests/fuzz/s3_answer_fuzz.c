@@ -21,6 +21,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
             abort();
     }
     s3_page_free(&page);
+    S3Lefts lefts = {0};
+    if (s3_answer_lefts(body, &lefts, &err)) {
+        for (size_t i = 0; i < lefts.count; i++)
+            if (lefts.rows[i].key >= lefts.texts.len || lefts.rows[i].id >= lefts.texts.len)
+                abort();
+        if (lefts.more && lefts.next_key.len == 0)
+            abort();
+    }
+    s3_lefts_free(&lefts);
     if (s3_answer_problem(body, &problem) && s3_answer_completed(body, &err))
         abort();
     if (s3_answer_upload(body, &upload, &err) && upload.len == 0)

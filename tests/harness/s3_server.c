@@ -81,7 +81,7 @@ void s3_server_rotate(S3Server *server, bool told)
         write_secret(server);
 }
 
-static void start(S3Server *server)
+static void start(S3Server *server, bool tls)
 {
     int to[2], from[2];
     char port[16] = "";
@@ -93,7 +93,7 @@ static void start(S3Server *server)
         dup2(to[0], STDIN_FILENO);
         dup2(from[1], STDOUT_FILENO);
         execl("/usr/bin/python3", "python3", "-B", "tests/harness/s3_server.py", server->directory,
-              (char *)NULL);
+              tls ? "--tls" : (char *)NULL, (char *)NULL);
         _exit(127);
     }
     close(to[0]);
@@ -103,10 +103,11 @@ static void start(S3Server *server)
         if (server->pid < 0 || read(from[0], port + len, 1) != 1)
             fail("it does not start");
     close(from[0]);
-    snprintf(server->endpoint, sizeof server->endpoint, "http://127.0.0.1:%d", atoi(port));
+    snprintf(server->endpoint, sizeof server->endpoint, tls ? "https://localhost:%d" : "http://127.0.0.1:%d",
+             atoi(port));
 }
 
-S3Server *s3_server_start(void)
+static S3Server *begin(bool tls)
 {
     char path[128];
     S3Server *server = mem_new(S3Server);
@@ -126,8 +127,18 @@ S3Server *s3_server_start(void)
     server->key = json_sprintf("%s/secret", server->directory);
     server->id = json_pack("{s:o}", "file", server->id);
     server->key = json_pack("{s:o}", "file", server->key);
-    start(server);
+    start(server, tls);
     return server;
+}
+
+S3Server *s3_server_start(void)
+{
+    return begin(false);
+}
+
+S3Server *s3_server_start_tls(void)
+{
+    return begin(true);
 }
 
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *walk)
@@ -187,6 +198,32 @@ void s3_server_forget(S3Server *server)
     char path[128];
     snprintf(path, sizeof path, "%s/log", server->directory);
     unlink(path);
+}
+
+void s3_server_age_uploads(const S3Server *server, long seconds)
+{
+    char command[200];
+    snprintf(command, sizeof command,
+             "find %s/uploads -name about -exec touch -d @$(($(date +%%s) - %ld)) {} +",
+             server->directory, seconds);
+    if (system(command) != 0)
+        fail(command);
+}
+
+unsigned s3_server_bodies(const S3Server *server)
+{
+    char path[128], line[4096];
+    unsigned most = 0;
+    snprintf(path, sizeof path, "%s/log", server->directory);
+    FILE *log = fopen(path, "re");
+    while (log != NULL && fgets(line, sizeof line, log) != NULL) {
+        const char *told = strstr(line, "\"bodies\": ");
+        unsigned now = told == NULL ? 0 : (unsigned)strtoul(told + 10, NULL, 10);
+        most = now > most ? now : most;
+    }
+    if (log != NULL)
+        fclose(log);
+    return most;
 }
 
 unsigned s3_server_uploads(const S3Server *server)

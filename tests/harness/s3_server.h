@@ -9,6 +9,8 @@
 typedef struct S3Server S3Server;
 
 S3Server *s3_server_start(void);
+/* Over TLS, with a certificate of DIR/ca.pem for "localhost" and "backups.localhost". */
+S3Server *s3_server_start_tls(void);
 void s3_server_stop(S3Server *server);
 
 /* members: what control.json has beside its keys, as "\"quota\": 5"; NULL: nothing. rights: of the
@@ -26,6 +28,12 @@ const char *s3_server_directory(const S3Server *server);
 /* How often its log has the word; a NULL word: how many requests there were. */
 unsigned s3_server_logged(const S3Server *server, const char *word);
 void s3_server_forget(S3Server *server); /* empties the log */
+
+/* Those that are there began so many seconds earlier. */
+void s3_server_age_uploads(const S3Server *server, long seconds);
+
+/* The most bodies of objects and parts that were on their way at once. */
+unsigned s3_server_bodies(const S3Server *server);
 
 /* How many uploads are neither completed nor aborted. */
 unsigned s3_server_uploads(const S3Server *server);

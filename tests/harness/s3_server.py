@@ -3,14 +3,17 @@
 hashes verified, rights per key, conditional puts, uploads in parts, locks, small pages, and faults
 on demand. What a client gets wrong is refused, never forgiven.
 
-  s3_server.py DIR [--port N]     prints the port, serves until its standard input closes
+  s3_server.py DIR [--port N] [--tls]     prints the port, serves until its standard input closes
 
 DIR/data/BUCKET/KEY is an object, DIR/meta has what was said of it, DIR/uploads what is not whole,
-DIR/log one line of JSON a request. DIR/control.json is read for each request:
+DIR/log one line of JSON a request, with when it began and ended and how many bodies were on their way
+when it came. With --tls DIR/ca.pem vouches for "localhost" and "backups.localhost", DIR/stranger.pem for
+nobody. DIR/control.json is read for each request:
   keys      {id: {"secret", "rights": "put,get,list,delete,abort", "token"}}
   region, page (rows), part (least bytes of a middle part), quota (bytes in all), clock (s ahead)
   condition "honour" | "ignore" | "refuse": what becomes of If-None-Match
   lock      true: the buckets have object locks
+  host      a bucket may stand before this name in the Host header
   role      {"id", "seconds"}: the machine's role has this key for so long; asked for as on EC2
   faults    [{"id", "op", "key": regex, "kind", "times", …}], see FAULTS; one with a new id is new
 """
@@ -27,7 +30,9 @@ import pathlib
 import re
 import shutil
 import socket
+import ssl
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -39,14 +44,14 @@ from xml.sax.saxutils import escape
 NS = "http://s3.amazonaws.com/doc/2006-03-01/"
 CLASSES = {"STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
 DEFAULTS = {"keys": {}, "region": "us-east-1", "page": 100, "part": 5 << 20, "quota": None, "clock": 0,
-            "condition": "honour", "lock": False, "role": None, "faults": []}
+            "condition": "honour", "lock": False, "host": None, "role": None, "faults": []}
 # What may befall a request: error (instead of doing it), after (done, and an error told), reset
 # (instead), reset_after (done), error200 (a refusal with status 200; done where "done"), cut (half of
 # the answer's body), short (an answer that is cut and looks whole), swallow (half of the request's
-# body is read), stall (no answer for "seconds"), slow (the answer in crumbs), garbage (200 and no
+# body is read), stall (no answer for "seconds"), late (done after them), slow (the answer in crumbs), garbage (200 and no
 # document), redirect, loop (a page names itself), hide (a listing lacks each second row).
 FAULTS = {"error", "after", "reset", "reset_after", "error200", "cut", "short", "swallow", "stall", "slow",
-          "garbage", "redirect", "loop", "hide"}
+          "late", "garbage", "redirect", "loop", "hide"}
 
 
 class Refusal(Exception):
@@ -64,6 +69,7 @@ class Place:
         for folder in (self.data, self.meta, self.uploads):
             folder.mkdir(parents=True, exist_ok=True)
         self.lock = threading.RLock()
+        self.bodies = 0  # of objects and parts, on their way now
         self.left = {}
         self.seen = None
         self.settings = dict(DEFAULTS)
@@ -170,13 +176,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.asked = {name: urllib.parse.unquote(value) for name, value in pairs}
         return set(key["rights"].split(","))
 
-    def operation(self):
+    def operation(self, settings):
         """Name of what is asked, its bucket and key, before anything is verified."""
         raw, _, query = self.path.partition("?")
+        before, _, host = self.headers.get("Host", "").rpartition(":")[0].partition(".")
+        if settings["host"] is not None and host == settings["host"]:
+            raw = f"/{before}{raw}"
         _, bucket, key = (urllib.parse.unquote(raw) + "//").split("/", 2)
         key = key[:-1] if key.endswith("/") else key
         key = key.rstrip("/")
         names = {part.split("=")[0] for part in query.split("&")}
+        if not key and self.command == "GET" and "uploads" in names:
+            return "ListUploads", bucket, ""
         if not key:
             return ("ListObjects" if self.command == "GET" else "HeadBucket"), bucket, ""
         table = {("PUT", True): "UploadPart", ("PUT", False): "PutObject", ("DELETE", True): "AbortUpload",
@@ -190,7 +201,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         settings = self.place.control()
         if self.path.startswith("/latest/"):
             return self.metadata(settings)
-        op, bucket, key = self.operation()
+        op, bucket, key = self.operation(settings)
+        self.begin(op)
         fault = self.place.fault(settings, op, key) or {"kind": None}
         kind = fault["kind"]
         length = int(self.headers.get("Content-Length") or 0)
@@ -202,6 +214,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if kind == "stall":
             time.sleep(fault.get("seconds", 5))
             return self.break_off(op, key, kind)
+        if kind == "late":
+            time.sleep(fault["seconds"])
         if kind == "reset":
             return self.break_off(op, key, kind)
         try:
@@ -243,12 +257,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 "Code": "Success", "AccessKeyId": key, "SecretAccessKey": settings["keys"][key]["secret"],
                 "Token": settings["keys"][key].get("token", ""),
                 "Expiration": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(until))})
+        self.begin("Metadata")
         self.answer("Metadata", self.path, status, {}, body.encode(), None)
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_request
 
+    def begin(self, op):
+        self.carries = op in ("PutObject", "UploadPart")
+        with self.place.lock:
+            self.place.bodies += self.carries
+            self.bodies, self.began = self.place.bodies, time.time()
+
     def note(self, op, key, status):
-        line = json.dumps({"op": op, "key": key, "status": status, "by": self.identity,
+        """Before the answer goes out: whoever has it may send the next body."""
+        with self.place.lock:
+            self.place.bodies -= self.carries
+        line = json.dumps({"op": op, "key": key, "status": status, "by": self.identity, "at": [self.began, time.time()],
+                           "bodies": self.bodies,
                            "headers": {n.lower(): v for n, v in self.headers.items() if n.lower() != "authorization"}})
         with self.place.lock, open(self.place.top / "log", "a") as log:
             log.write(line + "\n")
@@ -288,7 +313,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def perform(self, op, bucket, key, rights, settings, kind):
         right = {"PutObject": "put", "CreateUpload": "put", "UploadPart": "put", "CompleteUpload": "put",
-                 "AbortUpload": "abort", "GetObject": "get", "HeadObject": "get", "ListObjects": "list",
+                 "AbortUpload": "abort", "GetObject": "get", "HeadObject": "get", "ListObjects": "list", "ListUploads": "list",
                  "DeleteObject": "delete"}.get(op)
         if right is None or not (right in rights or (right == "abort" and "delete" in rights)):
             raise Refusal(403, "AccessDenied", f"{op} is not allowed")
@@ -427,9 +452,33 @@ class Handler(http.server.BaseHTTPRequestHandler):
         name = f"{uuid.uuid4()}+/="
         folder = self.place.uploads / hashlib.sha256(name.encode()).hexdigest()
         folder.mkdir()
-        (folder / "about").write_text(json.dumps({"bucket": bucket, "key": key, "meta": self.described()}))
+        (folder / "about").write_text(json.dumps({"bucket": bucket, "key": key, "name": name, "meta": self.described()}))
         return 200, {}, (f'<InitiateMultipartUploadResult xmlns="{NS}"><Bucket>{bucket}</Bucket><Key>{escape(key)}</Key>'
                          f"<UploadId>{name}</UploadId></InitiateMultipartUploadResult>").encode()
+
+    def ListUploads(self, bucket, _key, settings, _kind):
+        if set(self.asked) - {"uploads", "prefix", "max-uploads", "encoding-type", "key-marker", "upload-id-marker"}:
+            raise Refusal(400, "InvalidRequest")
+        with self.place.lock:
+            abouts = [(json.loads((folder / "about").read_text()), (folder / "about").stat().st_mtime)
+                      for folder in self.place.uploads.iterdir()]
+        found = sorted((about["key"], about["name"], begun) for about, begun in abouts
+                       if about["bucket"] == bucket and about["key"].startswith(self.asked.get("prefix", "")))
+        after = (self.asked.get("key-marker", ""), self.asked.get("upload-id-marker", ""))
+        rows = [row for row in found if (row[:2] > after if after[1] else row[0] > after[0])]
+        most = min(settings["page"], int(self.asked.get("max-uploads", "1000")))
+        more, rows = len(rows) > most, rows[:most]
+        coded = self.asked.get("encoding-type") == "url"
+        shown = quote if coded else escape
+        out = [f'<?xml version="1.0" encoding="UTF-8"?>\n<ListMultipartUploadsResult xmlns="{NS}"><Bucket>{bucket}</Bucket>']
+        if more:
+            out.append(f"<NextKeyMarker>{shown(rows[-1][0])}</NextKeyMarker><NextUploadIdMarker>{escape(rows[-1][1])}</NextUploadIdMarker>")
+        out.append(f"{'<EncodingType>url</EncodingType>' if coded else ''}<IsTruncated>{'true' if more else 'false'}</IsTruncated>")
+        for key, name, begun in rows:
+            when = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(begun + settings["clock"]))
+            out.append(f"<Upload><Key>{shown(key)}</Key><UploadId>{escape(name)}</UploadId><Owner><ID>x</ID></Owner>"
+                       f"<Initiated>{when}</Initiated></Upload>")
+        return 200, {"Content-Type": "application/xml"}, "".join(out + ["</ListMultipartUploadsResult>"]).encode()
 
     def upload(self, bucket, key):
         folder = self.place.uploads / hashlib.sha256(self.asked["uploadId"].encode()).hexdigest()
@@ -483,14 +532,42 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return 204, {}, b""
 
 
+def openssl(*words):
+    subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True, timeout=60)
+
+
+def certificates(top):
+    """ca.pem and what it vouches for, server.pem; and stranger.pem, a CA that vouches for nothing here."""
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
+    for name in ("ca", "stranger"):
+        openssl("req", "-x509", *curve, "-subj", f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+                "-keyout", top / f"{name}.key", "-out", top / f"{name}.pem")
+    (top / "extra").write_text("subjectAltName=DNS:localhost,DNS:backups.localhost\nextendedKeyUsage=serverAuth\n")
+    openssl("req", *curve[:-2], "-subj", "/CN=server", "-keyout", top / "server.key", "-out", top / "server.csr")
+    openssl("x509", "-req", "-days", "2", "-in", top / "server.csr", "-CA", top / "ca.pem", "-CAkey", top / "ca.key",
+            "-CAcreateserial", "-extfile", top / "extra", "-out", top / "server.pem")
+
+
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
     allow_reuse_address = True
 
-    def __init__(self, place, port=0):
+    def __init__(self, place, port=0, tls=False):
         super().__init__(("127.0.0.1", port), Handler)
         self.place = place
+        self.tls = None
+        if tls:
+            certificates(place.top)
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(place.top / "server.pem", place.top / "server.key")
+
+    def get_request(self):
+        """Hands are shaken by the thread of the connection."""
+        connection, address = super().get_request()
+        if self.tls is not None:
+            connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
 
     def handle_error(self, request, client_address):
         if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError, OSError, ValueError)):
@@ -501,8 +578,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dir")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--tls", action="store_true")
     args = parser.parse_args()
-    server = Server(Place(args.dir), args.port)
+    server = Server(Place(args.dir), args.port, args.tls)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     os.write(1, f"{server.server_address[1]}\n".encode())
     sys.stdin.read()

@@ -113,6 +113,11 @@ static bool faulty_remove(Store *s, const char *name, Err *err)
     return !now(s, FAULT_BEFORE, err) && store_remove(faulty_of(s)->inner, name, err);
 }
 
+static bool faulty_sweep(Store *s, StoreSweep *sweep, Err *err)
+{
+    return !now(s, FAULT_BEFORE, err) && store_sweep(faulty_of(s)->inner, sweep, err);
+}
+
 static void faulty_close(Store *s)
 {
     pthread_mutex_destroy(&faulty_of(s)->lock);
@@ -121,7 +126,8 @@ static void faulty_close(Store *s)
 
 static const StoreOps FAULTY_OPS = {
     "faulty",   faulty_begin,     faulty_write, faulty_finish, faulty_abort,  faulty_replace,
-    faulty_get, faulty_get_range, faulty_head,  faulty_list,   faulty_remove, faulty_close,
+    faulty_get, faulty_get_range, faulty_head,  faulty_list,   faulty_remove, faulty_sweep,
+    faulty_close,
 };
 
 Store *store_faulty_new(Store *inner)

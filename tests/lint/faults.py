@@ -19,7 +19,7 @@ def span(prefix, *parts):
         yield from (f"{prefix}{n}" for n in range(first, last + 1))
 
 
-ROWS = [*span("m", (1, 34), (36, 52)), *span("s", 1, 2, (4, 10), (12, 17), 20, 21, 23, 25),
+ROWS = [*span("m", (1, 52)), *span("s", 1, 2, (4, 17), 20, 21, 23, 25),
         *span("b", (1, 12), 14, 16, (18, 20))]
 
 

@@ -10,11 +10,15 @@
 
 #include <inttypes.h>
 
+/* Longer than any pack takes; a put that takes longer fails and is begun anew. */
+enum { STALE_MS = 24 * 3600 * 1000 };
+
 typedef struct Prune {
     Job *job;
     Session session;
     CollectCounts counts;
     RepackingCounts repacked;
+    StoreSweep swept;
     uint64_t forgotten;
     json_t *answers; /* of the backups that were asked to go */
     bool dry_run;
@@ -71,7 +75,9 @@ static json_t *report(const Prune *prune)
                 {"made", repacked->made},
                 {"made_bytes", repacked->bytes},
                 {"moved_backups", repacked->backups},
-                {"found_damaged", repacked->damaged}};
+                {"found_damaged", repacked->damaged},
+                {"stale_uploads", prune->swept.found},
+                {"aborted_uploads", prune->swept.removed}};
     json_t *out = json_object();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         json_object_set_new(out, rows[i].name, json_integer((json_int_t)rows[i].value));
@@ -100,16 +106,16 @@ static bool finish(Prune *prune, JobResult *result, Err *err)
     if (prune->dry_run) {
         snprintf(result->text, sizeof result->text,
                  "would condemn %" PRIu64 " of %" PRIu64 " packs, %" PRIu64 " bytes; %" PRIu64
-                 " are condemned already",
-                 n->condemned, n->live, n->condemned_bytes, n->flipped);
+                 " are condemned already; would abort %" PRIu64 " uploads that nobody completes",
+                 n->condemned, n->live, n->condemned_bytes, n->flipped, prune->swept.found);
         return true;
     }
     snprintf(result->text, sizeof result->text,
              "%" PRIu64 " backups forgotten, %" PRIu64 " packs condemned, %" PRIu64
              " deleted, %" PRIu64 " bytes freed; %" PRIu64 " half-dead packs made %" PRIu64
-             " new ones%s%s",
+             " new ones; %" PRIu64 " uploads that nobody completed were aborted%s%s",
              prune->forgotten, n->condemned, n->deleted, n->freed, prune->repacked.packed,
-             prune->repacked.made, n->spared > 0 ? "; running jobs spare some" : "",
+             prune->repacked.made, prune->swept.removed, n->spared > 0 ? "; running jobs spare some" : "",
              n->left > 0 ? "; this worker's ceiling leaves some" : "");
     json_canonical(result->answer, &text);
     Tell told = {.fence = &prune->job->fence, .done = buf_text(&text)};
@@ -125,16 +131,41 @@ static bool repack(Prune *prune, Err *err)
     return repacking_run(prune->job, asked, &prune->repacked, err);
 }
 
+/* What writers that died had begun. A server that does not let it be looked at costs the run
+ * nothing: packs go anyway. */
+static void sweep(Prune *prune)
+{
+    Err why = {0};
+    const json_t *store = json_object_get(prune->job->repository, "store");
+    prune->swept = (StoreSweep){
+        .age_ms = (int64_t)json_u64_or(store, "stale_uploads", STALE_MS),
+        .look_only = prune->dry_run,
+    };
+    job_phase(prune->job, "sweep");
+    if (!store_sweep(prune->session.store, &prune->swept, &why))
+        job_log(prune->job, LOG_WARN, "prune.uploads_left",
+                "uploads that nobody completes may be left, and are paid for: %s: %s", why.cause,
+                why.text);
+}
+
 static bool run(Prune *prune, Err *err)
 {
     bool anyway = json_text_or(prune->job->params, "reason", TEXT("")).len > 0;
-    if (prune->dry_run)
+    if (prune->dry_run) {
+        sweep(prune);
         return collect_preview(prune->job, &prune->counts, err);
+    }
     bool collects = json_array_size(json_object_get(prune->job->params, "forget")) == 0;
-    return forget_asked(prune, err) &&
-           forget_objects(&prune->session, prune->job, &prune->forgotten, err) &&
-           (!collects || (repack(prune, err) &&
-                          collect_run(&prune->session, prune->job, anyway, &prune->counts, err)));
+    if (!forget_asked(prune, err) ||
+        !forget_objects(&prune->session, prune->job, &prune->forgotten, err))
+        return false;
+    if (!collects)
+        return true;
+    if (!repack(prune, err) ||
+        !collect_run(&prune->session, prune->job, anyway, &prune->counts, err))
+        return false;
+    sweep(prune);
+    return true;
 }
 
 bool prune_run(Job *job, JobResult *result, Err *err)

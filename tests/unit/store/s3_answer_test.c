@@ -88,6 +88,68 @@ static void what_is_no_page_is_refused(void **state)
     }
 }
 
+static const char lefts_text[] =
+    "<ListMultipartUploadsResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Bucket>b</Bucket>"
+    "<KeyMarker/><NextKeyMarker>p%2Fb</NextKeyMarker><NextUploadIdMarker>u+2</NextUploadIdMarker>"
+    "<EncodingType>url</EncodingType><IsTruncated>true</IsTruncated><Upload><Key>p%2Fa%20b</Key>"
+    "<UploadId>u&amp;1</UploadId><Initiator><ID>Key</ID></Initiator>"
+    "<Initiated>2026-01-02T03:04:05.678Z</Initiated></Upload><Upload><Initiated>1970-01-01T00:00:"
+    "09Z</Initiated><UploadId>u+2</UploadId><Key>p/b</Key></Upload></ListMultipartUploadsResult>";
+
+static void a_page_of_uploads_is_read_whole(void **state)
+{
+    (void)state;
+    S3Lefts page = {0};
+    Err err = {0};
+    for (unsigned again = 0; again < 2; again++) {
+        assert_true(s3_answer_lefts(of(lefts_text), &page, &err));
+        const char *texts = (const char *)page.texts.at;
+        assert_int_equal(page.count, 2);
+        assert_string_equal(texts + page.rows[0].key, "p/a b");
+        assert_string_equal(texts + page.rows[0].id, "u&1");
+        assert_int_equal(page.rows[0].begun_s, 1767323045);
+        assert_string_equal(texts + page.rows[1].key, "p/b");
+        assert_string_equal(texts + page.rows[1].id, "u+2");
+        assert_int_equal(page.rows[1].begun_s, 9);
+        assert_true(page.more);
+        assert_string_equal(buf_cstr(&page.next_key), "p/b");
+        assert_string_equal(buf_cstr(&page.next_id), "u+2");
+    }
+    s3_lefts_free(&page);
+}
+
+static void what_is_no_page_of_uploads_is_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "<ListMultipartUploadsResult></ListMultipartUploadsResult>",
+        "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated></ListMultipartUploadsResult>",
+        "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated><Upload><Key>a</Key><UploadId>"
+        "u</UploadId></Upload></ListMultipartUploadsResult>",
+        "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated><Upload><Key>a</Key><UploadId>"
+        "u</UploadId><Initiated>yesterday</Initiated></Upload></ListMultipartUploadsResult>",
+        "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated><Upload><Key/><UploadId>u"
+        "</UploadId><Initiated>2026-01-02</Initiated></Upload></ListMultipartUploadsResult>",
+        "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated><EncodingType>url"
+        "</EncodingType><Upload><Key>%0</Key><UploadId>u</UploadId><Initiated>2026-01-02"
+        "</Initiated></Upload></ListMultipartUploadsResult>",
+        "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        S3Lefts page = {0};
+        Err err = {0};
+        assert_false(s3_answer_lefts(of(bad[i]), &page, &err));
+        assert_string_equal(err.cause, "store.protocol");
+        s3_lefts_free(&page);
+    }
+    for (size_t len = 0; len + 2 < sizeof lefts_text; len++) {
+        S3Lefts page = {0};
+        Err err = {0};
+        assert_false(s3_answer_lefts((Slice){(const uint8_t *)lefts_text, len}, &page, &err));
+        s3_lefts_free(&page);
+    }
+}
+
 static void a_refusal_is_told_from_everything_else(void **state)
 {
     (void)state;
@@ -170,6 +232,8 @@ int main(void)
         cmocka_unit_test(a_page_is_read_whole),
         cmocka_unit_test(no_part_of_a_page_is_a_page),
         cmocka_unit_test(what_is_no_page_is_refused),
+        cmocka_unit_test(a_page_of_uploads_is_read_whole),
+        cmocka_unit_test(what_is_no_page_of_uploads_is_refused),
         cmocka_unit_test(a_refusal_is_told_from_everything_else),
         cmocka_unit_test(an_upload_is_completed_by_its_result_alone),
         cmocka_unit_test(each_refusal_has_its_name),

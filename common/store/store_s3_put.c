@@ -428,8 +428,8 @@ static bool finish_parts(S3Put *put, Err *err)
         fine = land(put, &buffer, err);
         buffer_give(s3_of(put), buffer, true);
     }
-    fine = fine && (put->filled == 0 ||
-                    send_part(put, put->parts, (Slice){put->part, put->filled}, err));
+    fine = fine &&
+           (put->filled == 0 || send_part(put, put->parts, (Slice){put->part, put->filled}, err));
     put->broken |= !fine;
     while (put->flying > 0) {
         fine = land(put, &buffer, err) && fine;

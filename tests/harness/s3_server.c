@@ -103,8 +103,8 @@ static void start(S3Server *server, bool tls)
         if (server->pid < 0 || read(from[0], port + len, 1) != 1)
             fail("it does not start");
     close(from[0]);
-    snprintf(server->endpoint, sizeof server->endpoint, tls ? "https://localhost:%d" : "http://127.0.0.1:%d",
-             atoi(port));
+    snprintf(server->endpoint, sizeof server->endpoint,
+             tls ? "https://localhost:%d" : "http://127.0.0.1:%d", atoi(port));
 }
 
 static S3Server *begin(bool tls)

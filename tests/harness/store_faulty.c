@@ -125,9 +125,9 @@ static void faulty_close(Store *s)
 }
 
 static const StoreOps FAULTY_OPS = {
-    "faulty",   faulty_begin,     faulty_write, faulty_finish, faulty_abort,  faulty_replace,
-    faulty_get, faulty_get_range, faulty_head,  faulty_list,   faulty_remove, faulty_sweep,
-    faulty_close,
+    "faulty",       faulty_begin, faulty_write,     faulty_finish, faulty_abort,
+    faulty_replace, faulty_get,   faulty_get_range, faulty_head,   faulty_list,
+    faulty_remove,  faulty_sweep, faulty_close,
 };
 
 Store *store_faulty_new(Store *inner)

@@ -115,7 +115,8 @@ static bool finish(Prune *prune, JobResult *result, Err *err)
              " deleted, %" PRIu64 " bytes freed; %" PRIu64 " half-dead packs made %" PRIu64
              " new ones; %" PRIu64 " uploads that nobody completed were aborted%s%s",
              prune->forgotten, n->condemned, n->deleted, n->freed, prune->repacked.packed,
-             prune->repacked.made, prune->swept.removed, n->spared > 0 ? "; running jobs spare some" : "",
+             prune->repacked.made, prune->swept.removed,
+             n->spared > 0 ? "; running jobs spare some" : "",
              n->left > 0 ? "; this worker's ceiling leaves some" : "");
     json_canonical(result->answer, &text);
     Tell told = {.fence = &prune->job->fence, .done = buf_text(&text)};

@@ -85,9 +85,11 @@ static void files_whose_put_died_are_swept_and_nothing_else(void **state)
     assert_true(store_sweep(store, &sweep, &err));
     assert_int_equal(sweep.found, 2);
     assert_int_equal(sweep.removed, 2);
-    shell("test ! -e store/packs/aa/.tmp-1 && test ! -e store/.tmp-2 && test -e store/packs/.tmp-young && "
-          "test -e store/packs/aa/whole && test -e store/packs/aa/.hidden && test -e other/.tmp-3 && "
-          "test -L store/.tmp-link && test -e store/.tmp-dir/.tmp-4");
+    shell(
+        "test ! -e store/packs/aa/.tmp-1 && test ! -e store/.tmp-2 && test -e "
+        "store/packs/.tmp-young && "
+        "test -e store/packs/aa/whole && test -e store/packs/aa/.hidden && test -e other/.tmp-3 && "
+        "test -L store/.tmp-link && test -e store/.tmp-dir/.tmp-4");
     shell("rm -r store/packs store/.tmp-link store/.tmp-dir store/link other/.tmp-3");
 }
 

@@ -89,7 +89,8 @@ static void what_is_no_page_is_refused(void **state)
 }
 
 static const char lefts_text[] =
-    "<ListMultipartUploadsResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Bucket>b</Bucket>"
+    "<ListMultipartUploadsResult "
+    "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Bucket>b</Bucket>"
     "<KeyMarker/><NextKeyMarker>p%2Fb</NextKeyMarker><NextUploadIdMarker>u+2</NextUploadIdMarker>"
     "<EncodingType>url</EncodingType><IsTruncated>true</IsTruncated><Upload><Key>p%2Fa%20b</Key>"
     "<UploadId>u&amp;1</UploadId><Initiator><ID>Key</ID></Initiator>"

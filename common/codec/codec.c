@@ -40,10 +40,28 @@ static bool none_decode(CodecWork *work, Slice coded, uint8_t *plain, size_t pla
     return coded.len == plain_len;
 }
 
+/* codec.h says why. A shorter content makes window and table smaller by itself. */
+static bool set_chunk_search(ZSTD_CCtx *context)
+{
+    static const struct {
+        ZSTD_cParameter parameter;
+        int value;
+    } search[] = {
+        {ZSTD_c_compressionLevel, 3}, {ZSTD_c_strategy, ZSTD_fast}, {ZSTD_c_windowLog, 22},
+        {ZSTD_c_hashLog, 18},         {ZSTD_c_minMatch, 5},
+    };
+    bool good = true;
+    for (size_t i = 0; i < sizeof search / sizeof search[0]; i++)
+        good = good &&
+               !ZSTD_isError(ZSTD_CCtx_setParameter(context, search[i].parameter, search[i].value));
+    return good;
+}
+
 static bool zstd_encode(CodecWork *work, int level, Slice plain, uint8_t *out, size_t room,
                         size_t *len)
 {
-    *len = ZSTD_compressCCtx(work->deflate, out, room, plain.at, plain.len, level);
+    *len = level == 0 ? ZSTD_compress2(work->deflate, out, room, plain.at, plain.len)
+                      : ZSTD_compressCCtx(work->deflate, out, room, plain.at, plain.len, level);
     return ZSTD_isError(*len) == 0;
 }
 
@@ -90,7 +108,7 @@ CodecWork *codec_work_new(void)
     CodecWork *work = mem_new(CodecWork);
     work->deflate = ZSTD_createCCtx();
     work->inflate = ZSTD_createDCtx();
-    if (work->deflate == NULL || work->inflate == NULL)
+    if (work->deflate == NULL || work->inflate == NULL || !set_chunk_search(work->deflate))
         abort();
     return work;
 }

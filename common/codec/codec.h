@@ -20,7 +20,12 @@ void codec_work_free(CodecWork *work); /* NULL is fine */
 /* The most that codec_encode may need for so much input. */
 size_t codec_bound(size_t plain);
 
-/* Encodes into `out` (codec_bound(plain.len) bytes at least). *used is CODEC_NONE, with the bytes
+/* Level 0 is what pays for chunks. For zstd that is a search of its own: the fast strategy with a
+ * table that remembers all of a chunk and matches from five bytes. Beside level 3 it takes two
+ * thirds of the processor for chunks of an image or a large file (128 KiB; 0 to 2 % longer), and
+ * four fifths for bundles of small files (1 MiB; 2.7 %); levels 1 and 2, which are fast because
+ * their tables are small, save no more and find 1 to 10 % less. For zlib it is 6.
+ * Encodes into `out` (codec_bound(plain.len) bytes at least). *used is CODEC_NONE, with the bytes
  * as they came, when encoding saves less than 1/32: a reader then saves the decoding. */
 MUST_CHECK bool codec_encode(CodecWork *work, uint8_t codec, int level, Slice plain, uint8_t *out,
                              size_t *len, uint8_t *used, Err *err);

@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { PACK_BYTES = 16 * 1024 * 1024, LEVEL = 3 };
+enum { PACK_BYTES = 16 * 1024 * 1024 };
 
 struct Repack {
     Repo *repo;
@@ -107,7 +107,7 @@ static bool add(Repack *repack, const ChunkRow *chunk, uint64_t *into, Err *err)
     size_t coded;
     uint8_t used;
     Slice plain = {repack->plain, chunk->plain};
-    if (!codec_encode(repack->work, chunk->codec, LEVEL, plain, repack->coded, &coded, &used, err))
+    if (!codec_encode(repack->work, chunk->codec, 0, plain, repack->coded, &coded, &used, err))
         return false;
     Slice kept = used == CODEC_NONE ? plain : (Slice){repack->coded, coded};
     if (!pack_add(repack->open, &chunk->id, used, kept, chunk->plain, err))

@@ -12,7 +12,6 @@ enum {
     MEMORY_LEAST = 32 * 1024 * 1024,
     PACK_BYTES = 16 * 1024 * 1024,
     THREADS_DEFAULT_MAX = 8,
-    LEVEL_DEFAULT = 3,
 };
 
 bool writer_failed(RepoWriter *w, Err *err)
@@ -74,7 +73,6 @@ static bool take_params(RepoWriter *w, const WriterParams *params, Err *err)
     p->threads = p->threads == 0 ? processors() : p->threads;
     if (p->threads > WRITER_THREADS_MAX)
         p->threads = WRITER_THREADS_MAX;
-    p->level = p->level == 0 ? LEVEL_DEFAULT : p->level;
     p->codec = p->codec == 0 ? CODEC_ZSTD : p->codec;
     p->pack_bytes = p->pack_bytes == 0 ? PACK_BYTES : p->pack_bytes;
     w->worker_count = p->threads;

@@ -28,7 +28,7 @@ typedef struct WriterParams {
                             Otherwise every entry's record is kept in memory until the end */
     size_t memory_bytes; /* the pool; 0: 48 MiB; 32 MiB at least */
     unsigned threads;    /* that hash and compress; 0: one a processor, 8 at most */
-    int level;           /* zstd; 0: 3 */
+    int level;           /* 0: what pays, see codec.h */
     uint8_t codec;       /* CODEC_…; 0: zstd */
     uint64_t rate;       /* stored bytes a second; 0: no limit */
     size_t pack_bytes;   /* 0: 16 MiB */

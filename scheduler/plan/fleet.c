@@ -75,7 +75,7 @@ static void add_retry(const Fleet *fleet, const json_t *source, const json_t *po
         out, "compression",
         json_pack("{s:s, s:I}", "codec",
                   string_or(part(fleet, source, policy, "compression", "codec"), "zstd"), "level",
-                  number_or(part(fleet, source, policy, "compression", "level"), 3)));
+                  number_or(part(fleet, source, policy, "compression", "level"), 0)));
 }
 
 /* A hook's timeout in seconds, the rest as written. */

@@ -22,7 +22,7 @@ static void fill(Buf *buf, size_t len, bool random)
 }
 
 /* Encodes and decodes; gives what was used and how long it was. */
-static uint8_t there_and_back(uint8_t codec, const Buf *plain, size_t *len)
+static uint8_t there_and_back_at(int level, uint8_t codec, const Buf *plain, size_t *len)
 {
     Err err = {0};
     scoped(buf_free) Buf coded = {0};
@@ -30,10 +30,15 @@ static uint8_t there_and_back(uint8_t codec, const Buf *plain, size_t *len)
     uint8_t used = 0;
     buf_extend(&coded, codec_bound(plain->len));
     buf_extend(&back, plain->len + 1);
-    assert_true(codec_encode(work, codec, 3, buf_slice(plain), coded.at, len, &used, &err));
+    assert_true(codec_encode(work, codec, level, buf_slice(plain), coded.at, len, &used, &err));
     assert_true(codec_decode(work, used, (Slice){coded.at, *len}, back.at, plain->len, &err));
     assert_memory_equal(back.at, plain->at, plain->len);
     return used;
+}
+
+static uint8_t there_and_back(uint8_t codec, const Buf *plain, size_t *len)
+{
+    return there_and_back_at(3, codec, plain, len);
 }
 
 static void what_is_encoded_decodes_to_the_same(void **state)
@@ -62,6 +67,33 @@ static void what_does_not_shrink_is_kept_as_it_is(void **state)
     assert_int_equal(there_and_back(CODEC_ZSTD, &plain, &coded), CODEC_NONE);
     assert_int_equal(coded, plain.len);
     assert_int_equal(there_and_back(CODEC_ZLIB, &plain, &coded), CODEC_NONE);
+}
+
+/* Records that no other resembles, then all of them again in another order: the table must remember
+ * the whole chunk. */
+static void the_search_for_chunks_finds_what_lies_far_back(void **state)
+{
+    (void)state;
+    enum { RECORDS = 8000, RECORD = 40, STRIDE = 2999 };
+    scoped(buf_free) Buf plain = {0};
+    size_t coded = 0, fast = 0, best = 0;
+    uint8_t *at = buf_extend(&plain, 2 * RECORDS * RECORD);
+    for (size_t i = 0; i < RECORDS; i++) {
+        memset(at + i * RECORD, 'r', RECORD);
+        rand_bytes(at + i * RECORD, RECORD - 8);
+    }
+    for (size_t i = 0; i < RECORDS; i++)
+        memcpy(at + (RECORDS + i) * RECORD, at + i * STRIDE % RECORDS * RECORD, RECORD);
+    assert_int_equal(there_and_back_at(0, CODEC_ZSTD, &plain, &coded), CODEC_ZSTD);
+    there_and_back_at(1, CODEC_ZSTD, &plain, &fast);
+    there_and_back_at(3, CODEC_ZSTD, &plain, &best);
+    assert_true(coded < fast / 3 * 2);
+    assert_true(coded < best + best / 10);
+    /* One search after the other from the same workplace. */
+    size_t again = 0;
+    there_and_back_at(0, CODEC_ZSTD, &plain, &again);
+    assert_int_equal(again, coded);
+    assert_int_equal(there_and_back_at(0, CODEC_ZLIB, &plain, &coded), CODEC_ZLIB);
 }
 
 static void a_frame_that_lies_about_its_length_is_refused(void **state)
@@ -123,6 +155,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_encoded_decodes_to_the_same),
         cmocka_unit_test(what_does_not_shrink_is_kept_as_it_is),
+        cmocka_unit_test(the_search_for_chunks_finds_what_lies_far_back),
         cmocka_unit_test(a_frame_that_lies_about_its_length_is_refused),
         cmocka_unit_test(codecs_are_found_by_name),
     };

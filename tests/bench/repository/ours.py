@@ -2,6 +2,7 @@
 """Holdfast as its users have it: a scheduler, a worker, PostgreSQL and Redis, all on this machine, with
 the timers and the durability of a real installation. A verb is the operator's command and lasts until
 the command returns: the queue, the claim, the job's process and the commit are in its time."""
+import json
 import os
 import pathlib
 import subprocess
@@ -20,7 +21,7 @@ class Plain(Installation):
 
     def __init__(self, store, source, targets):
         self.source, self.targets = source, targets
-        super().__init__(workers=1, sources=1, store=store, postgres_options=DURABLE)
+        super().__init__(workers=1, sources=1, store=store, postgres_options=DURABLE, prune=True)
 
     def grow(self, source, files, file_bytes):
         """It is there already."""
@@ -109,5 +110,17 @@ class Holdfast:
     def restore(self, target):
         return self.verb("restore", "s1@latest", "--to", target, "--yes")
 
+    def prune(self):
+        """All but the newest backup are forgotten, and what only they needed is deleted."""
+        listed = subprocess.run([*self.command, "backup", "list", "s1", "-o", "json"], capture_output=True, text=True, check=True)
+        seconds = [self.verb("backup", "delete", backup["id"], "--reason", "bench") for backup in older(json.loads(listed.stdout))]
+        seconds.append(self.verb("prune", "main"))
+        return tuple(map(sum, zip(*seconds)))
+
     def size(self):
         return bytes_below(self.installation.store)
+
+
+def older(listed):
+    """All but the newest: ids follow time."""
+    return sorted(listed, key=lambda backup: backup["id"])[:-1]

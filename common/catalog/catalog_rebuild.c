@@ -276,6 +276,32 @@ bool catalog_rebuild_lost(Catalog *c, const Rebuilder *who, const Uuid *backup, 
     return true;
 }
 
+bool catalog_rebuild_dead(Catalog *c, const Rebuilder *who, uint64_t *dead, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    who_args(&args, who);
+    if (!statement_row(c, &asset_sql_rebuild_dead_sql, &args, &rows, err))
+        return false;
+    *dead = rows_u64(&rows, 0, 0);
+    return true;
+}
+
+bool catalog_rebuild_hold(Catalog *c, const Rebuilder *who, const Uuid *backup, int64_t until_ns,
+                          Text reason, bool *news, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    who_args(&args, who);
+    args_uuid(&args, backup);
+    args_time(&args, until_ns);
+    args_text(&args, reason);
+    if (!statement_row(c, &asset_sql_rebuild_hold_sql, &args, &rows, err))
+        return false;
+    *news = rows_flag(&rows, 0, 0);
+    return true;
+}
+
 bool catalog_rebuild_forgotten(Catalog *c, const Rebuilder *who, const Uuid *backup, bool *had,
                                Err *err)
 {

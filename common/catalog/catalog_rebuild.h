@@ -91,6 +91,13 @@ MUST_CHECK bool catalog_rebuild_lost(Catalog *c, const Rebuilder *who, const Uui
 MUST_CHECK bool catalog_rebuild_forgotten(Catalog *c, const Rebuilder *who, const Uuid *backup,
                                           bool *had, Err *err);
 
+/* Of the packs that this run did not find, those that no backup needs: a collector took them. Asked
+ * when all backups are told. */
+MUST_CHECK bool catalog_rebuild_dead(Catalog *c, const Rebuilder *who, uint64_t *dead, Err *err);
+/* The store says that it is held. *news: the catalogue held it for less long, or not at all. */
+MUST_CHECK bool catalog_rebuild_hold(Catalog *c, const Rebuilder *who, const Uuid *backup,
+                                     int64_t until_ns, Text reason, bool *news, Err *err);
+
 /* epoch: the store's. *now: the repository's from here on. */
 MUST_CHECK bool catalog_rebuild_done(Catalog *c, const Rebuilder *who, uint64_t epoch, Text what,
                                      Text report, uint64_t *now, Err *err);

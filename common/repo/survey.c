@@ -195,6 +195,14 @@ bool survey_forgotten(Repo *repo, const Uuid *id, SurveyFinding *finding, Err *w
     return judge(repo, good, found, finding, why, err);
 }
 
+bool survey_hold(Repo *repo, const Uuid *id, RepoHold *hold, SurveyFinding *finding, Err *why,
+                 Err *err)
+{
+    bool found = false;
+    bool good = repo_hold_get(repo, id, hold, &found, err);
+    return judge(repo, good, found, finding, why, err);
+}
+
 /* --- packs ---------------------------------------------------------------------------------- */
 
 bool survey_packs(Repo *repo, uint8_t first, SurveyPack **packs, size_t *count, Err *err)

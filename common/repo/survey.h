@@ -9,8 +9,10 @@
 #include "common/codec/keyring.h"
 #include "common/repo/manifest.h"
 #include "common/repo/repo.h"
+#include "common/repo/repo_hold.h"
 
-/* The uuids that name objects of a folder ("index/", "manifests/", "commits/", "forgotten/"),
+/* The uuids that name objects of a folder ("index/", "manifests/", "commits/", "forgotten/",
+ * "holds/"),
  * ascending, each once; freed with mem_free. Other names are passed over. */
 MUST_CHECK bool survey_names(Repo *repo, const char *folder, Uuid **ids, size_t *count, Err *err);
 
@@ -50,6 +52,10 @@ void survey_backup_free(SurveyBackup *backup);
  * signed is as if it were not there. */
 MUST_CHECK bool survey_forgotten(Repo *repo, const Uuid *id, SurveyFinding *finding, Err *why,
                                  Err *err);
+
+/* Is it held? Only a hand whose certificate has the prune role holds. Freed by repo_hold_free. */
+MUST_CHECK bool survey_hold(Repo *repo, const Uuid *id, RepoHold *hold, SurveyFinding *finding,
+                            Err *why, Err *err);
 
 /* A pack as the store names it. */
 typedef struct SurveyPack {

@@ -278,3 +278,45 @@ def test_flipped_bits_at_rest_are_found_told_stored_again_and_hide_nothing_else(
         for victim, content in originals.items():  # the checker hashes all there is
             (place.store / "local" / "packs" / victim[:2] / victim).write_bytes(content)
         place.check()
+
+
+def backup_ids(place, source):
+    return [row[0] for row in place.catalogue.rows(f"SELECT b.id FROM backup b JOIN source s ON s.no = b.source WHERE s.name = '{source}' ORDER BY b.sequence")]
+
+
+def test_holds_come_back_and_what_a_collector_took_is_no_damage():
+    """One backup of three is held and one is gone with its packs before the catalogue is: its session's index still names
+    packs that are not there."""
+    with Installation(workers=1, sources=1, files=6, file_bytes=200000, prune=True) as place:
+        expected = history(place, 1)
+        tree = place.top / "tree" / "s1"
+        for path in sorted(tree.iterdir())[:4]:
+            path.write_bytes(os.urandom(200000))
+        expected.update(history(place, 2))
+        first, second, third = backup_ids(place, "s1")
+        for backup in (second, third):
+            name = place.catalogue.one(f"SELECT backup_text('{backup}')")
+            place.call("POST", f"/backups/{name}/hold", {"until": "2031-02-03T04:05:06Z", "reason": "the auditors ask for it"})
+        wait_until(lambda: place.count("SELECT count(*) FROM backup WHERE hold_stored_at IS NOT NULL") == 2, what="the holds are stored")
+        (place.store / "local" / "holds" / first).write_bytes(os.urandom(200))  # nobody with that right said it
+        name = place.catalogue.one(f"SELECT backup_text('{first}')")
+        for verb, path, body in (("DELETE", f"/backups/{name}?reason=not+needed", None), ("POST", "/stores/main/prune", {"reason": "more than half"})):
+            asked = place.call(verb, path, body)["id"]
+            place.complete(int(place.catalogue.one(f"SELECT id FROM job WHERE job_text(id) = '{asked}'")))
+        gone = place.count("SELECT count(*) FROM pack WHERE state = 'deleted'")
+        assert gone > 0
+        drop(place)
+        report = rebuild(place)
+        assert report["imported"] == 2 and report["gone"] == 0 and report["incomplete"] == 0, report
+        assert report["holds"] == 2 and list(report["findings"]) == ["hold"], report
+        assert place.count("SELECT count(*) FROM pack WHERE damaged_at IS NOT NULL") == 0
+        assert place.count("SELECT count(*) FROM backup WHERE held_until = '2031-02-03T04:05:06Z' AND held_reason = 'the auditors ask for it' "
+                           "AND hold_stored_at IS NOT NULL") == 2
+        again = rebuild(place)
+        assert again["holds"] == 0 and again["gone"] == 0 and again["imported"] == 0, again
+        (place.store / "local" / "holds" / first).unlink()
+        place.start_scheduler("c1")
+        hire_again(place)
+        del expected[first]
+        all_restore(place, expected)
+        place.check()

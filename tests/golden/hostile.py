@@ -1,26 +1,36 @@
 #!/usr/bin/env -S /usr/bin/python3 -B
 # SPDX-License-Identifier: Apache-2.0
-"""tests/golden/hostile.py BUILD — bad input of every kind, one row each, done to a copy of the golden repository:
-what the programs say has a stable cause, names the object and a next step, and what the row did not touch still
-comes back byte for byte."""
+"""tests/golden/hostile.py BUILD directory|bucket [ROW]... — bad input of every kind, one row each, done to a copy of the golden
+repository in a directory, or in a bucket: what the programs say has a stable cause, names the object and a next
+step, and what the row did not touch still comes back byte for byte. tests/faults.tsv has the kinds."""
 import hashlib
+import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "harness"))
+import s3_server  # noqa: E402
+
+MEMORY = 1 << 30  # what a program may have in all: a crafted length of 4 GiB must not be believed
 GOLDEN = HERE / "repository-1"
 
 
 class Place:
     """A copy of the golden repository; old and new are its two backups, the first and the last."""
 
+    environment = {}
+
     def __init__(self, worker, work):
-        self.worker, self.store, self.keys, self.out = worker, work / "store", work / "keys", work / "out"
+        self.worker, self.work, self.keys, self.out = worker, work, work / "keys", work / "out"
+        self.store = self.where = self.begin(work)
         shutil.copytree(GOLDEN / "store", self.store)
         shutil.copytree(GOLDEN / "keys", self.keys)
         for path in self.keys.iterdir():
@@ -29,9 +39,24 @@ class Place:
         self.old, self.new = sorted(p.name for p in (self.base / "commits").iterdir())
         self.before = {p: p.read_bytes() for p in self.base.rglob("*") if p.is_file()}
 
+        self.serve()
+
+    def begin(self, work):
+        return work / "store"
+
+    def serve(self):
+        pass
+
+    def end(self):
+        pass
+
+    def tool(self, *words):
+        return subprocess.run([self.worker, *map(str, words)], capture_output=True, text=True, timeout=120, check=False,
+                              env={**os.environ, **self.environment},
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)))
+
     def once(self, *words):
-        return subprocess.run([self.worker, "once", *words, "--store", str(self.store), "--key-set", self.set, "--keys", str(self.keys)],
-                              capture_output=True, text=True, timeout=120, check=False)
+        return self.tool("once", *words, "--store", self.where, "--key-set", self.set, "--keys", self.keys)
 
     def name(self, backup):
         number, digits = int(backup.replace("-", ""), 16), "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -46,6 +71,32 @@ class Place:
 
     def one(self, folder):
         return sorted(p for p in (self.base / folder).rglob("*") if p.is_file())
+
+
+class Bucket(Place):
+    """The same in a bucket of the strict server, where an object is a file too."""
+
+    environment = {"AWS_ACCESS_KEY_ID": "READER", "AWS_SECRET_ACCESS_KEY": "reader/secret"}
+
+    def begin(self, work):
+        (work / "s3" / "data" / "backups").mkdir(parents=True)
+        return work / "s3" / "data" / "backups" / "prod"
+
+    def serve(self):
+        self.control()
+        self.server = s3_server.Server(s3_server.Place(self.work / "s3"))
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.where = f"s3://backups/prod?endpoint=http://127.0.0.1:{self.server.server_address[1]}"
+
+    def control(self, rights="put,get,list", **more):
+        keys = {"READER": {"secret": "reader/secret", "rights": rights}}
+        fresh = self.work / "s3" / "control.new"
+        fresh.write_text(json.dumps({"keys": keys, **more}))
+        fresh.rename(self.work / "s3" / "control.json")
+
+    def end(self):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 def only_new(place):
@@ -173,21 +224,126 @@ def not_a_reader(place):
     return "local"
 
 
-def other_keys(place):
+def must(done):
+    assert done.returncode == 0, done
+
+
+def make_keys(place):
+    """Another installation's keys, of the same name."""
     other = place.keys.with_name("other")
     other.mkdir(mode=0o700)
-    subprocess.run([place.worker, "key", "create", "local", "--dir", str(other)], check=True, capture_output=True)
-    kit, keys = other / "local.kit", other / "local.keys"
-    subprocess.run([place.worker, "key", "enroll", "other", "--kit", str(kit), "--keys", str(keys), "--dir", str(other)], check=True,
-                   capture_output=True)
-    place.keys = other
+    must(place.tool("key", "create", "local", "--dir", other))
+    must(place.tool("key", "enroll", "other", "--kit", other / "local.kit", "--keys", other / "local.keys", "--dir", other))
+    return other
+
+
+def other_keys(place):
+    place.keys = make_keys(place)
     return "local"
+
+
+def foreign_repository(place):
+    """Another installation's repository lies where ours was, under the same name."""
+    other, keys = place.work / "foreign", make_keys(place)
+    other.mkdir()
+    must(place.tool("repo", "create", "local", "--store", other, "--kit", keys / "local.kit", "--keys", keys / "local.keys"))
+    shutil.rmtree(place.base)
+    shutil.copytree(other / "local", place.base)
+    return "local"
+
+
+def swapped_manifests(place):
+    paths = [place.base / "manifests" / backup for backup in (place.old, place.new)]
+    contents = [path.read_bytes() for path in paths]
+    for path, content in zip(paths, reversed(contents)):
+        path.write_bytes(content)
+    return f"manifests/{place.new}"
+
+
+def crafted_manifest(place):
+    """Every length in its head says 4 GiB."""
+    path = place.base / "manifests" / place.new
+    content = path.read_bytes()
+    path.write_bytes(content[:6] + b"\xff" * 26 + content[32:])
+    return f"manifests/{place.new}"
+
+
+def crafted_pack(place):
+    path = only_new(place)
+    content = path.read_bytes()
+    path.write_bytes(content[:6] + b"\xff" * 26 + content[32:])
+    return path.name
+
+
+def crafted_footer(place):
+    """The table at the end says how long it is."""
+    path = only_new(place)
+    path.write_bytes(path.read_bytes()[:-16] + b"\xff" * 16)
+    return ""
+
+
+def crafted_indexes(place):
+    """Heads that promise four thousand million packs: these say nothing, and the packs speak for themselves."""
+    for path in place.one("index"):
+        content = path.read_bytes()
+        path.write_bytes(content[:6] + b"\xff" * 26 + content[32:])
+    return ""
+
+
+def missing_indexes(place):
+    shutil.rmtree(place.base / "index")
+    return ""
+
+
+def older_keys(place):
+    """A record that says which keys count, as somebody else would like it."""
+    keys = make_keys(place)
+    other = place.work / "foreign"
+    other.mkdir()
+    must(place.tool("repo", "create", "local", "--store", other, "--kit", keys / "local.kit", "--keys", keys / "local.keys"))
+    for path in (place.base / "keys").iterdir():
+        path.unlink()
+    for path in (other / "local" / "keys").iterdir():
+        shutil.copy(path, place.base / "keys" / path.name)
+    return "local"
+
+
+# Of a bucket alone.
+
+
+def access_denied(place):
+    place.control(rights="put")
+    return "backups"
+
+
+def reading_denied(place):
+    place.control(rights="put,list")
+    return "backups"
+
+
+def wrong_secret(place):
+    place.environment = {**place.environment, "AWS_SECRET_ACCESS_KEY": "guessed"}
+    return "backups"
+
+
+def bucket_gone(place):
+    (place.work / "s3" / "data" / "backups").rename(place.work / "s3" / "data" / "elsewhere")
+    return "backups"
+
+
+def skewed_clock(place):
+    place.control(clock=7200)
+    return "backups"
+
+
+def server_gone(place):
+    place.where = place.where.rpartition(":")[0] + ":1"
+    return "127.0.0.1:1"
 
 
 def another_repository(place):
     """Somebody makes a second one on the same prefix: refused, and the first is as it was."""
-    done = subprocess.run([place.worker, "repo", "create", "local", "--store", str(place.store), "--kit", str(place.keys / "local.kit"),
-                           "--keys", str(place.keys / "local.keys")], capture_output=True, text=True, check=False)
+    done = place.tool("repo", "create", "local", "--store", place.where, "--kit", place.keys / "local.kit", "--keys", place.keys / "local.keys")
     assert done.returncode != 0 and "repo.exists" in done.stderr, done
     return ""
 
@@ -214,38 +370,72 @@ ROWS = [
     (not_a_reader, "(repo.no_reader)", False, False),
     (other_keys, "(repo.key_mismatch)", False, False),
     (another_repository, None, True, True),
+    (foreign_repository, "(repo.key_mismatch)", False, False),
+    (older_keys, "(repo.key_mismatch)", False, False),
+    (swapped_manifests, "(repo.bad_manifest)", False, False),
+    (crafted_manifest, "(repo.damaged)", False, True),
+    (crafted_pack, "packs/", False, True),
+    (crafted_footer, None, None, True),
+    (crafted_indexes, None, True, True),
+    (missing_indexes, None, True, True),
 ]
 
+# The same, of a bucket alone.
+BUCKET_ROWS = [
+    (access_denied, "(store.denied)", False, False),
+    (reading_denied, "(store.denied)", False, False),
+    (wrong_secret, "(store.credentials)", False, False),
+    (bucket_gone, "(store.missing)", False, False),
+    (skewed_clock, "(store.clock)", False, False),
+    (server_gone, "(store.unreachable)", False, False),
+]
+# What a row says of a directory, and a bucket in other words.
+IN_BUCKET = {missing_pack: "is not there", damaged_pack: None}
 
-def run(worker, row):
+
+NEXT = (r"restore another|put (it|the right one) back|put back|take another|mounted|a newer|restore and verify on|once list|"
+        r"correct the|set it by NTP|give its access key")
+
+
+WANTED = {}  # what both backups hold: of all copies the same
+
+
+def run(worker, kind, row):
     change, cause, new_back, old_back = row
+    if kind is Bucket and change in IN_BUCKET:
+        cause = IN_BUCKET[change] or cause
+    what = f"{change.__name__} in a {kind.__name__.lower()}"
     with tempfile.TemporaryDirectory(prefix="hf-hostile.") as work:
-        place = Place(worker, pathlib.Path(work))
-        wanted = {backup: place.restored(backup) for backup in (place.old, place.new)}
-        assert all(wanted.values())
-        named = change(place)
-        said = [place.once("verify", place.name(place.new)), place.once("restore", place.name(place.new), "--to", str(place.out) + "2"), place.once("list")]
-        text = "\n".join(each.stderr + each.stdout for each in said)
-        codes = [each.returncode for each in said]
-        for code in codes:
-            assert code >= 0, f"{change.__name__}: a signal ended it: {codes}"
-        if cause is not None:
-            assert any(codes), f"{change.__name__}: nobody minded: {text}"
-            assert cause in text, f"{change.__name__}: {cause} is not told: {text}"
-            assert named in text, f"{change.__name__}: {named} is not named: {text}"
-            assert re.search(r"restore another|put (it|the right one) back|put back|take another|mounted|a newer|restore and verify on|once list", text), \
-                f"{change.__name__}: no next step: {text}"
-        for backup, back in ((place.new, new_back), (place.old, old_back)):
-            if back is not None:
-                assert (place.restored(backup) == wanted[backup]) == back, f"{change.__name__}: {backup}"
+        place = kind(worker, pathlib.Path(work))
+        try:
+            if not WANTED:
+                WANTED.update({backup: place.restored(backup) for backup in (place.old, place.new)})
+            assert all(WANTED.values()), what
+            named = change(place)
+            said = [place.once("verify", place.name(place.new)), place.once("restore", place.name(place.new), "--to", str(place.out) + "2"), place.once("list")]
+            text = "\n".join(each.stderr + each.stdout for each in said)
+            codes = [each.returncode for each in said]
+            assert min(codes) >= 0, f"{what}: a signal ended it: {codes}"
+            assert "secret" not in text, f"{what}: {text}"
+            if cause is not None:
+                assert any(codes), f"{what}: nobody minded: {text}"
+                assert cause in text, f"{what}: {cause} is not told: {text}"
+                assert named in text, f"{what}: {named} is not named: {text}"
+                assert re.search(NEXT, text), f"{what}: no next step: {text}"
+            for backup, back in ((place.new, new_back), (place.old, old_back)):
+                if back is not None:
+                    assert (place.restored(backup) == WANTED[backup]) == back, f"{what}: {backup}"
+        finally:
+            place.end()
 
 
 def main():
     worker = str(pathlib.Path(sys.argv[1]).resolve() / "holdfast-worker")
-    rows = [row for row in ROWS if len(sys.argv) < 3 or row[0].__name__ in sys.argv[2:]]
-    for row in rows:
-        run(worker, row)
-    print(f"bad input of {len(rows)} kinds: each is named, and harms nothing else")
+    kind, rows = (Place, ROWS) if sys.argv[2] == "directory" else (Bucket, [row for row in ROWS if row[0] is not store_gone] + BUCKET_ROWS)
+    chosen = [row for row in rows if len(sys.argv) < 4 or row[0].__name__ in sys.argv[3:]]
+    for row in chosen:
+        run(worker, kind, row)
+    print(f"bad input of {len(chosen)} kinds: each is named, and harms nothing else")
 
 
 main()

@@ -21,6 +21,15 @@ check() { # check DIRECTORY-OF-A-GOLDEN-REPOSITORY
     for by in kit r; do
         sums "$work/$by-$name/$root" | diff "$from/sums" - || { echo "$name: read.py restores something else"; exit 1; }
     done
+    # A copy alone gives it back too, and is whole.
+    if [ -d "$from/copy" ]; then
+        "$HOLDFAST_BUILD/holdfast-worker" once restore latest --source tree --store "$from/copy" --key-set local \
+            --keys "$work/keys-$name" --to "$work/copy-$name"
+        sums "$work/copy-$name/$root" | diff "$from/sums" - || { echo "$name: the copy restores something else"; exit 1; }
+        "$HOLDFAST_BUILD/holdfast-worker" once verify all --store "$from/copy" --key-set local --keys "$work/keys-$name"
+        /usr/bin/python3 tests/golden/read.py "$from/copy/local" --reader "$from/keys/local.reader" latest "$work/rc-$name"
+        sums "$work/rc-$name/$root" | diff "$from/sums" - || { echo "$name: read.py restores something else from the copy"; exit 1; }
+    fi
     [ "$(readlink "$work/r-$name/$root/dangling")" = /nowhere/at/all ]
     [ "$(stat -c %i "$work/r-$name/$root/small/f1")" = "$(stat -c %i "$work/r-$name/$root/small/hard")" ]
     if /usr/bin/python3 tests/golden/read.py "$from/store/local" --reader "$from/keys/local.writer" latest "$work/w-$name" 2>"$work/why"; then

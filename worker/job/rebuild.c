@@ -75,6 +75,8 @@ static json_t *report_of(const Rebuild *rebuild, uint64_t seconds)
         {"strays", counts->strays},
         {"bad_strays", counts->bad_strays},
         {"gone", counts->gone},
+        {"dead", counts->dead},
+        {"holds", counts->holds},
         {"seconds", seconds},
     };
     json_t *report = json_object();
@@ -113,6 +115,7 @@ bool rebuild_store(const RebuildParams *params, json_t **report, Err *err)
     *report = NULL;
     bool fine = patient_call(params->catalog, call_begin, &begin, err) &&
                 rebuild_packs(&rebuild, err) && rebuild_backups(&rebuild, err) &&
+                rebuild_missed(&rebuild, err) && rebuild_holds(&rebuild, err) &&
                 finish(&rebuild, report, began_ns, err);
     json_decref(rebuild.findings);
     return fine;

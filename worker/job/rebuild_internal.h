@@ -14,7 +14,9 @@ enum { REBUILD_BATCH = 256, REBUILD_LISTED = 50 };
 typedef struct RebuildCounts {
     uint64_t indexes, bad_indexes;
     uint64_t packs, chunks, strays, bad_strays; /* strays: in no index */
-    uint64_t gone;                              /* packs that the catalogue believed to be there */
+    uint64_t gone;                              /* packs that should be there and are not */
+    uint64_t dead; /* packs that are not there and nobody needs: a collector took them */
+    uint64_t holds;
     uint64_t imported, recovered, known, zombies, forgotten, bad, incomplete, lost, gaps;
 } RebuildCounts;
 
@@ -30,11 +32,16 @@ void rebuild_find(Rebuild *rebuild, const char *kind, const char *format, ...) P
 
 /* rebuild_packs.c */
 MUST_CHECK bool rebuild_packs(Rebuild *rebuild, Err *err);
+/* When all backups are told: which packs that are not there somebody misses. */
+MUST_CHECK bool rebuild_missed(Rebuild *rebuild, Err *err);
 /* Chunks as the catalogue has them by now. */
 RepoLocator *rebuild_locator(Rebuild *rebuild);
 
 /* rebuild_backups.c */
 MUST_CHECK bool rebuild_backups(Rebuild *rebuild, Err *err);
+
+/* rebuild_holds.c: after the backups that they are of. */
+MUST_CHECK bool rebuild_holds(Rebuild *rebuild, Err *err);
 
 /* rebuild_facts.c: what the catalogue is told of one backup, as JSON. */
 json_t *rebuild_facts(const SurveyBackup *backup, uint64_t missing);

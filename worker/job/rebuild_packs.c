@@ -223,9 +223,33 @@ bool rebuild_packs(Rebuild *rebuild, Err *err)
         if (!params->go_on(params->ctx, "packs", first, 256, err) ||
             !check_folder(rebuild, first, err))
             return false;
-    if (rebuild->counts.gone > 0)
+    return true;
+}
+
+typedef struct Dead {
+    const Rebuild *rebuild;
+    uint64_t count;
+} Dead;
+
+static bool call_dead(Catalog *catalog, void *ctx, Err *err)
+{
+    Dead *dead = ctx;
+    return catalog_rebuild_dead(catalog, &dead->rebuild->who, &dead->count, err);
+}
+
+/* A backup that did not come back may need any of them. */
+bool rebuild_missed(Rebuild *rebuild, Err *err)
+{
+    RebuildCounts *counts = &rebuild->counts;
+    Dead dead = {.rebuild = rebuild};
+    if (counts->bad + counts->lost == 0 &&
+        !patient_call(rebuild->params->catalog, call_dead, &dead, err))
+        return false;
+    counts->dead = dead.count;
+    counts->gone -= dead.count < counts->gone ? dead.count : counts->gone;
+    if (counts->gone > 0)
         rebuild_find(rebuild, "gone", "%llu packs that should be there are not",
-                     (unsigned long long)rebuild->counts.gone);
+                     (unsigned long long)counts->gone);
     return true;
 }
 

@@ -510,7 +510,8 @@ bool s3_client_send(S3Client *client, const S3Request *request, S3Answer *answer
     S3Keys keys;
     char payload[SHA256_TEXT];
     scoped(buf_free) Buf what = {0};
-    buf_printf(&what, "%s %.*s in %s", request->method, TEXT_ARG(request->key), client->place);
+    buf_printf(&what, "%s %.*s%s%s", request->method, TEXT_ARG(request->key),
+               request->key.len == 0 ? "" : " in ", client->place);
     if (!s3_keys_get(client->keys, &keys, err))
         return err_note(err, "%s", buf_cstr(&what));
     hash_sha256(request->body, &hash);

@@ -48,10 +48,11 @@ DEFAULTS = {"keys": {}, "region": "us-east-1", "page": 100, "part": 5 << 20, "qu
 # What may befall a request: error (instead of doing it), after (done, and an error told), reset
 # (instead), reset_after (done), error200 (a refusal with status 200; done where "done"), cut (half of
 # the answer's body), short (an answer that is cut and looks whole), swallow (half of the request's
-# body is read), stall (no answer for "seconds"), late (done after them), slow (the answer in crumbs), garbage (200 and no
+# body is read), stall (no answer for "seconds"), late (done after them), gather (done when "count" bodies
+# are on their way), slow (the answer in crumbs), garbage (200 and no
 # document), redirect, loop (a page names itself), hide (a listing lacks each second row).
 FAULTS = {"error", "after", "reset", "reset_after", "error200", "cut", "short", "swallow", "stall", "slow",
-          "late", "garbage", "redirect", "loop", "hide"}
+          "late", "gather", "garbage", "redirect", "loop", "hide"}
 
 
 class Refusal(Exception):
@@ -70,6 +71,7 @@ class Place:
             folder.mkdir(parents=True, exist_ok=True)
         self.lock = threading.RLock()
         self.bodies = 0  # of objects and parts, on their way now
+        self.gathered = 0
         self.left = {}
         self.seen = None
         self.settings = dict(DEFAULTS)
@@ -216,6 +218,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.break_off(op, key, kind)
         if kind == "late":
             time.sleep(fault["seconds"])
+        if kind == "gather":
+            end = time.monotonic() + 60
+            while self.place.bodies < fault["count"] and self.place.gathered < fault["count"] and time.monotonic() < end:
+                time.sleep(0.01)
+            self.place.gathered = max(self.place.gathered, fault["count"])
         if kind == "reset":
             return self.break_off(op, key, kind)
         try:

@@ -14,8 +14,14 @@ static void no_more_parts_are_on_their_way_than_there_are_lanes(void **state)
         params.lanes = lanes;
         Store *store = open_with(&params);
         s3_server_forget(server);
-        /* Each part takes a while, so that those that may go together do. */
-        faults("\"op\": \"UploadPart\", \"times\": 99, \"kind\": \"late\", \"seconds\": 0.1");
+        /* The first wait for each other, so that those that may go together do. */
+        char members[300];
+        snprintf(members, sizeof members,
+                 "\"faults\": [{\"id\": \"first-%u\", \"op\": \"UploadPart\", \"times\": %u, "
+                 "\"kind\": \"gather\", \"count\": %u}, {\"id\": \"rest-%u\", \"op\": "
+                 "\"UploadPart\", \"times\": 99, \"kind\": \"late\", \"seconds\": 0.1}]",
+                 lanes, lanes, lanes, lanes);
+        s3_server_control(server, NULL, members);
         char name[40];
         snprintf(name, sizeof name, "packs/%u", lanes);
         StorePut *put;

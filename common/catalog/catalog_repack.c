@@ -12,6 +12,24 @@ static void numbers(Args *args, const uint64_t *list, size_t count)
     args_array_end(args);
 }
 
+static RepackPack *take_packs(const Rows *rows, size_t *count)
+{
+    *count = rows_count(rows);
+    RepackPack *packs = mem_array(RepackPack, *count);
+    for (size_t i = 0; i < *count; i++) {
+        RepackPack *pack = &packs[i];
+        pack->row.pack_no = rows_u64(rows, i, 0);
+        rows_uuid(rows, i, 1, &pack->row.object);
+        rows_uuid(rows, i, 2, &pack->row.pack);
+        pack->row.kind = text_equal(rows_text(rows, i, 3), TEXT("meta")) ? PACK_META : PACK_DATA;
+        pack->row.bytes = rows_u64(rows, i, 4);
+        rows_sha256(rows, i, 5, &pack->row.sha256);
+        pack->domain = rows_i64(rows, i, 6);
+        pack->share = rows_double(rows, i, 7);
+    }
+    return packs;
+}
+
 bool catalog_repack_pick(Catalog *c, const Fence *fence, bool all, size_t most, RepackPack **out,
                          size_t *count, Err *err)
 {
@@ -22,19 +40,45 @@ bool catalog_repack_pick(Catalog *c, const Fence *fence, bool all, size_t most, 
     args_i32(&args, (int32_t)most);
     if (!statement_run(c, &asset_sql_repack_pick_sql, &args, &rows, err))
         return false;
-    *count = rows_count(&rows);
-    *out = mem_array(RepackPack, *count);
-    for (size_t i = 0; i < *count; i++) {
-        RepackPack *pack = &(*out)[i];
-        pack->row.pack_no = rows_u64(&rows, i, 0);
-        rows_uuid(&rows, i, 1, &pack->row.object);
-        rows_uuid(&rows, i, 2, &pack->row.pack);
-        pack->row.kind = text_equal(rows_text(&rows, i, 3), TEXT("meta")) ? PACK_META : PACK_DATA;
-        pack->row.bytes = rows_u64(&rows, i, 4);
-        rows_sha256(&rows, i, 5, &pack->row.sha256);
-        pack->domain = rows_i64(&rows, i, 6);
-        pack->share = rows_double(&rows, i, 7);
-    }
+    *out = take_packs(&rows, count);
+    return true;
+}
+
+bool catalog_reseal_pick(Catalog *c, const Fence *fence, uint64_t generation, uint64_t after,
+                         size_t most, RepackPack **out, size_t *count, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    statement_fence(&args, fence);
+    args_i64(&args, (int64_t)generation);
+    args_i64(&args, (int64_t)after);
+    args_i32(&args, (int32_t)most);
+    if (!statement_run(c, &asset_sql_reseal_pick_sql, &args, &rows, err))
+        return false;
+    *out = take_packs(&rows, count);
+    return true;
+}
+
+bool catalog_reseal_seen(Catalog *c, const Fence *fence, uint64_t generation, const uint64_t *nos,
+                         size_t count, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    statement_fence(&args, fence);
+    args_i64(&args, (int64_t)generation);
+    numbers(&args, nos, count);
+    return statement_run(c, &asset_sql_reseal_seen_sql, &args, NULL, err);
+}
+
+bool catalog_reseal_left(Catalog *c, const Fence *fence, uint64_t generation, ResealLeft *out,
+                         Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    statement_fence(&args, fence);
+    args_i64(&args, (int64_t)generation);
+    if (!statement_row(c, &asset_sql_reseal_left_sql, &args, &rows, err))
+        return false;
+    *out = (ResealLeft){rows_u64(&rows, 0, 0), rows_u64(&rows, 0, 1), rows_u64(&rows, 0, 2)};
     return true;
 }
 

@@ -20,6 +20,23 @@ typedef struct RepackPack {
 MUST_CHECK bool catalog_repack_pick(Catalog *c, const Fence *fence, bool all, size_t most,
                                     RepackPack **out, size_t *count, Err *err);
 
+/* The same of packs behind number `after` that nobody knows to be sealed to the readers of this
+ * generation alone, whoever needs them: as many as one step of a re-encryption takes. */
+MUST_CHECK bool catalog_reseal_pick(Catalog *c, const Fence *fence, uint64_t generation,
+                                    uint64_t after, size_t most, RepackPack **out, size_t *count,
+                                    Err *err);
+/* These are. */
+MUST_CHECK bool catalog_reseal_seen(Catalog *c, const Fence *fence, uint64_t generation,
+                                    const uint64_t *nos, size_t count, Err *err);
+
+typedef struct ResealLeft {
+    uint64_t packs, bytes; /* in the repository, of which it is not known */
+    uint64_t job_bytes;    /* so much does one job seal anew */
+} ResealLeft;
+/* Counts, and writes it down for `holdfast key list`. */
+MUST_CHECK bool catalog_reseal_left(Catalog *c, const Fence *fence, uint64_t generation,
+                                    ResealLeft *out, Err *err);
+
 /* A backup names this pack. */
 typedef struct RepackName {
     Uuid backup;

@@ -418,6 +418,12 @@ unsigned keyring_slots(const Keyring *keyring)
     return keyring->plain ? 0 : keyring->keys.reader_count;
 }
 
+void keyring_reader_ids(const Keyring *keyring, uint8_t out[DISK_READERS_MOST][16])
+{
+    for (unsigned i = 0; i < keyring_slots(keyring); i++)
+        keyfile_reader_id(keyring->keys.readers[i], out[i]);
+}
+
 void keyring_seal(const Keyring *keyring, const uint8_t key[SEAL_KEY], Buf *out)
 {
     for (unsigned i = 0; i < keyring_slots(keyring); i++) {

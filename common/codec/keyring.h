@@ -9,6 +9,7 @@
 
 #include "common/base/secret.h"
 #include "common/codec/seal.h"
+#include "protocol/disk.h"
 
 typedef struct Keyring Keyring;
 
@@ -73,6 +74,8 @@ void keyring_derive(const Keyring *keyring, const char *label, Slice context,
 /* Appends one slot (16 bytes of key id, sealed box) for each current reader key. */
 void keyring_seal(const Keyring *keyring, const uint8_t key[SEAL_KEY], Buf *out);
 unsigned keyring_slots(const Keyring *keyring);
+/* The names of those readers, keyring_slots of them. */
+void keyring_reader_ids(const Keyring *keyring, uint8_t out[DISK_READERS_MOST][16]);
 /* Opens the first slot that a reader key held here fits: repo.no_reader without one. */
 MUST_CHECK bool keyring_unseal(const Keyring *keyring, Slice slots, uint8_t key[SEAL_KEY],
                                Err *err);

@@ -8,19 +8,18 @@
 bool api_store_prune(ApiCall *call, Err *err)
 {
     Text reason = json_text_or(call->body, "reason", TEXT(""));
-    const json_t *dry = json_object_get(call->body, "dry_run");
-    const json_t *repack = json_object_get(call->body, "repack");
+    static const char *const flags[] = {"dry_run", "repack", "reencrypt"};
     scoped(json_release) json_t *params = json_object();
     scoped(buf_free) Buf text = {0};
     JobCreated created;
-    if (dry != NULL && !json_is_boolean(dry))
-        return err_set(err, ERR_USAGE, "request.dry_run", "dry_run is true or false");
-    if (repack != NULL && !json_is_boolean(repack))
-        return err_set(err, ERR_USAGE, "request.repack", "repack is true or false");
-    if (repack != NULL)
-        json_object_set_new(params, "repack", json_boolean(json_is_true(repack)));
-    if (json_is_true(dry))
-        json_object_set_new(params, "dry_run", json_true());
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        json_t *flag = json_object_get(call->body, flags[i]);
+        if (flag == NULL)
+            continue;
+        if (!json_is_boolean(flag))
+            return err_set(err, ERR_USAGE, "request.flag", "%s is true or false", flags[i]);
+        json_object_set(params, flags[i], flag);
+    }
     if (reason.len > 0)
         json_object_set_new(params, "reason", json_stringn(reason.at, reason.len));
     json_canonical(params, &text);

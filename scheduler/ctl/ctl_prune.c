@@ -17,7 +17,7 @@ static bool started(Ctl *ctl, const char *verb, const char *path, const json_t *
 }
 
 /* --dry-run is a job too: what would go is known to the catalogue, and told by its answer. */
-bool ctl_prune(Ctl *ctl, Err *err)
+static bool prune(Ctl *ctl, bool reencrypt, Err *err)
 {
     const char *store;
     scoped(buf_free) Buf path = {0};
@@ -26,6 +26,8 @@ bool ctl_prune(Ctl *ctl, Err *err)
     json_t *body = json_object();
     if (ctl->args->dry_run)
         json_object_set_new(body, "dry_run", json_true());
+    if (reencrypt)
+        json_object_set_new(body, "reencrypt", json_true());
     if (ctl->args->repack)
         json_object_set_new(body, "repack", json_true());
     if (ctl->args->reason != NULL)
@@ -38,6 +40,16 @@ bool ctl_prune(Ctl *ctl, Err *err)
     bool done = started(ctl, "POST", buf_cstr(&path), body, err);
     json_decref(body);
     return done;
+}
+
+bool ctl_prune(Ctl *ctl, Err *err)
+{
+    return prune(ctl, false, err);
+}
+
+bool ctl_key_reencrypt(Ctl *ctl, Err *err)
+{
+    return prune(ctl, true, err);
 }
 
 bool ctl_backup_delete(Ctl *ctl, Err *err)

@@ -25,6 +25,35 @@ static json_t *repositories_of(const json_t *stores)
     return lines;
 }
 
+static bool list(Ctl *ctl, const PrintColumn *columns, size_t count, Err *err)
+{
+    json_t *items = NULL;
+    bool done = client_list(ctl->client, "/stores", 0, &items, err);
+    json_t *lines = ctl_wants_json(ctl) ? json_incref(items) : repositories_of(items);
+    if (done)
+        ctl_list(ctl, lines, columns, count, "name");
+    json_decref(lines);
+    json_decref(items);
+    return done;
+}
+
+/* Names of workers: the keys themselves are on their hosts, and never come here. */
+bool ctl_key_list(Ctl *ctl, Err *err)
+{
+    static const PrintColumn columns[] = {
+        {"STORE", "name", AS_TEXT},
+        {"KEYS", "repository.key_set", AS_TEXT},
+        {"WRITE", "repository.keys.writers", AS_TEXT},
+        {"READ", "repository.keys.readers", AS_TEXT},
+        {"PRUNE", "repository.keys.pruners", AS_TEXT},
+        {"GENERATION", "repository.keys.reencrypt_generation", AS_COUNT},
+        {"LEFT", "repository.keys.reencrypt_left", AS_COUNT},
+        {"LEFT BYTES", "repository.keys.reencrypt_left_bytes", AS_BYTES},
+        {"LOOKED", "repository.keys.reencrypt_at", AS_WHEN},
+    };
+    return list(ctl, columns, sizeof columns / sizeof *columns, err);
+}
+
 bool ctl_store_list(Ctl *ctl, Err *err)
 {
     static const PrintColumn columns[] = {
@@ -37,14 +66,7 @@ bool ctl_store_list(Ctl *ctl, Err *err)
         {"SET BACK", "repository.rolled_back", AS_TEXT},
         {"REPOSITORY", "repository.id", AS_TEXT | AS_WIDE},
     };
-    json_t *items = NULL;
-    bool done = client_list(ctl->client, "/stores", 0, &items, err);
-    json_t *lines = ctl_wants_json(ctl) ? json_incref(items) : repositories_of(items);
-    if (done)
-        ctl_list(ctl, lines, columns, sizeof columns / sizeof *columns, "name");
-    json_decref(lines);
-    json_decref(items);
-    return done;
+    return list(ctl, columns, sizeof columns / sizeof *columns, err);
 }
 
 bool ctl_store_test(Ctl *ctl, Err *err)

@@ -255,8 +255,11 @@ def store_problems(catalogue, store, name=None):
         elif path.stat().st_size != int(size) or hashlib.sha256(path.read_bytes()).hexdigest() != sha:
             yield "I6", "packs with other bytes than recorded", f"{no} {uuid} {path.stat().st_size} of {size}"
     for uuid, index, index_sha, marked in catalogue.rows(
-            "SELECT b.backup, b.index_object, CASE WHEN b.made_here THEN encode(x.index_sha256, 'hex') ELSE '' END, b.marker_at IS NOT NULL "
-            f"FROM backup_place b JOIN backup x ON x.id = b.backup WHERE b.deleted_at IS NULL AND {lies(name)}"):
+            # After a re-encryption the index of packs that are all gone goes too.
+            "SELECT b.backup, CASE WHEN r.reencrypt_generation IS NOT NULL AND CASE WHEN b.made_here THEN x.index_gone_at ELSE (SELECT c.index_gone_at "
+            "FROM backup_copy c WHERE c.backup = b.backup AND c.repository = b.repository) END IS NOT NULL THEN '' ELSE b.index_object::text END, CASE WHEN b.made_here THEN encode(x.index_sha256, 'hex') ELSE '' END, b.marker_at IS NOT NULL "
+            f"FROM backup_place b JOIN backup x ON x.id = b.backup JOIN repository r ON r.no = b.repository "
+            f"WHERE b.deleted_at IS NULL AND {lies(name)}"):
         if not (store / "manifests" / uuid).exists():
             yield "I6", "backups without a manifest", uuid
         if marked == "t" and not (store / "commits" / uuid).exists():

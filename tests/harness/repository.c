@@ -62,7 +62,7 @@ static void write_signer(const char *dir, const char *folder, const RepositoryKe
         memcpy(file.id_secret, k->id_secret, sizeof file.id_secret);
     rand_bytes(file.sign_seed, sizeof file.sign_seed);
     rand_bytes(file.box_secret, sizeof file.box_secret);
-    CertRecord cert = {.set_id = k->keys.set_id, .generation = 1};
+    CertRecord cert = {.set_id = k->keys.set_id, .generation = k->keys.generation};
     snprintf(cert.role, sizeof cert.role, "%s", prune ? "prune" : "write");
     snprintf(cert.host, sizeof cert.host, "%s", host);
     snprintf(cert.sources, sizeof cert.sources, "%s", sources);
@@ -78,7 +78,7 @@ static void write_signer(const char *dir, const char *folder, const RepositoryKe
 static void write_keys(const Repository *r, const RepositoryKeys *k)
 {
     scoped(buf_free) Buf reader = {0};
-    ReaderFile read = {.set = "test", .set_id = k->keys.set_id, .generation = 1};
+    ReaderFile read = {.set = "test", .set_id = k->keys.set_id, .generation = k->keys.generation};
     write_signer(r->dir, "keys", k, "testhost", "*", false);
     write_signer(r->dir, "keys", k, "testhost", "*", true);
     memcpy(read.root, k->keys.root, sizeof read.root);
@@ -189,9 +189,28 @@ static int compare_sums(const void *a, const void *b)
     return memcmp(a, b, sizeof(Sha256));
 }
 
+/* The keys as they are now, and the config that names them. */
+static void publish(Repository *r)
+{
+    scoped(buf_free) Buf keys = {0}, config = {0};
+    RepositoryKeys *k = r->keys;
+    char name[KEYFILE_OBJECT_NAME];
+    Err err = {0};
+    keyfile_keys_name("test", k->keys.generation, name);
+    keyfile_keys_pack(&k->keys, k->root_seed, &keys);
+    must(store_put(r->store, name, buf_slice(&keys), &err), &err);
+    ConfigRecord record = {.repository = repo_facts(r->repo)->id,
+                           .set = "test",
+                           .set_id = k->keys.set_id,
+                           .generation = k->keys.generation};
+    memcpy(record.root, k->keys.root, sizeof record.root);
+    keyfile_config_pack(&record, k->root_seed, &config);
+    must(store_replace(r->store, "config", buf_slice(&config), &err), &err);
+}
+
 void repository_revoke(Repository *r, const char *host, const Sha256 *kept, size_t count)
 {
-    scoped(buf_free) Buf keys = {0}, config = {0}, list = {0};
+    scoped(buf_free) Buf list = {0};
     RepositoryKeys *k = r->keys;
     char name[KEYFILE_OBJECT_NAME];
     Sha256 sum;
@@ -203,16 +222,45 @@ void repository_revoke(Repository *r, const char *host, const Sha256 *kept, size
     must(keyset_revoke(&k->keys, host, &sum, &err), &err);
     keyfile_kept_name("test", k->keys.generation, name);
     must(store_put(r->store, name, buf_slice(&list), &err), &err);
-    keyfile_keys_name("test", k->keys.generation, name);
-    keyfile_keys_pack(&k->keys, k->root_seed, &keys);
-    must(store_put(r->store, name, buf_slice(&keys), &err), &err);
-    ConfigRecord record = {.repository = repo_facts(r->repo)->id,
-                           .set = "test",
-                           .set_id = k->keys.set_id,
-                           .generation = k->keys.generation};
-    memcpy(record.root, k->keys.root, sizeof record.root);
-    keyfile_config_pack(&record, k->root_seed, &config);
-    must(store_replace(r->store, "config", buf_slice(&config), &err), &err);
+    publish(r);
+    repository_reopen(r);
+}
+
+static Kit kit_of(const RepositoryKeys *k)
+{
+    Kit kit = {.set = "test", .set_id = k->keys.set_id};
+    memcpy(kit.root_seed, k->root_seed, sizeof kit.root_seed);
+    memcpy(kit.reader_secret, k->reader_secret, sizeof kit.reader_secret);
+    return kit;
+}
+
+void repository_rotate(Repository *r)
+{
+    RepositoryKeys *k = r->keys;
+    Kit kit = kit_of(k);
+    Err err = {0};
+    must(keyset_rotate(&k->keys, &kit, &err), &err);
+    memcpy(k->reader_secret, kit.reader_secret, sizeof k->reader_secret);
+    publish(r);
+}
+
+void repository_retire(Repository *r)
+{
+    Kit kit = kit_of(r->keys);
+    Err err = {0};
+    must(keyset_retire(&r->keys->keys, &kit, &err), &err);
+    publish(r);
+}
+
+void repository_enroll(Repository *r)
+{
+    static const char *const files[] = {"writer", "prune", "reader"};
+    char path[120];
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "%s/keys/test.%s", r->dir, files[i]);
+        unlink(path);
+    }
+    write_keys(r, r->keys);
     repository_reopen(r);
 }
 

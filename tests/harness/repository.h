@@ -38,6 +38,13 @@ Keyring *repository_stranger(Repository *repository, const char *sources);
 /* As `key revoke` and `repo rekey` do: of this host only these manifests count; opened again. */
 void repository_revoke(Repository *repository, const char *host, const Sha256 *kept, size_t count);
 
+/* As `key rotate`, `key retire` and `repo rekey` do; no key file changes, nothing is opened again.
+ */
+void repository_rotate(Repository *repository);
+void repository_retire(Repository *repository);
+/* New key files of the keys as they are now, and everything opened again. */
+void repository_enroll(Repository *repository);
+
 /* One backup of entries that a callback gives. Parameters are the writer's defaults with one
  * ordered lane; previous may be NULL. Commits in the ledger and writes the marker. */
 typedef struct RepositoryEntry {

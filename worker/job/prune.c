@@ -7,6 +7,7 @@
 #include "worker/job/collect.h"
 #include "worker/job/forget.h"
 #include "worker/job/repacking.h"
+#include "worker/job/reseal.h"
 
 #include <inttypes.h>
 
@@ -19,6 +20,7 @@ typedef struct Prune {
     CollectCounts counts;
     RepackingCounts repacked;
     StoreSweep swept;
+    ResealCounts resealed;
     uint64_t forgotten;
     json_t *answers; /* of the backups that were asked to go */
     bool dry_run;
@@ -82,6 +84,13 @@ static json_t *report(const Prune *prune)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         json_object_set_new(out, rows[i].name, json_integer((json_int_t)rows[i].value));
     json_object_set_new(out, "dry_run", json_boolean(prune->dry_run));
+    if (prune->resealed.asked)
+        json_object_set_new(out, "reencrypt",
+                            json_pack("{s:I, s:I, s:I, s:I}", "generation",
+                                      (json_int_t)prune->resealed.generation, "steps",
+                                      (json_int_t)prune->resealed.steps, "left",
+                                      (json_int_t)prune->resealed.left_packs, "left_bytes",
+                                      (json_int_t)prune->resealed.left_bytes));
     if (prune->answers != NULL)
         json_object_set(out, "forget", prune->answers);
     return out;
@@ -127,6 +136,8 @@ static bool finish(Prune *prune, JobResult *result, Err *err)
 static bool repack(Prune *prune, Err *err)
 {
     bool asked = json_bool_or(prune->job->params, "repack", false);
+    if (json_bool_or(prune->job->params, "reencrypt", false))
+        return reseal_run(prune->job, &prune->repacked, &prune->resealed, err);
     if (!json_bool_or(prune->job->params, "repack", true))
         return true;
     return repacking_run(prune->job, asked, &prune->repacked, err);
@@ -166,7 +177,7 @@ static bool run(Prune *prune, Err *err)
         !collect_run(&prune->session, prune->job, anyway, &prune->counts, err))
         return false;
     sweep(prune);
-    return true;
+    return !prune->resealed.asked || reseal_tell(prune->job, &prune->resealed, err);
 }
 
 bool prune_run(Job *job, JobResult *result, Err *err)

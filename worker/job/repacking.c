@@ -16,7 +16,6 @@
 #include <string.h>
 
 enum {
-    PACKS_MOST = 1000,
     CHUNKS_MOST = 100000, /* of one run: their rows, ids and new places are kept, and one index */
     BACKUPS_A_PAGE = 100,
     NEEDED = 1, /* of a chunk's value; the number of its new pack is above it */
@@ -38,7 +37,7 @@ typedef struct Repacking {
     Session session;
     RepoLocator *locator;
     RepackingCounts *counts;
-    bool asked;
+    const RepackingPlan *plan;
     RepackPack *picked;
     size_t picked_count;
     Candidate *candidates; /* by domain and kind */
@@ -55,13 +54,6 @@ typedef struct Repacking {
 } Repacking;
 
 /* --- what may be half-dead ------------------------------------------------------------------- */
-
-static bool call_pick(Catalog *catalog, void *ctx, Err *err)
-{
-    Repacking *r = ctx;
-    return catalog_repack_pick(catalog, &r->job->fence, r->asked, PACKS_MOST, &r->picked,
-                               &r->picked_count, err);
-}
 
 static bool call_chunks(Catalog *catalog, void *ctx, Err *err)
 {
@@ -81,7 +73,7 @@ static int compare_nos(const void *a, const void *b)
 
 static bool pick(Repacking *r, Err *err)
 {
-    if (!patient_call(r->job->catalog, call_pick, r, err))
+    if (!r->plan->pick(r->plan->ctx, r->job, &r->session, &r->picked, &r->picked_count, err))
         return false;
     r->candidates = mem_array(Candidate, r->picked_count);
     r->nos = mem_array(uint64_t, r->picked_count);
@@ -218,11 +210,12 @@ static bool choose(Repacking *r, Err *err)
                 c->needed += c->chunks[k].stored;
         if (!c->named || c->stays)
             continue;
-        c->chosen = (double)(c->total - c->needed) >= c->pack.share * (double)c->total;
+        c->chosen =
+            r->plan->all || (double)(c->total - c->needed) >= c->pack.share * (double)c->total;
         nos[looked.count] = c->pack.row.pack_no;
         needed[looked.count++] = c->needed;
     }
-    r->counts->looked = looked.count;
+    r->counts->looked += looked.count;
     return looked.count == 0 || patient_call(r->job->catalog, call_looked, &looked, err);
 }
 
@@ -395,11 +388,11 @@ static bool swap(Repacking *r, Err *err)
     if (!patient_call(r->job->catalog, call_commit, &swap, err))
         return false;
     CRASHPOINT("repack.committed");
-    r->counts->packed = what->old_count;
-    r->counts->made = what->made_count;
-    r->counts->bytes = repack_bytes(r->repack);
-    r->counts->backups = swap.swapped;
-    return true;
+    r->counts->packed += what->old_count;
+    r->counts->made += what->made_count;
+    r->counts->bytes += repack_bytes(r->repack);
+    r->counts->backups += swap.swapped;
+    return r->plan->made(r->plan->ctx, r->job, what->made, what->made_count, err);
 }
 
 static bool any_chosen(const Repacking *r)
@@ -440,6 +433,44 @@ static void release(Repacking *r)
     mem_free(r->walked);
 }
 
+bool repacking_round(Job *job, const RepackingPlan *plan, RepackingCounts *counts, Err *err)
+{
+    Repacking r = {.job = job, .ledger = {&LEDGER}, .counts = counts, .plan = plan};
+    bool fine = run(&r, err);
+    release(&r);
+    return fine;
+}
+
+/* --- half-dead packs -------------------------------------------------------------------------- */
+
+typedef struct HalfDead {
+    const Fence *fence;
+    bool asked;
+    RepackPack **packs;
+    size_t *count;
+} HalfDead;
+
+static bool call_pick(Catalog *catalog, void *ctx, Err *err)
+{
+    HalfDead *half = ctx;
+    return catalog_repack_pick(catalog, half->fence, half->asked, REPACKING_PACKS, half->packs,
+                               half->count, err);
+}
+
+static bool pick_half_dead(void *ctx, Job *job, Session *session, RepackPack **packs, size_t *count,
+                           Err *err)
+{
+    HalfDead half = {&job->fence, *(const bool *)ctx, packs, count};
+    (void)session;
+    return patient_call(job->catalog, call_pick, &half, err);
+}
+
+static bool nothing_more(void *ctx, Job *job, const uint64_t *packs, size_t count, Err *err)
+{
+    (void)ctx, (void)job, (void)packs, (void)count, (void)err;
+    return true;
+}
+
 /* A pruner need not read and write: then it only deletes. */
 static bool lacks_a_role(const Err *err)
 {
@@ -449,10 +480,9 @@ static bool lacks_a_role(const Err *err)
 
 bool repacking_run(Job *job, bool asked, RepackingCounts *counts, Err *err)
 {
-    Repacking r = {.job = job, .ledger = {&LEDGER}, .counts = counts, .asked = asked};
+    RepackingPlan plan = {pick_half_dead, nothing_more, false, &asked};
     *counts = (RepackingCounts){0};
-    bool fine = run(&r, err);
-    release(&r);
+    bool fine = repacking_round(job, &plan, counts, err);
     if (fine || asked || !lacks_a_role(err))
         return fine;
     counts->cannot = true;

@@ -6,6 +6,7 @@
 #ifndef WORKER_JOB_REPACKING_H
 #define WORKER_JOB_REPACKING_H
 
+#include "common/catalog/catalog_repack.h"
 #include "worker/job/session.h"
 
 typedef struct RepackingCounts {
@@ -16,6 +17,22 @@ typedef struct RepackingCounts {
     uint64_t damaged;          /* old packs that do not hold what they should */
     bool cannot;               /* this worker has no reader and writer keys, or no reader's login */
 } RepackingCounts;
+
+enum { REPACKING_PACKS = 1000 }; /* that one round takes */
+
+/* Which packs a round looks at, and what is done with them. */
+typedef struct RepackingPlan {
+    /* *packs by domain and kind, mem_freed by the round; none: it is over. */
+    bool (*pick)(void *ctx, Job *job, Session *session, RepackPack **packs, size_t *count,
+                 Err *err);
+    /* The new packs are live. */
+    bool (*made)(void *ctx, Job *job, const uint64_t *packs, size_t count, Err *err);
+    bool all; /* however much of a pack is needed, it is packed anew */
+    void *ctx;
+} RepackingPlan;
+/* Adds to counts. */
+MUST_CHECK bool repacking_round(Job *job, const RepackingPlan *plan, RepackingCounts *counts,
+                                Err *err);
 
 /* asked: all packs are looked at, and a worker that cannot fails (ERR_DENIED); else it is counted.
  */

@@ -5,6 +5,14 @@ SELECT jsonb_build_object('items', coalesce(jsonb_agg(jsonb_build_object('name',
         'frozen_at', holdfast.rfc3339(r.frozen_at), 'frozen_reason', r.frozen_reason,
         'backups', (SELECT count(*) FROM holdfast.backup_place b WHERE b.repository = r.no AND b.deleted_at IS NULL),
         'stored_bytes', (SELECT coalesce(sum(p.bytes), 0) FROM holdfast.pack p WHERE p.repository = r.no AND p.state IN ('live', 'condemned')),
-        'damaged_packs', (SELECT count(*) FROM holdfast.pack p WHERE p.repository = r.no AND p.damaged_at IS NOT NULL)) ORDER BY r.no), '[]')
+        'damaged_packs', (SELECT count(*) FROM holdfast.pack p WHERE p.repository = r.no AND p.damaged_at IS NOT NULL),
+        'keys', CASE WHEN r.key_set <> '' THEN (SELECT jsonb_build_object(
+            'writers', coalesce(jsonb_agg(w.name ORDER BY w.name) FILTER (WHERE i.facts -> 'roles' ? 'write'), '[]'),
+            'readers', coalesce(jsonb_agg(w.name ORDER BY w.name) FILTER (WHERE w.reader AND i.facts -> 'roles' ? 'read'), '[]'),
+            'pruners', coalesce(jsonb_agg(w.name ORDER BY w.name) FILTER (WHERE w.pruner AND i.facts -> 'roles' ? 'prune'), '[]'),
+            'reencrypt_generation', r.reencrypt_generation, 'reencrypt_left', r.reencrypt_packs, 'reencrypt_left_bytes', r.reencrypt_bytes,
+            'reencrypt_at', holdfast.rfc3339(r.reencrypt_at))
+          FROM holdfast.worker w JOIN holdfast.worker_instance i ON i.worker = w.no AND i.bye_at IS NULL
+          WHERE w.retired_at IS NULL AND i.facts -> 'key_sets' ? r.key_set) END) ORDER BY r.no), '[]')
       FROM holdfast.repository r WHERE r.store = s.name)) ORDER BY s.name), '[]'), 'next_cursor', NULL)::text
 FROM holdfast.store s WHERE s.retired_at IS NULL

@@ -60,7 +60,7 @@ class Command(unittest.TestCase):
             "policy_plan": [str(stand.home / "fleet.yaml")], "policy_diff": ["1"],
             "policy_apply": [str(stand.home / "fleet.yaml")], "source_show": ["tree"], "source_test": ["tree"],
             "store_test": ["main"], "catalogue_rebuild": ["main", "--dry-run"], "catalogue_merge": ["main", "--dry-run"],
-            "prune": ["main", "--reason", "a test"], "backup_delete": ["tree", "--reason", "a test", "--dry-run"],
+            "prune": ["main", "--reason", "a test"], "key_reencrypt": ["main", "--reason", "a test"], "backup_delete": ["tree", "--reason", "a test", "--dry-run"],
             "backup_hold": ["tree", "--reason", "a test"], "backup_release": ["tree", "--reason", "a test", "--dry-run"],
             "backup_copy": ["tree", "--to", "other", "--dry-run"], "retention_run": ["tree"], "retention_resume": ["--reason", "a test"],
             "backup_show": ["tree"], "backup_files": ["tree"], "backup_diff": ["tree", "tree"],

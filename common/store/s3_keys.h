@@ -8,7 +8,7 @@
  *   AWS_CONTAINER_CREDENTIALS_FULL_URI or _RELATIVE_URI with AWS_CONTAINER_AUTHORIZATION_TOKEN;
  *   the role of the machine, from AWS_EC2_METADATA_SERVICE_ENDPOINT (or 169.254.169.254), by token;
  * these too are read again, the last two five minutes before they expire.
- * A worker's jobs are told of all but the first and the token: no secret is in their environment.
+ * A worker's jobs have no secret in their environment: those that it has are lent to them.
  */
 #ifndef COMMON_STORE_S3_KEYS_H
 #define COMMON_STORE_S3_KEYS_H
@@ -29,6 +29,10 @@ typedef struct S3KeySource S3KeySource;
  * Nothing is read yet. */
 S3KeySource *s3_keys_open(const json_t *id, const json_t *secret, const SecretScope *scope);
 void s3_keys_close(S3KeySource *source); /* NULL is fine */
+
+/* What stands in the environment of whoever started this process and not in its own. Said once,
+ * before any store is opened; empty texts lend nothing. */
+void s3_keys_lend(Text id, Text secret, Text token);
 
 /* A copy for one request; wipe it with s3_keys_wipe. no-credential where there is none. From any
  * thread. */

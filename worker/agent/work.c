@@ -287,6 +287,12 @@ static void on_exit_child(void *ctx, int status)
     finish(work);
 }
 
+static Text variable(const char *name)
+{
+    const char *value = getenv(name);
+    return text_of(value == NULL ? "" : value);
+}
+
 static void run_child(Work *work, Text order)
 {
     Err err = {0};
@@ -302,7 +308,10 @@ static void run_child(Work *work, Text order)
                         .claim = {work->fence.claim.bytes, sizeof work->fence.claim.bytes},
                         .order = order,
                         .config = text_of(work->host.config),
-                        .scratch = text_of(work->scratch)};
+                        .scratch = text_of(work->scratch),
+                        .store_id = variable("AWS_ACCESS_KEY_ID"),
+                        .store_secret = variable("AWS_SECRET_ACCESS_KEY"),
+                        .store_token = variable("AWS_SESSION_TOKEN")};
     if (ok && runner_start(&work->runner, &params, &message, &err)) {
         CRASHPOINT("agent.started");
         return;

@@ -71,6 +71,12 @@ void channel_input_free(ChannelInput *input)
     input->taken = 0;
 }
 
+void channel_input_wipe(ChannelInput *input)
+{
+    if (input->taken > 0)
+        explicit_bzero(input->bytes.at, input->taken);
+}
+
 /* Forgets what was taken, so that the buffer holds one frame and a read at most. */
 static void compact(ChannelInput *input)
 {

@@ -42,6 +42,8 @@ typedef struct ChannelInput {
 } ChannelInput;
 
 void channel_input_free(ChannelInput *input);
+/* What was taken is not only passed over, but gone: frames may carry secrets. */
+void channel_input_wipe(ChannelInput *input);
 
 /* One read(2), which blocks or not as the descriptor does. *end: the other side closed. */
 MUST_CHECK bool channel_fill(ChannelInput *input, int fd, bool *end, Err *err);

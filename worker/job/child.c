@@ -3,6 +3,7 @@
 
 #include "common/base/json.h"
 #include "common/base/mem.h"
+#include "common/store/s3_keys.h"
 #include "worker/job/channel.h"
 #include "worker/job/hooks.h"
 #include "worker/job/job.h"
@@ -105,6 +106,7 @@ static bool keep_order(const JobOrder *message, Order *order, Err *err)
     buf_add_text(&order->scratch, message->scratch);
     order->fence = (Fence){.job = message->job, .attempt = message->attempt};
     memcpy(order->fence.claim.bytes, message->claim.at, message->claim.len);
+    s3_keys_lend(message->store_id, message->store_secret, message->store_token);
     return true;
 }
 
@@ -178,6 +180,7 @@ int child_run(int order_fd, int report_fd, const JobSettings *settings)
         log_err("child.order", &err);
         return 1;
     }
+    channel_input_wipe(&child.input);
     if (pthread_create(&listener, NULL, hear, &child) != 0)
         return 1;
     pthread_detach(listener);

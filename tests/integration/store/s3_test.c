@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The S3 store and a strict server: what its bad moments cost, and what is refused by name. */
+#include "common/store/s3_keys.h"
 #include "tests/integration/store/s3_check.h"
 
 enum { PUTS = 12 };
@@ -309,6 +310,11 @@ static void keys_come_from_the_environment_a_profile_or_the_machine(void **state
     setenv("AWS_SECRET_ACCESS_KEY", "wrong", 1);
     REFUSED("store.credentials", store_s3_open(&store, &params, &err));
     unsetenv("AWS_ACCESS_KEY_ID");
+    s3_keys_lend(TEXT("WRITER"), TEXT("secret/0"), TEXT(""));
+    store_close(open_with(&params));
+    s3_keys_lend(TEXT("WRITER"), TEXT("wrong"), TEXT(""));
+    REFUSED("store.credentials", store_s3_open(&store, &params, &err));
+    s3_keys_lend(TEXT(""), TEXT("secret/0"), TEXT(""));
 
     snprintf(path, sizeof path, "%s/credentials", s3_server_directory(server));
     FILE *file = fopen(path, "we");

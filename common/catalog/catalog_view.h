@@ -33,6 +33,7 @@ typedef enum CatalogView {
     VIEW_METRICS,  /* gauges of the plant: one flat object */
     VIEW_EVENTS,   /* after, cursor (ids "3,7" before it), limit: the outbox, ids ascending */
     VIEW_PROGRESS, /* of every job that runs */
+    VIEW_GRANTS,   /* restore grants, newest first */
     VIEW_DAMAGE,   /* name (of a store), limit: damaged packs and what they touch */
 } CatalogView;
 

@@ -27,6 +27,8 @@ struct Keyring {
     uint8_t id_secret[SEAL_KEY];
     uint8_t chunk_key[SEAL_KEY];
     uint8_t sign_seed[SEAL_SIGN_SEED];
+    uint8_t box_secret[SEAL_SECRET]; /* of the writer file: opens grants */
+    Grant *grant;
     HeldReader readers[1 + DISK_OLDER_MOST]; /* the file's own first, then those of before */
     unsigned reader_count;
     Buf certificate;
@@ -57,6 +59,7 @@ static bool take_writer(Keyring *keyring, const KeyringPlace *place, Slice bytes
         keyring->keys = file.keys;
         memcpy(keyring->id_secret, file.id_secret, SEAL_KEY);
         memcpy(keyring->sign_seed, file.sign_seed, SEAL_SIGN_SEED);
+        memcpy(keyring->box_secret, file.box_secret, SEAL_SECRET);
         buf_add_slice(&keyring->certificate, buf_slice(&file.certificate));
         memcpy(keyring->host, cert.host, sizeof keyring->host);
         keyring->certified = cert.generation;
@@ -188,6 +191,7 @@ void keyring_close(Keyring *keyring)
     if (keyring == NULL)
         return;
     buf_free(&keyring->certificate);
+    grant_free(keyring->grant);
     for (unsigned i = 0; i < keyring->revoked_count; i++)
         buf_free(&keyring->kept[i]);
     explicit_bzero(keyring, sizeof *keyring);
@@ -211,7 +215,7 @@ bool keyring_can_write(const Keyring *keyring)
 
 bool keyring_can_read(const Keyring *keyring)
 {
-    return keyring->can_read;
+    return keyring->can_read || keyring->grant != NULL;
 }
 
 bool keyring_can_prune(const Keyring *keyring)
@@ -435,6 +439,9 @@ void keyring_seal(const Keyring *keyring, const uint8_t key[SEAL_KEY], Buf *out)
 
 bool keyring_unseal(const Keyring *keyring, Slice slots, uint8_t key[SEAL_KEY], Err *err)
 {
+    if (!keyring->can_read && keyring->grant != NULL &&
+        grant_object_key(keyring->grant, slots, key))
+        return true;
     if (!keyring->can_read)
         return err_set(err, ERR_DENIED, "repo.no_reader",
                        "this host has no reader key of %s; restore and verify on one that has it",
@@ -445,6 +452,34 @@ bool keyring_unseal(const Keyring *keyring, Slice slots, uint8_t key[SEAL_KEY], 
                 return seal_unbox(keyring->readers[i].secret, slots.at + at + 16, key, err);
     return err_set(err, ERR_DENIED, "repo.no_reader",
                    "this record is not sealed to the reader key of this host");
+}
+
+bool keyring_take_grant(Keyring *keyring, Slice sealed, const Uuid *grant, const Uuid *backup,
+                        int64_t now_s, Err *err)
+{
+    GrantFacts expected = {.id = *grant, .set_id = keyring->keys.set_id, .backup = *backup};
+    if (!keyring->can_write)
+        return err_set(err, ERR_DENIED, "repo.no_writer",
+                       "this host has no writer file of %s: a grant is sealed to its box key",
+                       keyring->set);
+    memcpy(expected.host, keyring->host, sizeof expected.host);
+    grant_free(keyring->grant);
+    keyring->grant = NULL;
+    return grant_open(&keyring->grant, sealed, &expected, now_s, keyring->box_secret, err);
+}
+
+bool keyring_granted(const Keyring *keyring)
+{
+    return keyring->grant != NULL && !keyring->can_read;
+}
+
+bool keyring_chunk_key(const Keyring *keyring, const Uuid *pack, uint32_t ordinal,
+                       uint8_t key[SEAL_KEY], Err *err)
+{
+    return grant_chunk_key(keyring->grant, pack, ordinal, key) ||
+           err_set(err, ERR_CORRUPT, "grant.no_key",
+                   "the grant does not open this chunk where it lies: packs may have been packed "
+                   "anew since it was made, ask for another");
 }
 
 Slice keyring_certificate(const Keyring *keyring)
@@ -461,20 +496,14 @@ void keyring_sign(const Keyring *keyring, const char *label, Slice bytes,
         seal_sign(keyring->sign_seed, label, bytes, out);
 }
 
-bool keyring_check(const Keyring *keyring, Slice certificate, const char *label, Slice bytes,
-                   const uint8_t signature[SEAL_SIGNATURE], Signer *signer, Err *err)
+bool keyring_check_certificate(const Keyring *keyring, Slice certificate, Signer *signer, Err *err)
 {
     CertRecord cert;
-    if (keyring->plain) {
-        *signer = (Signer){.role = "write", .sources = "*"};
-        return true;
-    }
     if (!keyfile_cert_unpack(certificate, keyring->keys.root, &cert, err))
         return false;
-    if (!uuid_equal(&cert.set_id, &keyring->keys.set_id) ||
-        !seal_signed(cert.sign_public, label, bytes, signature))
+    if (!uuid_equal(&cert.set_id, &keyring->keys.set_id))
         return err_set(err, ERR_CORRUPT, "repo.signature",
-                       "a record is not signed by %s as it says", cert.host);
+                       "the certificate of %s is of another key set", cert.host);
     *signer = (Signer){.generation = cert.generation,
                        .revoked = revoked_by(keyring, cert.host, cert.generation)};
     memcpy(signer->host, cert.host, sizeof signer->host);
@@ -483,6 +512,20 @@ bool keyring_check(const Keyring *keyring, Slice certificate, const char *label,
     memcpy(signer->sign_public, cert.sign_public, sizeof signer->sign_public);
     memcpy(signer->box_public, cert.box_public, sizeof signer->box_public);
     return true;
+}
+
+bool keyring_check(const Keyring *keyring, Slice certificate, const char *label, Slice bytes,
+                   const uint8_t signature[SEAL_SIGNATURE], Signer *signer, Err *err)
+{
+    if (keyring->plain) {
+        *signer = (Signer){.role = "write", .sources = "*"};
+        return true;
+    }
+    if (!keyring_check_certificate(keyring, certificate, signer, err))
+        return false;
+    return seal_signed(signer->sign_public, label, bytes, signature) ||
+           err_set(err, ERR_CORRUPT, "repo.signature", "a record is not signed by %s as it says",
+                   signer->host);
 }
 
 bool keyring_may_write(const Signer *signer, Text source)

@@ -8,7 +8,7 @@
 #define COMMON_CODEC_KEYRING_H
 
 #include "common/base/secret.h"
-#include "common/codec/seal.h"
+#include "common/codec/grant.h"
 #include "protocol/disk.h"
 
 typedef struct Keyring Keyring;
@@ -33,7 +33,7 @@ void keyring_close(Keyring *keyring); /* wipes; NULL is fine */
 const char *keyring_set(const Keyring *keyring); /* name of the key set */
 bool keyring_plain(const Keyring *keyring);
 bool keyring_can_write(const Keyring *keyring);
-bool keyring_can_read(const Keyring *keyring);
+bool keyring_can_read(const Keyring *keyring); /* with a reader file, or what a grant names */
 bool keyring_can_prune(const Keyring *keyring);
 Uuid keyring_set_id(const Keyring *keyring); /* nil for plain */
 uint64_t keyring_generation(const Keyring *keyring);
@@ -80,6 +80,15 @@ void keyring_reader_ids(const Keyring *keyring, uint8_t out[DISK_READERS_MOST][1
 MUST_CHECK bool keyring_unseal(const Keyring *keyring, Slice slots, uint8_t key[SEAL_KEY],
                                Err *err);
 
+/* What a reader sealed for this host, by the box key of its writer file, becomes readable: the
+ * chunks and the manifest of one backup. Before repo_open. See grant_open for what is refused. */
+MUST_CHECK bool keyring_take_grant(Keyring *keyring, Slice sealed, const Uuid *grant,
+                                   const Uuid *backup, int64_t now_s, Err *err);
+bool keyring_granted(const Keyring *keyring); /* it reads by a grant alone */
+/* grant.no_key: the chunk is not, there, among what was granted. */
+MUST_CHECK bool keyring_chunk_key(const Keyring *keyring, const Uuid *pack, uint32_t ordinal,
+                                  uint8_t key[SEAL_KEY], Err *err);
+
 /* Who signed: read from a certificate whose root signature was checked. */
 typedef struct Signer {
     char host[128];
@@ -90,6 +99,10 @@ typedef struct Signer {
     char sources[1024]; /* names separated by spaces; "*" for all */
     unsigned revoked;   /* 0: no; else the list of what is kept of it, counted from 1 */
 } Signer;
+
+/* The root signed it, for this key set; whether it was taken back is in signer->revoked. */
+MUST_CHECK bool keyring_check_certificate(const Keyring *keyring, Slice certificate, Signer *signer,
+                                          Err *err);
 
 Slice keyring_certificate(const Keyring *keyring); /* of this writer; empty for plain */
 void keyring_sign(const Keyring *keyring, const char *label, Slice bytes,

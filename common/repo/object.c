@@ -196,6 +196,17 @@ static bool open_key(const Keyring *keyring, const Parts *parts, const uint8_t *
            damaged(err, "its key is not the one it commits to");
 }
 
+bool object_key(const Keyring *keyring, DiskObject kind, Slice stored, Slice *slots,
+                uint8_t key[SEAL_KEY], Err *err)
+{
+    Parts parts;
+    if (!split(kind, stored, &parts, err))
+        return false;
+    *slots = parts.slots;
+    return (parts.algorithm == DISK_SEALED || damaged(err, "it is not sealed to readers")) &&
+           open_key(keyring, &parts, NULL, stored, key, err);
+}
+
 /* Decrypts certificate and content into inner. */
 static bool open_body(const Keyring *keyring, const Parts *parts, const uint8_t *own_key,
                       Slice stored, Buf *inner, Err *err)

@@ -20,4 +20,8 @@ MUST_CHECK bool object_unpack(const Keyring *keyring, DiskObject kind, const uin
 /* The clear head alone, without keys and so without proof of who wrote it. */
 MUST_CHECK bool object_head(DiskObject kind, Slice stored, Slice *head, Err *err);
 
+/* The key of an object that is sealed to readers, and its slots (in stored). */
+MUST_CHECK bool object_key(const Keyring *keyring, DiskObject kind, Slice stored, Slice *slots,
+                           uint8_t key[SEAL_KEY], Err *err);
+
 #endif

@@ -44,6 +44,7 @@ struct PackReader {
     Uuid pack;
     uint8_t key[SEAL_KEY];
     bool plain;
+    bool granted; /* key is not known: a grant has those of chunks */
     char name[PACK_NAME];
 };
 
@@ -280,6 +281,9 @@ static bool open_key(PackReader *reader, Slice header, Err *err)
 {
     Sha256 commitment;
     size_t slots = (size_t)header.at[AT_SLOTS] * DISK_SLOT;
+    reader->granted = !reader->plain && keyring_granted(reader->keyring);
+    if (reader->granted) /* each chunk's key binds its pack; its content is named again */
+        return true;
     if (!reader->plain &&
         !keyring_unseal(reader->keyring, (Slice){header.at + FIXED, slots}, reader->key, err))
         return err_note(err, "%s", reader->name);
@@ -360,7 +364,10 @@ static bool open_stored(const PackReader *reader, CodecWork *work, const ChunkRo
     uint8_t ad[CHUNK_AD];
     Slice open = {stored, row->stored};
     if (!reader->plain) {
-        chunk_key(reader->key, row, key);
+        if (!reader->granted)
+            chunk_key(reader->key, row, key);
+        else if (!keyring_chunk_key(reader->keyring, &reader->pack, row->ordinal, key, err))
+            return err_note(err, "%s", reader->name);
         chunk_ad(reader->keyring, &reader->pack, reader->kind, row, ad);
         if (!seal_decrypt(key, (Slice){ad, sizeof ad}, open, coded, err))
             return err_note(err, "%s, chunk %u", reader->name, row->ordinal);
@@ -389,6 +396,11 @@ bool pack_chunk_read(const PackReader *reader, CodecWork *work, Buf *scratch, co
         return false;
     buf_clear(scratch);
     return open_stored(reader, work, row, stored, buf_extend(scratch, row->stored), plain, err);
+}
+
+void pack_chunk_key(const PackReader *reader, const ChunkRow *row, uint8_t out[SEAL_KEY])
+{
+    chunk_key(reader->key, row, out);
 }
 
 /* The sealed table's place, from the twelve bytes at the end. */
@@ -435,6 +447,9 @@ bool pack_table(const PackReader *reader, ChunkRow **rows, size_t *count, Err *e
     scoped(buf_free) Buf sealed = {0};
     scoped(buf_free) Buf table = {0};
     *rows = NULL;
+    if (reader->granted)
+        return err_set(err, ERR_DENIED, "repo.no_reader",
+                       "a grant opens chunks, not the table of %s", reader->name);
     if (!find_table(reader, &at, &len, count, err))
         return false;
     buf_extend(&sealed, len);

@@ -44,6 +44,9 @@ MUST_CHECK bool pack_chunk(const PackReader *reader, CodecWork *work, Buf *scrat
 MUST_CHECK bool pack_chunk_read(const PackReader *reader, CodecWork *work, Buf *scratch,
                                 const ChunkRow *row, const uint8_t *stored, uint8_t *plain,
                                 Err *err);
+/* The key that opens this chunk and no other, for a grant. Not of a reader that was opened by one.
+ */
+void pack_chunk_key(const PackReader *reader, const ChunkRow *row, uint8_t out[SEAL_KEY]);
 /* The table at the pack's end; *rows is freed with mem_free. */
 MUST_CHECK bool pack_table(const PackReader *reader, ChunkRow **rows, size_t *count, Err *err);
 PackKind pack_kind(const PackReader *reader);

@@ -32,7 +32,7 @@ static bool params_of(ApiCall *call, json_t **params, Err *err)
     *params = json_pack("{s:s, s:b}", "backup", text, "in_place", in_place);
     if (to.len != 0)
         json_object_set_new(*params, "target", target_of(to));
-    static const char *const copied[] = {"confirm", "select"};
+    static const char *const copied[] = {"confirm", "select", "grant"};
     for (size_t i = 0; i < sizeof copied / sizeof *copied; i++)
         if (json_object_get(call->body, copied[i]) != NULL)
             json_object_set(*params, copied[i], json_object_get(call->body, copied[i]));

@@ -30,6 +30,8 @@ static json_t *request_of(const Ctl *ctl, const json_t *backup)
         json_object_set_new(body, "in_place", json_true());
     if (ctl->args->confirm != NULL)
         json_object_set_new(body, "confirm", json_string(ctl->args->confirm));
+    if (ctl->args->grant != NULL)
+        json_object_set_new(body, "grant", json_string(ctl->args->grant));
     if (ctl->args->reason != NULL)
         json_object_set_new(body, "reason", json_string(ctl->args->reason));
     if (ctl->args->only.count != 0)

@@ -4,6 +4,7 @@
 #include "common/base/json.h"
 #include "common/base/log.h"
 #include "worker/engine/engine.h"
+#include "worker/job/granting.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -96,6 +97,7 @@ static void add_keys(json_t *facts, const JobSettings *settings)
     }
     json_object_set_new(facts, "roles", roles);
     json_object_set_new(facts, "key_sets", sets);
+    json_object_set_new(facts, "certificates", granting_certificates(settings));
 }
 
 static void add_stores(json_t *facts, const JobSettings *settings)

@@ -18,6 +18,7 @@ typedef enum List {
     LIST_RESTORE_PATHS,
     LIST_RESTORE_SERVERS,
     LIST_HOOKS,
+    LIST_GRANTS,
     LIST_COUNT
 } List;
 
@@ -37,6 +38,7 @@ static const char *const names[LIST_COUNT] = {
     [LIST_RESTORE_PATHS] = "allow.restore.paths",
     [LIST_RESTORE_SERVERS] = "allow.restore.servers",
     [LIST_HOOKS] = "allow.hooks",
+    [LIST_GRANTS] = "allow.grants",
 };
 
 static bool invalid(Err *err, const char *key, const char *must)
@@ -98,6 +100,8 @@ static bool take_key(Allow *allow, const char *key, const json_t *value, Err *er
         return take_list(allow, LIST_KEY_SETS, value, err);
     if (strcmp(key, "stores") == 0)
         return take_list(allow, LIST_STORES, value, err);
+    if (strcmp(key, "grants") == 0)
+        return take_list(allow, LIST_GRANTS, value, err);
     if (strcmp(key, "hooks") == 0)
         return take_list(allow, LIST_HOOKS, value, err);
     if (strcmp(key, "read") == 0)
@@ -294,6 +298,11 @@ bool allow_restore_server(const Allow *allow, Text host, Err *err)
 bool allow_hook(const Allow *allow, Text name, Err *err)
 {
     return listed(allow, LIST_HOOKS, name, false, err);
+}
+
+bool allow_grant(const Allow *allow, Text host, Err *err)
+{
+    return server(allow, LIST_GRANTS, host, false, err);
 }
 
 uint64_t allow_prune_packs(const Allow *allow)

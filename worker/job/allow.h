@@ -3,7 +3,8 @@
  * A stolen scheduler or policy cannot widen it. Each check fails with ERR_DENIED, cause
  * "not-allowed-here", and names the line of worker.yaml that would permit it.
  * Where a list is absent: key sets, stores and what is read are not limited; nothing is restored
- * outside ALLOW_RESTORE_DEFAULT or into any server; no hook runs; nothing is stored unencrypted. */
+ * outside ALLOW_RESTORE_DEFAULT or into any server; no hook runs; nothing is stored unencrypted; no
+ * host is granted anything. */
 #ifndef WORKER_JOB_ALLOW_H
 #define WORKER_JOB_ALLOW_H
 
@@ -32,6 +33,9 @@ MUST_CHECK bool allow_read_server(const Allow *allow, Text host, Err *err);
 MUST_CHECK bool allow_restore_server(const Allow *allow, Text host, Err *err);
 
 MUST_CHECK bool allow_hook(const Allow *allow, Text name, Err *err);
+
+/* May this reader seal a backup's keys to that host? Nobody's, where the list is absent. */
+MUST_CHECK bool allow_grant(const Allow *allow, Text host, Err *err);
 
 /* Ceiling of packs that one prune run may delete; 0: none, this worker deletes nothing. */
 uint64_t allow_prune_packs(const Allow *allow);

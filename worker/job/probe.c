@@ -7,6 +7,7 @@
 #include "common/store/store_s3.h"
 #include "worker/job/browse.h"
 #include "worker/job/ceiling.h"
+#include "worker/job/granting.h"
 #include "worker/job/opened.h"
 #include "worker/job/restore.h"
 #include "worker/job/stores.h"
@@ -182,10 +183,8 @@ static const struct {
     const char *name;
     bool (*run)(Job *job, JobResult *result, Err *err);
 } probes[] = {
-    {"source_test", source_test},
-    {"backup_files", browse_run},
-    {"restore_plan", restore_plan},
-    {"store_test", store_test},
+    {"source_test", source_test},    {"backup_files", browse_run}, {"restore_plan", restore_plan},
+    {"restore_grant", granting_run}, {"store_test", store_test},
 };
 
 bool probe_run(Job *job, JobResult *result, Err *err)

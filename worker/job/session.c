@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "common/catalog/catalog_backup.h"
 #include "common/catalog/catalog_pack.h"
+#include "worker/job/granting.h"
 #include "worker/job/set_back.h"
 #include "worker/job/stores.h"
 
@@ -49,6 +50,13 @@ static bool open_keys(Session *session, const Job *job, Text set, SessionUse use
     scoped(mem_release) char *name = mem_text(set.len == 0 ? TEXT("plain") : set);
     KeyringPlace place = {job->settings->keys, passphrase_of, (void *)(uintptr_t)job->settings};
     return keyring_open_at(&session->keyring, &place, name, use == SESSION_PRUNE, err);
+}
+
+/* Who reads by its own key needs none. */
+static bool take_grant(Session *session, Job *job, SessionUse use, Err *err)
+{
+    return use != SESSION_READ || keyring_can_read(session->keyring) || !granting_named(job) ||
+           granting_take(job, session->keyring, err);
 }
 
 /* Said before any work: a host whose keys ended, and one whose keys will. */
@@ -100,7 +108,8 @@ static bool open_place(Session *session, Job *job, const json_t *repository, Ses
     bool opened = (use == SESSION_PRUNE ? stores_open_prune : stores_open)(
                       &session->store, job->settings, json_object_get(repository, "store"),
                       set.len == 0 ? TEXT("plain") : set, err) &&
-                  open_keys(session, job, set, use, err) && check_use(session, use, err) &&
+                  open_keys(session, job, set, use, err) && take_grant(session, job, use, err) &&
+                  check_use(session, use, err) &&
                   repo_open(&session->repo, session->store, session->keyring,
                             known.len > 0 ? &id : NULL, err);
     if (!opened)

@@ -53,6 +53,9 @@ class Command(unittest.TestCase):
         stand.sql(f"UPDATE holdfast.job SET state = 'cancelled', finished_at = clock_timestamp()"
                   f" WHERE holdfast.job_text(id) = '{ended}' AND finished_at IS NULL")
         made = stand.ask("POST", "/tokens", {"role": "viewer", "expires": "1h"}).json["id"]
+        newest = stand.ask("GET", "/backups").json["items"][0]["id"]
+        stand.ask("POST", "/grants", {"backup": newest, "worker": "local-1", "reason": "a test"})
+        granted = stand.ask("GET", "/grants").json["items"][0]["id"]
         out = stand.home / f"out-{os.urandom(4).hex()}"
         return {
             "run": ["far"], "restore": ["tree", "--to", str(stand.dir / "restore/x"), "--plan"],
@@ -68,7 +71,8 @@ class Command(unittest.TestCase):
             "job_follow": [job], "job_cancel": [queued], "job_retry": [ended], "why": ["tree"],
             "source_pause": ["far", "--for", "1h"], "source_resume": ["far"], "queue_pause": ["far"], "queue_resume": ["far"],
             "worker_drain": ["local-1"], "worker_resume": ["local-1"],
-            "worker_show": ["local-1"], "token_revoke": [made], "completion": ["bash"],
+            "worker_show": ["local-1"], "token_revoke": [made],
+            "restore_grant": ["tree", "--worker", "local-1", "--reason", "a test"], "restore_withdraw": [granted, "--reason", "a test"], "completion": ["bash"],
         }.get(symbol, [])
 
     def test_every_verb_gives_whole_json_and_text_that_moves_no_terminal(self):

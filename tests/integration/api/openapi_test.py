@@ -98,6 +98,9 @@ class OpenApi(unittest.TestCase):
             return stand.ask("POST", "/sources/far/run").json["id"] if symbol != "job_show" else self.job()
         if symbol.startswith("token"):
             return stand.ask("POST", "/tokens", {"role": "viewer", "expires": "1h"}).json["id"]
+        if symbol.startswith("grant"):
+            stand.ask("POST", "/grants", {"backup": backup, "worker": "local-1", "reason": "a test"})
+            return stand.ask("GET", "/grants").json["items"][0]["id"]
         names = {"worker": "local-1", "queue": "far", "store": "main"}
         return {"name": names.get(symbol.split("_")[0], "tree"), "id": backup, "ticket": "none",
                 "version": "1"}[name]
@@ -125,6 +128,8 @@ class OpenApi(unittest.TestCase):
             body = {"for": "1h", "reason": "a visit"}
         elif symbol == "restore_plan":
             body = {"backup": backup, "to": str(stand.dir / "restore/x")}
+        elif symbol == "grant_create":
+            body = {"backup": backup, "worker": "local-1", "reason": "a test"}
         elif symbol == "restore_start":
             plan = stand.ask("POST", "/restores/plan", {"backup": backup, "to": str(stand.dir / "restore/y")}).json["id"]
             stand.ended(plan)

@@ -74,7 +74,7 @@ static bool refused(Text cause, Err *err)
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
         if (text_equal(cause, text_of(reasons[i].cause)))
             return err_set(err, ERR_DENIED, reasons[i].cause,
-                           "%s: ask for one with `holdfast restore grant`", reasons[i].text);
+                           "%s: ask for one with `holdfast grant create`", reasons[i].text);
     return err_set(err, ERR_DENIED, "grant.refused", "the grant was refused");
 }
 

@@ -28,7 +28,7 @@ static bool ask(Ctl *ctl, const json_t *backup, json_t **made, Err *err)
                    "%s", print_text_at(*made, "error.text"));
 }
 
-bool ctl_restore_grant(Ctl *ctl, Err *err)
+bool ctl_grant_create(Ctl *ctl, Err *err)
 {
     const char *selector;
     json_t *backup = NULL;
@@ -50,7 +50,7 @@ bool ctl_restore_grant(Ctl *ctl, Err *err)
     return done;
 }
 
-bool ctl_restore_grants(Ctl *ctl, Err *err)
+bool ctl_grant_list(Ctl *ctl, Err *err)
 {
     static const PrintColumn columns[] = {
         {"GRANT", "id", AS_TEXT},   {"SOURCE", "source", AS_TEXT}, {"BACKUP", "backup", AS_TEXT},
@@ -65,7 +65,7 @@ bool ctl_restore_grants(Ctl *ctl, Err *err)
     return done;
 }
 
-bool ctl_restore_withdraw(Ctl *ctl, Err *err)
+bool ctl_grant_withdraw(Ctl *ctl, Err *err)
 {
     const char *id;
     json_t *answer = NULL;

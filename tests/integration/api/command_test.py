@@ -72,7 +72,7 @@ class Command(unittest.TestCase):
             "source_pause": ["far", "--for", "1h"], "source_resume": ["far"], "queue_pause": ["far"], "queue_resume": ["far"],
             "worker_drain": ["local-1"], "worker_resume": ["local-1"],
             "worker_show": ["local-1"], "token_revoke": [made],
-            "restore_grant": ["tree", "--worker", "local-1", "--reason", "a test"], "restore_withdraw": [granted, "--reason", "a test"], "completion": ["bash"],
+            "grant_create": ["tree", "--worker", "local-1", "--reason", "a test"], "grant_withdraw": [granted, "--reason", "a test"], "completion": ["bash"],
         }.get(symbol, [])
 
     def test_every_verb_gives_whole_json_and_text_that_moves_no_terminal(self):

@@ -23,8 +23,8 @@ typedef enum EntryType {
 /* How content is best cut; decides the chunk size and whether pages are kept aligned. */
 typedef enum EntryCut {
     CUT_DUMP = 1,  /* text and streams: about 1 MiB, content-defined */
-    CUT_IMAGE = 2, /* database files and disk images: about 128 KiB, page-aligned */
-    CUT_LARGE = 3, /* other large files: about 128 KiB, content-defined */
+    CUT_IMAGE = 2, /* database files and disk images: about 96 KiB, page-aligned */
+    CUT_LARGE = 3, /* other large files: about 96 KiB, content-defined */
 } EntryCut;
 
 typedef struct EntryAttribute {

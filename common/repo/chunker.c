@@ -14,10 +14,10 @@ enum {
     DUMP_SPREAD = 768 * 1024,
     DUMP_MAX = CHUNK_PLAIN_MAX,
     LARGE_MIN = 32 * 1024,
-    LARGE_SPREAD = 96 * 1024,
+    LARGE_SPREAD = 64 * 1024,
     LARGE_MAX = 512 * 1024,
     IMAGE_MIN = 32 * 1024,
-    IMAGE_SPREAD_PAGES = 24,
+    IMAGE_SPREAD_PAGES = 16,
     IMAGE_MAX = 512 * 1024,
     GEAR_WINDOW = 64,   /* a 64-bit gear hash has forgotten what is further back */
     BUNDLE_SPREAD = 48, /* files a bundle */

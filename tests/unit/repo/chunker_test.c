@@ -116,9 +116,9 @@ static void averages_are_what_they_should_be(void **state)
     Cuts *dump = cut(&chunker, CUT_DUMP, bytes, SIZE, CHUNK_PLAIN_MAX);
     Cuts *image = cut(&chunker, CUT_IMAGE, bytes, SIZE, CHUNK_PLAIN_MAX);
     Cuts *large = cut(&chunker, CUT_LARGE, bytes, SIZE, CHUNK_PLAIN_MAX);
-    assert_in_range(SIZE / large->count, 110 * 1024, 145 * 1024);
+    assert_in_range(SIZE / large->count, 85 * 1024, 110 * 1024);
     assert_in_range(SIZE / dump->count, 700 * 1024, 1400 * 1024);
-    assert_in_range(SIZE / image->count, 100 * 1024, 160 * 1024);
+    assert_in_range(SIZE / image->count, 80 * 1024, 125 * 1024);
     for (size_t i = 0; i + 1 < image->count; i++)
         assert_int_equal(image->at[i] % CHUNKER_PAGE, 0);
     mem_free(dump);

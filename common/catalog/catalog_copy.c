@@ -102,6 +102,7 @@ bool catalog_copy_ask(Catalog *c, const CopyRequest *request, JobCreated *out, E
     args_text_or_null(&args, request->pool);
     args_text(&args, request->actor);
     args_text_or_null(&args, request->idempotency_key);
+    args_flag(&args, request->plain);
     if (!statement_row(c, &asset_sql_backup_copy_ask_sql, &args, &rows, err))
         return false;
     *out = (JobCreated){.job = rows_u64(&rows, 0, 0),

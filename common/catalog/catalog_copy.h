@@ -55,6 +55,7 @@ typedef struct CopyRequest {
     Text store;
     Text pool; /* empty: where a fit worker is */
     Text actor, idempotency_key;
+    bool plain; /* as a file that other programs read, not into a repository */
 } CopyRequest;
 /* ERR_CONFLICT copy.there, copy.forgotten, copy.other_keys; ERR_MISSING store.unknown. */
 MUST_CHECK bool catalog_copy_ask(Catalog *c, const CopyRequest *request, JobCreated *out, Err *err);

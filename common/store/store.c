@@ -20,6 +20,17 @@ bool store_name_valid(const char *name)
     return true;
 }
 
+void store_name_relative(const char *name, const char *target, Buf *out)
+{
+    size_t same = 0;
+    for (size_t i = 0; name[i] != 0 && name[i] == target[i]; i++)
+        if (name[i] == '/')
+            same = i + 1;
+    for (const char *at = name + same; (at = strchr(at, '/')) != NULL; at++)
+        buf_add_text(out, TEXT("../"));
+    buf_add_text(out, text_of(target + same));
+}
+
 static bool check_name(const char *name, Err *err)
 {
     return store_name_valid(name) ||
@@ -69,6 +80,13 @@ bool store_put(Store *s, const char *name, Slice bytes, Err *err)
 bool store_replace(Store *s, const char *name, Slice bytes, Err *err)
 {
     return check_name(name, err) && s->ops->replace(s, name, bytes, err);
+}
+
+bool store_alias(Store *s, const char *name, const char *target, bool *made, Err *err)
+{
+    *made = false;
+    return check_name(name, err) && check_name(target, err) &&
+           s->ops->alias(s, name, target, made, err);
 }
 
 bool store_get(Store *s, const char *name, size_t most, bool *found, Buf *out, Err *err)

@@ -44,6 +44,7 @@ typedef struct StoreOps {
     bool (*put_finish)(Store *s, StorePut *put, Err *err);
     void (*put_abort)(Store *s, StorePut *put);
     bool (*replace)(Store *s, const char *name, Slice bytes, Err *err);
+    bool (*alias)(Store *s, const char *name, const char *target, bool *made, Err *err);
     bool (*get)(Store *s, const char *name, size_t most, bool *found, Buf *out, Err *err);
     bool (*get_range)(Store *s, const char *name, uint64_t offset, size_t len, uint8_t *at,
                       Err *err);
@@ -75,6 +76,11 @@ void store_put_abort(StorePut *put); /* NULL is fine */
 
 MUST_CHECK bool store_replace(Store *s, const char *name, Slice bytes, Err *err);
 
+/* The name stands for the object `target` from now on, whatever it stood for before: for people,
+ * who look for the newest. No listing and no function here follows it. made false: this kind of
+ * store has no such thing. A name that is an object of its own is refused (store.exists). */
+MUST_CHECK bool store_alias(Store *s, const char *name, const char *target, bool *made, Err *err);
+
 /* Whole, `most` bytes at most (store.large beyond). Not there is a result, not an error. */
 MUST_CHECK bool store_get(Store *s, const char *name, size_t most, bool *found, Buf *out, Err *err);
 /* Exactly len bytes; a missing or shorter object is ERR_CORRUPT store.damaged. */
@@ -101,5 +107,7 @@ MUST_CHECK bool store_remove(Store *s, const char *name, Err *err); /* absent is
 MUST_CHECK bool store_sweep(Store *s, StoreSweep *sweep, Err *err);
 
 bool store_name_valid(const char *name);
+/* "../../x.tar.gz": target from where `name` lies. */
+void store_name_relative(const char *name, const char *target, Buf *out);
 
 #endif

@@ -326,6 +326,36 @@ static bool local_replace(Store *s, const char *name, Slice bytes, Err *err)
     return done;
 }
 
+/* A symbolic link, which replaces the one before it in one step. */
+static bool local_alias(Store *s, const char *name, const char *target, bool *made, Err *err)
+{
+    LocalStore *local = (LocalStore *)s;
+    scoped(buf_free) Buf path = {0};
+    char temporary[64], id_text[UUID_TEXT];
+    struct stat st;
+    Uuid id = rand_uuid();
+    int directory;
+    const char *leaf;
+    store_name_relative(name, target, &path);
+    uuid_text(&id, id_text);
+    snprintf(temporary, sizeof temporary, ".tmp-%s", id_text);
+    if (!open_directory(local, name, true, &directory, &leaf, err))
+        return false;
+    bool done = fstatat(directory, leaf, &st, AT_SYMLINK_NOFOLLOW) != 0 || S_ISLNK(st.st_mode) ||
+                err_set(err, ERR_CONFLICT, "store.exists",
+                        "%s is a file of its own in the store: move it away", name);
+    done = done && (symlinkat(buf_cstr(&path), directory, temporary) == 0 ||
+                    refused(local, "store.create", name, err));
+    if (done && renameat(directory, temporary, directory, leaf) != 0) {
+        done = refused(local, "store.publish", name, err);
+        unlinkat(directory, temporary, 0);
+    }
+    done = done && sync_fd(local, directory, name, err);
+    *made = done;
+    close(directory);
+    return done;
+}
+
 /* The whole name in one step; what fails is looked at step by step for its reason. */
 static int open_at_once(const LocalStore *local, const char *name)
 {
@@ -541,6 +571,7 @@ static const StoreOps local_ops = {
     .put_finish = local_put_finish,
     .put_abort = local_put_abort,
     .replace = local_replace,
+    .alias = local_alias,
     .get = local_get,
     .get_range = local_get_range,
     .head = local_head,

@@ -205,6 +205,17 @@ static bool s3_list(Store *s, const StoreListing *listing, Err *err)
     return fine;
 }
 
+/* S3 has no links. */
+static bool s3_alias(Store *s, const char *name, const char *target, bool *made, Err *err)
+{
+    (void)s;
+    (void)name;
+    (void)target;
+    (void)err;
+    *made = false;
+    return true;
+}
+
 static bool s3_remove(Store *s, const char *name, Err *err)
 {
     S3Store *s3 = s3_of(s);
@@ -240,6 +251,7 @@ static const StoreOps s3_ops = {
     .put_finish = store_s3_put_finish,
     .put_abort = store_s3_put_abort,
     .replace = store_s3_replace,
+    .alias = s3_alias,
     .get = s3_get,
     .get_range = s3_get_range,
     .head = s3_head,

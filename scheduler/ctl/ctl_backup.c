@@ -42,6 +42,7 @@ static const PrintColumn card_columns[] = {
     {"worker", "worker", AS_TEXT},
     {"verified", "verified", AS_TEXT},
     {"copies", "copies", AS_TEXT},
+    {"plain copies", "plain", AS_TEXT},
     {"held until", "held_until", AS_WHEN},
     {"held because", "held_reason", AS_TEXT},
     {"retention", "retention", AS_TEXT},
@@ -86,6 +87,14 @@ static json_t *in_words(const json_t *backup)
             buf_printf(&words, " (%s)", fault);
     }
     json_object_set_new(card, "copies", json_string(buf_cstr(&words)));
+    buf_clear(&words);
+    json_array_foreach(json_object_get(backup, "plain"), i, place)
+        buf_printf(&words, "%s%s/%s %s", i == 0 ? "" : ", ", print_text_at(place, "store"),
+                   print_text_at(place, "file"), print_text_at(place, "state"));
+    if (words.len == 0)
+        json_object_del(card, "plain");
+    else
+        json_object_set_new(card, "plain", json_string(buf_cstr(&words)));
     return card;
 }
 

@@ -20,6 +20,8 @@ bool ctl_backup_copy(Ctl *ctl, Err *err)
     json_t *body = json_pack("{s:s}", "store", ctl->args->to);
     if (ctl->args->pool != NULL)
         json_object_set_new(body, "pool", json_string(ctl->args->pool));
+    if (ctl->args->plain)
+        json_object_set_new(body, "layout", json_string("plain"));
     buf_printf(&path, "/backups/%s/copy", print_text_at(backup, "id"));
     bool done = client_send(ctl->client, "POST", buf_cstr(&path), body, &job, err);
     if (done) {

@@ -55,6 +55,17 @@ static bool is_plain(const YamlNode *copy)
     return layout != NULL && text_equal(layout->text, TEXT("plain"));
 }
 
+/* What is said of plain copies means nothing of others. */
+static void check_plain(FleetCheck *check, const YamlNode *copy, const char *path, size_t at)
+{
+    static const char *const members[] = {"name", "latest", "meta"};
+    for (size_t i = 0; !is_plain(copy) && i < sizeof members / sizeof members[0]; i++)
+        if (yaml_get(copy, members[i]) != NULL)
+            FLEET_PROBLEM(check, fleet_check_key(copy, members[i]), "not-plain",
+                          "say layout: plain, or take it out",
+                          "%s.copies[%zu].%s is for plain copies", path, at, members[i]);
+}
+
 static void check_copies(FleetCheck *check, const YamlNode *policy, const char *path)
 {
     const YamlNode *copies = yaml_get(policy, "copies");
@@ -62,6 +73,7 @@ static void check_copies(FleetCheck *check, const YamlNode *policy, const char *
         return;
     for (size_t i = 0; i < copies->count; i++) {
         const YamlNode *store = yaml_get(copies->items[i], "store");
+        check_plain(check, copies->items[i], path, i);
         if (i == 0 && is_plain(copies->items[0]))
             FLEET_PROBLEM(check, copies->items[0], "plain-first",
                           "put a copy in a repository before it",

@@ -85,9 +85,13 @@ static const YamlField limits_fields[] = {
 static const YamlField copy_fields[] = {
     FLEET_ROW("store", NAME, .required = true, .refers = "store"),
     KEEPS,
-    FLEET_ROW("layout", ENUM, .choices = "repository|plain", .later = true),
-    FLEET_ROW("name", TEXT, FLEET_WORDS, .check = fleet_text_plain, .later = true),
-    FLEET_ROW("meta", BOOL, .later = true),
+    FLEET_ROW("layout", ENUM, .choices = "repository|plain",
+              .doc = "plain: a file that gunzip, tar and psql read, beside the repositories"),
+    FLEET_ROW("name", TEXT, .least = 1, .most = 160, .check = fleet_text_plain,
+              .doc = "of plain copies, as {source}_{time:%Y%m%d_%H%M%S}"),
+    FLEET_ROW("latest", TEXT, .least = 1, .most = 160, .check = fleet_text_plain,
+              .doc = "what names the newest; without it the name with latest for its time"),
+    FLEET_ROW("meta", BOOL, .doc = "a .meta beside each plain copy; true where it says nothing"),
 };
 static const YamlField copy_of[] = {{FLEET_RECORD(copy_fields)}};
 

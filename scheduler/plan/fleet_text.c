@@ -227,27 +227,49 @@ bool fleet_text_server(Text text, Buf *hint, Err *err)
     return good || refuse(err, "bad-server", text, "host:port");
 }
 
+static bool in_name(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           strchr("-_./{", c) != NULL;
+}
+
+/* "time:%Y%m%d": its letters are those of strftime that do not depend on a language. */
+static bool time_fits(Text word)
+{
+    for (size_t i = 0; i < word.len; i++)
+        if (word.at[i] == '%' && (++i == word.len || strchr("YmdHMS", word.at[i]) == NULL))
+            return false;
+    return true;
+}
+
 /* Words in braces that a plain copy's name may hold. */
 bool fleet_text_plain(Text text, Buf *hint, Err *err)
 {
-    static const char *const words[] = {"source", "schedule", "time", "backup", "policy"};
+    static const char *const words[] = {"source", "schedule", "time", "backup", "policy", "type"};
     enum { WORDS = sizeof words / sizeof *words };
     for (size_t at = 0; at < text.len; at++) {
+        if (!in_name(text.at[at])) {
+            buf_printf(hint, "letters, digits, '-', '_', '.', '/' and words in braces");
+            return refuse(err, "bad-template", text, "a name of copies");
+        }
         if (text.at[at] != '{')
             continue;
         Text rest = {text.at + at + 1, text.len - at - 1};
         Text word = until(rest, ":}");
-        bool known = until(rest, "}").len < rest.len;
+        bool known = until(rest, "}").len < rest.len && time_fits(until(rest, "}"));
         for (size_t i = 0; known && i <= WORDS; i++)
             if (i == WORDS || text_equal(word, text_of(words[i]))) {
                 known = i < WORDS;
                 break;
             }
-        if (known)
+        if (known) {
+            at += until(rest, "}").len + 1;
             continue;
+        }
         const char *near = suggest_nearest(word, words, WORDS);
         if (near == NULL)
-            buf_printf(hint, "there are {source} {schedule} {time:%%Y%%m%%d} {backup} {policy}");
+            buf_printf(hint, "there are {source} {schedule} {time:%%Y%%m%%d_%%H%%M%%S} {backup} "
+                             "{policy} {type}");
         else
             buf_printf(hint, "did you mean '{%s}'?", near);
         return refuse(err, "bad-template", text, "a name of copies");

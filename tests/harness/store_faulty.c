@@ -84,6 +84,12 @@ static bool faulty_replace(Store *s, const char *name, Slice bytes, Err *err)
            !now(s, FAULT_AFTER, err);
 }
 
+static bool faulty_alias(Store *s, const char *name, const char *target, bool *made, Err *err)
+{
+    return !now(s, FAULT_BEFORE, err) &&
+           store_alias(faulty_of(s)->inner, name, target, made, err) && !now(s, FAULT_AFTER, err);
+}
+
 static bool faulty_get(Store *s, const char *name, size_t most, bool *found, Buf *out, Err *err)
 {
     return !now(s, FAULT_BEFORE, err) &&
@@ -125,9 +131,9 @@ static void faulty_close(Store *s)
 }
 
 static const StoreOps FAULTY_OPS = {
-    "faulty",       faulty_begin, faulty_write,     faulty_finish, faulty_abort,
-    faulty_replace, faulty_get,   faulty_get_range, faulty_head,   faulty_list,
-    faulty_remove,  faulty_sweep, faulty_close,
+    "faulty",       faulty_begin,  faulty_write, faulty_finish,    faulty_abort,
+    faulty_replace, faulty_alias,  faulty_get,   faulty_get_range, faulty_head,
+    faulty_list,    faulty_remove, faulty_sweep, faulty_close,
 };
 
 Store *store_faulty_new(Store *inner)

@@ -120,8 +120,10 @@ static void add_credentials(json_t *facts, const JobSettings *settings)
 void facts_collect(const JobSettings *settings, const json_t *tags, Buf *out)
 {
     scoped(json_release) json_t *facts = json_object();
+    Err ignored = {0};
     add_engines(facts);
     add_keys(facts, settings);
+    json_object_set_new(facts, "plain", json_boolean(allow_plain(settings->allow, &ignored)));
     add_stores(facts, settings);
     add_credentials(facts, settings);
     json_object_set_new(facts, "tags", tags == NULL ? json_object() : json_deep_copy(tags));

@@ -7,6 +7,7 @@
 #include "common/repo/index.h"
 #include "common/repo/repo_copy.h"
 #include "worker/job/copy_send.h"
+#include "worker/job/plain.h"
 #include "worker/job/read_back.h"
 
 #include <inttypes.h>
@@ -275,6 +276,8 @@ static bool run(Copy *copy, JobResult *result, Err *err)
 bool copy_run(Job *job, JobResult *result, Err *err)
 {
     Copy copy = {.job = job};
+    if (plain_wanted(job))
+        return plain_run(job, result, err);
     bool fine = run(&copy, result, err);
     index_builder_free(copy.index);
     copy_send_free(&copy.send);

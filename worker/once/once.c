@@ -12,9 +12,9 @@
 #include "worker/engine/engine.h"
 #include "worker/engine/postgresql_export.h"
 #include "worker/job/feed.h"
+#include "worker/job/plain_tar.h"
 #include "worker/once/once_args.h"
 #include "worker/once/once_rebuild.h"
-#include "worker/once/once_tar.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -466,7 +466,7 @@ static bool export_tar(Once *once, Err *err)
     ReaderSelection selection = {
         .paths = once->args.paths, .path_count = once->args.path_count, .phase = -1};
     uint64_t entries;
-    bool good = once_tar_write(once->reader, &selection, STDOUT_FILENO, &entries, err);
+    bool good = plain_tar_write(once->reader, &selection, STDOUT_FILENO, false, &entries, err);
     once->entries = entries;
     once->bytes = reader_backup(once->reader)->bytes;
     return good;

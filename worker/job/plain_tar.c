@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * once_tar.c — tar headers and bodies. */
-#include "worker/once/once_tar.h"
+ * plain_tar.c — tar headers and bodies. */
+#include "worker/job/plain_tar.h"
 
 #include "common/base/buf.h"
 #include "common/base/mem.h"
@@ -8,43 +8,73 @@
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
+#define ZLIB_CONST
+#include <zlib.h>
 
 enum {
     BLOCK = 512,
     BUFFER = 1024 * 1024,
     NAME_FITS = 100,
     OCTAL_7 = 07777777, /* the largest number of a seven-digit field */
+    LEVEL = 6,
+    GZIP_WINDOW = 15 + 16, /* zlib's way to say gzip */
 };
 
 typedef struct Tar {
     RepoReader *reader;
     int fd;
+    bool gzip;
+    z_stream deflater;
+    uint8_t *packed; /* BUFFER; with gzip */
     uint8_t *buffer;
     size_t filled;
     uint64_t written; /* of the current content */
     uint64_t entries;
 } Tar;
 
-static bool flush(Tar *tar, Err *err)
+static bool write_out(const Tar *tar, const uint8_t *bytes, size_t len, Err *err)
 {
-    size_t at = 0;
-    while (at < tar->filled) {
-        ssize_t wrote = write(tar->fd, tar->buffer + at, tar->filled - at);
+    while (len > 0) {
+        ssize_t wrote = write(tar->fd, bytes, len);
         if (wrote < 0 && errno == EINTR)
             continue;
         if (wrote < 0)
-            return err_set_sys(err, err_code_of_errno(errno), "once.write", "writing the archive");
-        at += (size_t)wrote;
+            return err_set_sys(err, err_code_of_errno(errno), "export.write",
+                               "writing the archive");
+        bytes += wrote;
+        len -= (size_t)wrote;
     }
-    tar->filled = 0;
     return true;
+}
+
+static bool write_packed(Tar *tar, int how, Err *err)
+{
+    tar->deflater.next_in = tar->buffer;
+    tar->deflater.avail_in = (uInt)tar->filled;
+    do {
+        tar->deflater.next_out = tar->packed;
+        tar->deflater.avail_out = BUFFER;
+        if (deflate(&tar->deflater, how) == Z_STREAM_ERROR)
+            return err_set(err, ERR_BUG, "export.gzip", "zlib refuses its input");
+        if (!write_out(tar, tar->packed, BUFFER - tar->deflater.avail_out, err))
+            return false;
+    } while (tar->deflater.avail_out == 0);
+    return true;
+}
+
+static bool flush(Tar *tar, int how, Err *err)
+{
+    bool done =
+        tar->gzip ? write_packed(tar, how, err) : write_out(tar, tar->buffer, tar->filled, err);
+    tar->filled = 0;
+    return done;
 }
 
 /* bytes.at NULL: zeros. */
 static bool put(Tar *tar, const uint8_t *at, uint64_t len, Err *err)
 {
     while (len > 0) {
-        if (tar->filled == BUFFER && !flush(tar, err))
+        if (tar->filled == BUFFER && !flush(tar, Z_NO_FLUSH, err))
             return false;
         size_t room = BUFFER - tar->filled;
         size_t part = len < room ? (size_t)len : room;
@@ -255,13 +285,25 @@ static bool put_entry(void *ctx, const Entry *entry, const ReaderContent *conten
     return pad(tar, tar->written, err);
 }
 
-bool once_tar_write(RepoReader *reader, const ReaderSelection *selection, int fd, uint64_t *entries,
-                    Err *err)
+static bool open_gzip(Tar *tar, Err *err)
 {
-    Tar tar = {.reader = reader, .fd = fd, .buffer = mem_resize(NULL, BUFFER)};
-    bool good = reader_walk(reader, selection, put_entry, &tar, err) &&
-                put(&tar, NULL, 2 * BLOCK, err) && flush(&tar, err);
+    tar->packed = mem_resize(NULL, BUFFER);
+    if (deflateInit2(&tar->deflater, LEVEL, Z_DEFLATED, GZIP_WINDOW, 8, Z_DEFAULT_STRATEGY) == Z_OK)
+        return true;
+    return err_set(err, ERR_FULL, "export.gzip", "no memory for the compressor");
+}
+
+bool plain_tar_write(RepoReader *reader, const ReaderSelection *selection, int fd, bool gzip,
+                     uint64_t *entries, Err *err)
+{
+    Tar tar = {.reader = reader, .fd = fd, .gzip = gzip, .buffer = mem_resize(NULL, BUFFER)};
+    bool good = (!gzip || open_gzip(&tar, err)) &&
+                reader_walk(reader, selection, put_entry, &tar, err) &&
+                put(&tar, NULL, 2 * BLOCK, err) && flush(&tar, Z_FINISH, err);
     *entries = tar.entries;
+    if (gzip)
+        deflateEnd(&tar.deflater);
+    mem_free(tar.packed);
     mem_free(tar.buffer);
     return good;
 }

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * catalog_plain.h — which file of which store is a plain copy of which backup, for the attempt that
+ * holds the job which makes it. Order: open -> stage (the name is ours) -> the file is written,
+ * without a name -> stage with its hash -> it gets its name -> it is read back -> commit -> latest
+ * names it. So whatever dies in between, the next attempt knows its own file from a stranger's. */
+#ifndef COMMON_CATALOG_CATALOG_PLAIN_H
+#define COMMON_CATALOG_CATALOG_PLAIN_H
+
+#include "common/catalog/catalog_job.h"
+#include "protocol/ids.h"
+
+enum { PLAIN_NAME_MOST = 200 };
+
+typedef struct PlainOpened {
+    char name[PLAIN_NAME_MOST + 1]; /* below the store's place; empty: there is no row */
+    uint64_t bytes;
+    bool hashed; /* the file may have its name, with these bytes */
+    Sha256 sha256;
+    bool committed;
+    bool newest, told; /* of its source in that store; latest names it already */
+} PlainOpened;
+MUST_CHECK bool catalog_plain_open(Catalog *c, const Fence *fence, PlainOpened *out, Err *err);
+
+/* sha256 NULL: not known yet. ours false: the name is another copy's. */
+MUST_CHECK bool catalog_plain_stage(Catalog *c, const Fence *fence, const char *name, bool meta,
+                                    uint64_t bytes, const Sha256 *sha256, bool *ours, Err *err);
+/* newest: latest is to name it. Repeating is fine. */
+MUST_CHECK bool catalog_plain_commit(Catalog *c, const Fence *fence, bool *newest, Err *err);
+MUST_CHECK bool catalog_plain_latest(Catalog *c, const Fence *fence, Err *err);
+/* The file is not what was meant: a pruner is to take it away, and the next attempt makes another.
+ */
+MUST_CHECK bool catalog_plain_give_up(Catalog *c, const Fence *fence, Text why, Err *err);
+
+#endif

@@ -1,0 +1,2 @@
+-- One row: whether the name is this job's to write.
+SELECT holdfast.plain_stage($1, $2, $3, $4, $5, $6, nullif($7::bytea, ''))

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/job/plain_form.h"
+
+#include "common/base/json.h"
+#include "common/base/mem.h"
+#include "worker/engine/postgresql_export.h"
+#include "worker/job/feed.h"
+#include "worker/job/plain_tar.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <unistd.h>
+
+enum { PIECE = 256 * 1024 };
+
+static const struct {
+    const char *type, *extension;
+} forms[] = {{"files", ".tar.gz"}, {"postgresql", ".sql.gz"}};
+
+const char *plain_form_extension(Text type)
+{
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++)
+        if (text_equal(type, text_of(forms[i].type)))
+            return forms[i].extension;
+    return NULL;
+}
+
+/* Whoever makes the stream; its end is the end of the file it writes. */
+typedef struct Maker {
+    const PlainForm *form;
+    int fd;
+    bool fine;
+    uint64_t entries;
+    Err err;
+} Maker;
+
+static void on_fed(void *ctx, uint64_t bytes, bool entry)
+{
+    Job *job = ((Maker *)ctx)->form->job;
+    job->counters.bytes_done += bytes;
+    if (entry)
+        job->counters.items_done++;
+}
+
+static void on_damaged(void *ctx, Text path, const Err *err)
+{
+    Maker *maker = ctx;
+    (void)path;
+    maker->err = *err;
+}
+
+static bool on_go_on(void *ctx, Err *err)
+{
+    return job_go_on(((Maker *)ctx)->form->job, err);
+}
+
+static bool make_sql(Maker *maker, Err *err)
+{
+    RepoReader *reader = maker->form->opened->reader;
+    scoped(json_release) json_t *details = NULL;
+    scoped(json_release) json_t *report = NULL;
+    static const ReaderSelection everything = {.phase = -1};
+    if (!json_parse(reader_receipt(reader)->details, &details, err))
+        return err_note(err, "the receipt of the backup");
+    PostgresqlExportParams params = {
+        .fd = maker->fd, .all = json_array_size(json_object_get(details, "databases")) > 1};
+    Target *target;
+    if (!postgresql_export_open(&target, &params, err))
+        return false;
+    FeedParams feed = {.reader = reader,
+                       .target = target,
+                       .selection = &everything,
+                       .whole = true,
+                       .ctx = maker,
+                       .fed = on_fed,
+                       .damaged = on_damaged,
+                       .go_on = on_go_on};
+    bool fine = feed_run(&feed, err) && target->ops->finish(target, &report, err);
+    target->ops->close(target);
+    return fine;
+}
+
+static bool make_tar(Maker *maker, Err *err)
+{
+    static const ReaderSelection everything = {.phase = -1};
+    return plain_tar_write(maker->form->opened->reader, &everything, maker->fd, true,
+                           &maker->entries, err);
+}
+
+static void *make(void *ctx)
+{
+    Maker *maker = ctx;
+    bool files = strcmp(maker->form->opened->row.source_type, "files") == 0;
+    maker->fine = (files ? make_tar : make_sql)(maker, &maker->err);
+    close(maker->fd);
+    return NULL;
+}
+
+static bool take_all(const PlainForm *form, int fd, uint8_t *piece, Err *err)
+{
+    for (;;) {
+        ssize_t got = read(fd, piece, PIECE);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return err_set_sys(err, ERR_IO, "plain.pipe", "reading what is made");
+        if (got == 0)
+            return true;
+        if (!job_go_on(form->job, err) || !form->take(form->ctx, (Slice){piece, (size_t)got}, err))
+            return false;
+    }
+}
+
+bool plain_form_stream(const PlainForm *form, uint64_t *entries, Err *err)
+{
+    int ends[2];
+    pthread_t thread;
+    Maker maker = {.form = form};
+    if (plain_form_extension(text_of(form->opened->row.source_type)) == NULL)
+        return err_set(err, ERR_USAGE, "plain.type",
+                       "backups of sources of type %s have no plain form",
+                       form->opened->row.source_type);
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return err_set_sys(err, ERR_FULL, "plain.pipe", "no pipe could be made");
+    maker.fd = ends[1];
+    if (pthread_create(&thread, NULL, make, &maker) != 0) {
+        close(ends[0]);
+        close(ends[1]);
+        return err_set(err, ERR_FULL, "job.thread", "no thread could be started: raise the limits");
+    }
+    scoped(mem_release) uint8_t *piece = mem_resize(NULL, PIECE);
+    bool taken = take_all(form, ends[0], piece, err);
+    close(ends[0]); /* a maker that nobody takes from ends with an error */
+    pthread_join(thread, NULL);
+    *entries = maker.entries;
+    if (taken && !maker.fine)
+        *err = maker.err;
+    return taken && maker.fine;
+}

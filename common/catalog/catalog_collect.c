@@ -244,11 +244,12 @@ bool catalog_repository_job(Catalog *c, const RepositoryRequest *request, JobCre
     return created(c, &asset_sql_repository_job_sql, &args, out, err);
 }
 
-bool catalog_backup_delete(Catalog *c, const Uuid *backup, Text reason, Text actor, Text key,
-                           JobCreated *out, Err *err)
+bool catalog_backup_delete(Catalog *c, const Uuid *backup, Text store, Text reason, Text actor,
+                           Text key, JobCreated *out, Err *err)
 {
     scoped(args_free) Args args = {0};
     args_uuid(&args, backup);
+    args_text_or_null(&args, store);
     args_text(&args, reason);
     args_text(&args, actor);
     args_text_or_null(&args, key);

@@ -102,10 +102,11 @@ typedef struct RepositoryRequest {
 MUST_CHECK bool catalog_repository_job(Catalog *c, const RepositoryRequest *request,
                                        JobCreated *out, Err *err);
 
-/* A job that forgets one backup. ERR_USAGE backup.reason without a reason; ERR_CONFLICT
+/* Jobs that forget one backup: in every store, or in one of them (ERR_MISSING backup.not_there);
+ * the first of them is answered. ERR_USAGE backup.reason without a reason; ERR_CONFLICT
  * backup.held, backup.locked, backup.pinned, backup.last_good, backup.already. key may be empty. */
-MUST_CHECK bool catalog_backup_delete(Catalog *c, const Uuid *backup, Text reason, Text actor,
-                                      Text key, JobCreated *out, Err *err);
+MUST_CHECK bool catalog_backup_delete(Catalog *c, const Uuid *backup, Text store, Text reason,
+                                      Text actor, Text key, JobCreated *out, Err *err);
 
 /* Makes the prune jobs that are due: one a day for each repository that a live pruner serves. */
 MUST_CHECK bool catalog_prunes_fire(Catalog *c, uint64_t *made, Err *err);

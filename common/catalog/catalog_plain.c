@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/catalog/catalog_plain.h"
 
+#include "common/base/mem.h"
 #include "common/catalog/statement.h"
+
+enum { TAKEN_AT_ONCE = 200 };
 
 bool catalog_plain_open(Catalog *c, const Fence *fence, PlainOpened *out, Err *err)
 {
@@ -68,4 +71,34 @@ bool catalog_plain_give_up(Catalog *c, const Fence *fence, Text why, Err *err)
     statement_fence(&args, fence);
     args_text(&args, why);
     return statement_run(c, &asset_sql_plain_give_up_sql, &args, NULL, err);
+}
+
+bool catalog_plain_take(Catalog *c, const Fence *fence, PlainGoing **out, size_t *count, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    statement_fence(&args, fence);
+    args_i32(&args, TAKEN_AT_ONCE);
+    if (!statement_run(c, &asset_sql_plain_take_sql, &args, &rows, err))
+        return false;
+    *count = rows_count(&rows);
+    *out = mem_array(PlainGoing, *count);
+    for (size_t i = 0; i < *count; i++) {
+        PlainGoing *row = &(*out)[i];
+        row->no = rows_u64(&rows, i, 0);
+        rows_copy(&rows, i, 1, row->name, sizeof row->name);
+        row->bytes = rows_u64(&rows, i, 2);
+        row->hashed = !rows_null(&rows, i, 3);
+        rows_sha256(&rows, i, 3, &row->sha256);
+        rows_copy(&rows, i, 4, row->why, sizeof row->why);
+    }
+    return true;
+}
+
+bool catalog_plain_gone(Catalog *c, const Fence *fence, uint64_t no, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    statement_fence(&args, fence);
+    args_i64(&args, (int64_t)no);
+    return statement_run(c, &asset_sql_plain_gone_sql, &args, NULL, err);
 }

@@ -31,4 +31,20 @@ MUST_CHECK bool catalog_plain_latest(Catalog *c, const Fence *fence, Err *err);
  */
 MUST_CHECK bool catalog_plain_give_up(Catalog *c, const Fence *fence, Text why, Err *err);
 
+/* --- taking away ---------------------------------------------------------------------------- */
+
+typedef struct PlainGoing {
+    uint64_t no;
+    char name[PLAIN_NAME_MOST + 1];
+    bool hashed; /* else the file never had its name */
+    uint64_t bytes;
+    Sha256 sha256;
+    char why[400];
+} PlainGoing;
+/* For a prune job of plain copies: what to delete in its store, some at a time; what was ruled to
+ * expire is given up by this call. *rows is freed with mem_free. */
+MUST_CHECK bool catalog_plain_take(Catalog *c, const Fence *fence, PlainGoing **rows, size_t *count,
+                                   Err *err);
+MUST_CHECK bool catalog_plain_gone(Catalog *c, const Fence *fence, uint64_t no, Err *err);
+
 #endif

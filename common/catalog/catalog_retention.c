@@ -72,15 +72,12 @@ void catalog_retention_sources_free(RetentionSources *list)
     *list = (RetentionSources){0};
 }
 
-bool catalog_retention_backups(Catalog *c, uint32_t source, uint32_t repository,
-                               RetentionBackups *out, Err *err)
+static bool load_backups(Catalog *c, const Asset *sql, const Args *args, RetentionBackups *out,
+                         Err *err)
 {
-    scoped(args_free) Args args = {0};
     scoped(rows_free) Rows rows = {0};
     *out = (RetentionBackups){0};
-    args_i32(&args, (int32_t)source);
-    args_i32(&args, (int32_t)repository);
-    if (!statement_run(c, &asset_sql_retention_backups_sql, &args, &rows, err))
+    if (!statement_run(c, sql, args, &rows, err))
         return false;
     out->count = rows_count(&rows);
     out->rows = mem_array(RetentionBackup, out->count);
@@ -99,6 +96,41 @@ bool catalog_retention_backups(Catalog *c, uint32_t source, uint32_t repository,
         row->locked_until_ns = rows_time(&rows, i, 10);
         row->bytes = rows_u64(&rows, i, 11);
         rows_copy(&rows, i, 12, row->outcome, sizeof row->outcome);
+    }
+    return true;
+}
+
+bool catalog_retention_backups(Catalog *c, uint32_t source, uint32_t repository,
+                               RetentionBackups *out, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    args_i32(&args, (int32_t)source);
+    args_i32(&args, (int32_t)repository);
+    return load_backups(c, &asset_sql_retention_backups_sql, &args, out, err);
+}
+
+bool catalog_retention_plain(Catalog *c, uint32_t source, Text store, RetentionBackups *out,
+                             Err *err)
+{
+    scoped(args_free) Args args = {0};
+    args_i32(&args, (int32_t)source);
+    args_text(&args, store);
+    return load_backups(c, &asset_sql_plain_backups_sql, &args, out, err);
+}
+
+bool catalog_retention_plain_stores(Catalog *c, uint32_t source, RetentionPlainStore **out,
+                                    size_t *count, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    args_i32(&args, (int32_t)source);
+    if (!statement_run(c, &asset_sql_plain_stores_sql, &args, &rows, err))
+        return false;
+    *count = rows_count(&rows);
+    *out = mem_array(RetentionPlainStore, *count);
+    for (size_t i = 0; i < *count; i++) {
+        rows_copy(&rows, i, 0, (*out)[i].name, sizeof(*out)[i].name);
+        (*out)[i].lock_s = rows_i64(&rows, i, 1);
     }
     return true;
 }
@@ -156,6 +188,19 @@ bool catalog_retention_due(Catalog *c, RetentionJob *jobs, size_t *count, Err *e
     return true;
 }
 
+static void add_rulings(Args *args, const RetentionRuling *rulings, size_t count)
+{
+    add_ids(args, &rulings->backup, sizeof *rulings, count);
+    args_array(args, ELEMENT_FLAG, count);
+    for (size_t i = 0; i < count; i++)
+        args_element_flag(args, rulings[i].expires);
+    args_array_end(args);
+    args_array(args, ELEMENT_TEXT, count);
+    for (size_t i = 0; i < count; i++)
+        args_element_text(args, rulings[i].reason);
+    args_array_end(args);
+}
+
 bool catalog_retention_plan(Catalog *c, uint64_t job, int64_t policy, const char *frozen,
                             const RetentionRuling *rulings, size_t count, bool *taken, Err *err)
 {
@@ -164,16 +209,24 @@ bool catalog_retention_plan(Catalog *c, uint64_t job, int64_t policy, const char
     args_i64(&args, (int64_t)job);
     args_i64(&args, policy);
     args_text_or_null(&args, frozen == NULL ? (Text){0} : text_of(frozen));
-    add_ids(&args, &rulings->backup, sizeof *rulings, count);
-    args_array(&args, ELEMENT_FLAG, count);
-    for (size_t i = 0; i < count; i++)
-        args_element_flag(&args, rulings[i].expires);
-    args_array_end(&args);
-    args_array(&args, ELEMENT_TEXT, count);
-    for (size_t i = 0; i < count; i++)
-        args_element_text(&args, rulings[i].reason);
-    args_array_end(&args);
+    add_rulings(&args, rulings, count);
     if (!statement_row(c, &asset_sql_retention_plan_sql, &args, &rows, err))
+        return false;
+    *taken = rows_flag(&rows, 0, 0);
+    return true;
+}
+
+bool catalog_retention_plain_plan(Catalog *c, uint32_t source, Text store, int64_t policy,
+                                  const RetentionRuling *rulings, size_t count, bool *taken,
+                                  Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    args_i32(&args, (int32_t)source);
+    args_text(&args, store);
+    args_i64(&args, policy);
+    add_rulings(&args, rulings, count);
+    if (!statement_row(c, &asset_sql_plain_plan_sql, &args, &rows, err))
         return false;
     *taken = rows_flag(&rows, 0, 0);
     return true;

@@ -57,6 +57,16 @@ MUST_CHECK bool catalog_retention_backups(Catalog *c, uint32_t source, uint32_t 
                                           RetentionBackups *out, Err *err);
 void catalog_retention_backups_free(RetentionBackups *list);
 
+/* The same of the source's plain copies, which stores hold. */
+typedef struct RetentionPlainStore {
+    char name[64];
+    int64_t lock_s;
+} RetentionPlainStore;
+MUST_CHECK bool catalog_retention_plain_stores(Catalog *c, uint32_t source,
+                                               RetentionPlainStore **out, size_t *count, Err *err);
+MUST_CHECK bool catalog_retention_plain(Catalog *c, uint32_t source, Text store,
+                                        RetentionBackups *out, Err *err);
+
 /* What each would free if all of them went; bytes has count places. A pack that several of them
  * name goes with the newest. */
 MUST_CHECK bool catalog_retention_frees(Catalog *c, uint32_t repository, const Uuid *backups,
@@ -80,6 +90,12 @@ typedef struct RetentionRuling {
 MUST_CHECK bool catalog_retention_plan(Catalog *c, uint64_t job, int64_t policy, const char *frozen,
                                        const RetentionRuling *rulings, size_t count, bool *taken,
                                        Err *err);
+
+/* The same of plain copies, which have no job of their own; where some expire, one that takes them
+ * away is made. taken false: another policy is in force by now. */
+MUST_CHECK bool catalog_retention_plain_plan(Catalog *c, uint32_t source, Text store,
+                                             int64_t policy, const RetentionRuling *rulings,
+                                             size_t count, bool *taken, Err *err);
 
 /* For the running job: what may go now, oldest first. visit false ends it with its *err.
  * ERR_CONFLICT retention.stale, retention.suspicious, retention.last_good. */

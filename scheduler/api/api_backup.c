@@ -151,24 +151,36 @@ bool api_backup_diff(ApiCall *call, Err *err)
     return make_listing(call, params, err);
 }
 
-/* The job streams to a ticket that only this answer and the job know; the caller waits for it. */
-bool api_backup_fetch(ApiCall *call, Err *err)
+/* The job streams to a ticket that only this answer and the job know; the caller waits for it.
+ * Takes asked. */
+static bool stream(ApiCall *call, json_t *asked, Err *err)
 {
     uint64_t job;
     json_t *params = NULL;
     char ticket[UUID_TEXT];
     Uuid random = rand_uuid();
-    scoped(buf_free) Buf path = {0};
-    if (!api_query(call, "path", &path) || path.len == 0)
-        return err_set(err, ERR_USAGE, "fetch.path", "say which: ?path=");
-    if (!backup_params(call, &params, err))
+    if (!backup_params(call, &params, err)) {
+        json_decref(asked);
         return false;
+    }
     uuid_text(&random, ticket);
-    json_object_set_new(
-        params, "fetch",
-        json_pack("{s:s%, s:s}", "path", buf_cstr(&path), path.len, "stream", ticket));
+    json_object_set_new(asked, "stream", json_string(ticket));
+    json_object_set_new(params, "fetch", asked);
     if (!api_make_job(call, "restore", (Text){0}, (Text){0}, params, &job, err))
         return false;
     buf_printf(&call->answer->stream, "%s", ticket);
     return true;
+}
+
+bool api_backup_fetch(ApiCall *call, Err *err)
+{
+    scoped(buf_free) Buf path = {0};
+    if (!api_query(call, "path", &path) || path.len == 0)
+        return err_set(err, ERR_USAGE, "fetch.path", "say which: ?path=");
+    return stream(call, json_pack("{s:s%}", "path", buf_cstr(&path), path.len), err);
+}
+
+bool api_backup_export(ApiCall *call, Err *err)
+{
+    return stream(call, json_pack("{s:b}", "export", true), err);
 }

@@ -39,10 +39,12 @@ bool api_backup_delete(ApiCall *call, Err *err)
     Uuid id;
     JobCreated created;
     scoped(buf_free) Buf reason = {0};
+    scoped(buf_free) Buf store = {0};
     api_query(call, "reason", &reason);
+    api_query(call, "store", &store);
     return api_find_backup(call, call->parts[0], &id, err) &&
-           catalog_backup_delete(call->catalog, &id, buf_text(&reason), text_of(call->token.name),
-                                 api_key(call), &created, err) &&
+           catalog_backup_delete(call->catalog, &id, buf_text(&store), buf_text(&reason),
+                                 text_of(call->token.name), api_key(call), &created, err) &&
            api_job_asked(call, &created, "backup.delete.ask", call->parts[0], buf_text(&reason),
                          err);
 }

@@ -32,6 +32,9 @@ static bool params_of(ApiCall *call, json_t **params, Err *err)
     *params = json_pack("{s:s, s:b}", "backup", text, "in_place", in_place);
     if (to.len != 0)
         json_object_set_new(*params, "target", target_of(to));
+    Text from = json_text_or(call->body, "from", (Text){0});
+    if (from.len != 0)
+        json_object_set_new(*params, "store", json_stringn(from.at, from.len));
     static const char *const copied[] = {"confirm", "select", "grant"};
     for (size_t i = 0; i < sizeof copied / sizeof *copied; i++)
         if (json_object_get(call->body, copied[i]) != NULL)

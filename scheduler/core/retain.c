@@ -66,34 +66,61 @@ static bool ask_frees(Catalog *catalog, uint32_t repository, RetainPlan *plan, E
     return done;
 }
 
+static bool take_spec(Zones *zones, const RetentionSource *source, const json_t *spec,
+                      const Zone **zone, RetainPlan *out, Err *err)
+{
+    *out = (RetainPlan){0};
+    if (spec == NULL && !json_parse(text_of(source->spec), &out->spec, err))
+        return false;
+    if (spec != NULL)
+        out->spec = json_incref((json_t *)(uintptr_t)spec);
+    *zone = zones_get(zones, json_text_or(out->spec, "timezone", TEXT("UTC")), err);
+    return *zone != NULL;
+}
+
+/* plain: of the copies in that store, which are no place of a repository; NULL: of the source's
+ * repository. */
+static void decide(const RetentionSource *source, const RetentionPlainStore *plain,
+                   const Zone *zone, RetainPlan *out)
+{
+    KeepFacts facts = {.now_s = source->now_ns / NS_A_S,
+                       .zone = zone,
+                       .failures = source->failures,
+                       .suspicious = source->suspicious,
+                       .frozen = source->frozen};
+    keep_read(out->spec, text_of(plain == NULL ? source->store : plain->name), plain != NULL,
+              plain == NULL ? source->lock_s : plain->lock_s, &out->policy);
+    rule(&facts, out);
+}
+
 bool retain_look(Catalog *catalog, Zones *zones, const RetentionSource *source, const json_t *spec,
                  bool frees, RetainPlan *out, Err *err)
 {
-    *out = (RetainPlan){0};
-    const Zone *zone = NULL;
-    bool done = true;
-    if (spec == NULL)
-        done = json_parse(text_of(source->spec), &out->spec, err);
-    else
-        out->spec = json_incref((json_t *)(uintptr_t)spec);
-    if (done)
-        zone = zones_get(zones, json_text_or(out->spec, "timezone", TEXT("UTC")), err);
-    done =
-        done && zone != NULL &&
+    const Zone *zone;
+    bool done =
+        take_spec(zones, source, spec, &zone, out, err) &&
         catalog_retention_backups(catalog, source->source, source->repository, &out->backups, err);
     if (done) {
-        KeepFacts facts = {.now_s = source->now_ns / NS_A_S,
-                           .zone = zone,
-                           .failures = source->failures,
-                           .suspicious = source->suspicious,
-                           .frozen = source->frozen};
-        keep_read(out->spec, text_of(source->store), source->lock_s, &out->policy);
-        rule(&facts, out);
+        decide(source, NULL, zone, out);
         done = !frees || ask_frees(catalog, source->repository, out, err);
     }
     if (!done)
         retain_free(out);
     return done;
+}
+
+static bool look_plain(Catalog *catalog, Zones *zones, const RetentionSource *source,
+                       const RetentionPlainStore *store, RetainPlan *out, Err *err)
+{
+    const Zone *zone;
+    if (take_spec(zones, source, NULL, &zone, out, err) &&
+        catalog_retention_plain(catalog, source->source, text_of(store->name), &out->backups,
+                                err)) {
+        decide(source, store, zone, out);
+        return true;
+    }
+    retain_free(out);
+    return false;
 }
 
 void retain_free(RetainPlan *plan)
@@ -109,16 +136,54 @@ void retain_free(RetainPlan *plan)
     *plan = (RetainPlan){0};
 }
 
+static RetentionRuling *rulings_of(const RetainPlan *plan)
+{
+    RetentionRuling *rulings = mem_array(RetentionRuling, plan->backups.count);
+    for (size_t i = 0; i < plan->backups.count; i++)
+        rulings[i] = (RetentionRuling){.backup = plan->backups.rows[i].id,
+                                       .expires = plan->rulings[i].why == 0,
+                                       .reason = text_of(plan->reasons[i])};
+    return rulings;
+}
+
+static bool tell_plain(Catalog *catalog, const RetentionSource *source, Text store,
+                       const RetainPlan *plan, Err *err)
+{
+    bool taken = false;
+    size_t count = plan->backups.count;
+    RetentionRuling *rulings = rulings_of(plan);
+    bool done = catalog_retention_plain_plan(catalog, source->source, store, source->policy,
+                                             rulings, count, &taken, err);
+    if (done && taken)
+        log_info("retention.planned", "source=%s plain=%.*s kept=%zu expires=%zu%s", source->name,
+                 TEXT_ARG(store), count - plan->expires, plan->expires,
+                 plan->frozen[0] == 0 ? "" : " frozen=true");
+    mem_free(rulings);
+    return done;
+}
+
+/* The source's plain copies are ruled on with its backups. */
+static bool plan_plain(Catalog *catalog, Zones *zones, const RetentionSource *source, Err *err)
+{
+    RetentionPlainStore *stores = NULL;
+    size_t count = 0;
+    bool done = catalog_retention_plain_stores(catalog, source->source, &stores, &count, err);
+    for (size_t i = 0; done && i < count; i++) {
+        RetainPlan plan;
+        done = look_plain(catalog, zones, source, &stores[i], &plan, err) &&
+               tell_plain(catalog, source, text_of(stores[i].name), &plan, err);
+        retain_free(&plan);
+    }
+    mem_free(stores);
+    return done;
+}
+
 static bool tell(Catalog *catalog, const RetentionJob *job, const RetentionSource *source,
                  const RetainPlan *plan, Err *err)
 {
     bool taken = false;
     size_t count = plan->backups.count;
-    RetentionRuling *rulings = mem_array(RetentionRuling, count);
-    for (size_t i = 0; i < count; i++)
-        rulings[i] = (RetentionRuling){.backup = plan->backups.rows[i].id,
-                                       .expires = plan->rulings[i].why == 0,
-                                       .reason = text_of(plan->reasons[i])};
+    RetentionRuling *rulings = rulings_of(plan);
     CRASHPOINT("retain.before");
     bool done = catalog_retention_plan(catalog, job->job, source->policy,
                                        plan->frozen[0] == 0 ? NULL : plan->frozen, rulings, count,
@@ -139,7 +204,8 @@ static bool plan_one(Catalog *catalog, Zones *zones, const RetentionJob *job, Er
     bool done = catalog_retention_source(catalog, job->source, job->repository, &sources, err);
     if (done && sources.count == 1)
         done = retain_look(catalog, zones, &sources.rows[0], NULL, false, &plan, err) &&
-               tell(catalog, job, &sources.rows[0], &plan, err);
+               tell(catalog, job, &sources.rows[0], &plan, err) &&
+               plan_plain(catalog, zones, &sources.rows[0], err);
     retain_free(&plan);
     catalog_retention_sources_free(&sources);
     return done;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/json.h"
 #include "scheduler/ctl/ctl.h"
 #include "scheduler/ctl/follow.h"
 
@@ -140,22 +141,14 @@ static bool open_out(const Ctl *ctl, FILE **out, Err *err)
            err_set_sys(err, err_code_of_errno(errno), "fetch.open", "%s", ctl->args->out);
 }
 
-bool ctl_backup_fetch(Ctl *ctl, Err *err)
+/* To --out or stdout; `what` is the answer's in JSON. */
+static bool stream(Ctl *ctl, const char *path, json_t *what, Err *err)
 {
-    const char *selector;
-    const char *file;
-    json_t *found = NULL;
     FILE *out;
-    scoped(buf_free) Buf path = {0};
-    if (!ctl_word(ctl, 0, &selector, err) || !ctl_word(ctl, 1, &file, err) ||
-        !ctl_select(ctl, selector, &found, err))
-        return false;
-    buf_printf(&path, "/backups/%s/fetch", print_text_at(found, "id"));
-    ctl_query(&path, "path", file);
-    json_decref(found);
+    scoped(json_release) json_t *answer = what;
     if (!open_out(ctl, &out, err))
         return false;
-    bool done = client_stream(ctl->client, buf_cstr(&path), write_out, out, err);
+    bool done = client_stream(ctl->client, path, write_out, out, err);
     if (fflush(out) != 0 && done)
         done = err_set_sys(err, err_code_of_errno(errno), "fetch.write", "writing the file");
     if (out == stdout)
@@ -165,9 +158,37 @@ bool ctl_backup_fetch(Ctl *ctl, Err *err)
     if (!done)
         unlink(ctl->args->out); /* half a file looks like a whole one */
     if (done && ctl_wants_json(ctl)) {
-        json_t *answer = json_pack("{s:s, s:s}", "path", file, "out", ctl->args->out);
+        json_object_set_new(answer, "out", json_string(ctl->args->out));
         print_json(stdout, answer);
-        json_decref(answer);
     }
     return done;
+}
+
+bool ctl_backup_fetch(Ctl *ctl, Err *err)
+{
+    const char *selector;
+    const char *file;
+    scoped(json_release) json_t *found = NULL;
+    scoped(buf_free) Buf path = {0};
+    if (!ctl_word(ctl, 0, &selector, err) || !ctl_word(ctl, 1, &file, err) ||
+        !ctl_select(ctl, selector, &found, err))
+        return false;
+    buf_printf(&path, "/backups/%s/fetch", print_text_at(found, "id"));
+    ctl_query(&path, "path", file);
+    return stream(ctl, buf_cstr(&path), json_pack("{s:s}", "path", file), err);
+}
+
+bool ctl_backup_export(Ctl *ctl, Err *err)
+{
+    const char *selector;
+    scoped(json_release) json_t *found = NULL;
+    scoped(buf_free) Buf path = {0};
+    if (!ctl_word(ctl, 0, &selector, err) || !ctl_select(ctl, selector, &found, err))
+        return false;
+    const char *id = print_text_at(found, "id");
+    if (ctl->args->out == NULL && isatty(STDOUT_FILENO))
+        return err_set(err, ERR_USAGE, "export.terminal",
+                       "an archive is no use on a terminal: write it to a file with --out or >");
+    buf_printf(&path, "/backups/%s/export", id);
+    return stream(ctl, buf_cstr(&path), json_pack("{s:s}", "backup", id), err);
 }

@@ -65,6 +65,7 @@ bool ctl_backup_delete(Ctl *ctl, Err *err)
     else {
         buf_printf(&path, "/backups/%s", print_text_at(backup, "id"));
         ctl_query(&path, "reason", ctl->args->reason);
+        ctl_query(&path, "store", ctl->args->store);
         done = started(ctl, "DELETE", buf_cstr(&path), NULL, err);
     }
     json_decref(backup);

@@ -26,6 +26,8 @@ static json_t *request_of(const Ctl *ctl, const json_t *backup)
         json_object_set_new(body, "to", json_string(ctl->args->to));
     if (ctl->args->pool != NULL)
         json_object_set_new(body, "pool", json_string(ctl->args->pool));
+    if (ctl->args->from != NULL)
+        json_object_set_new(body, "from", json_string(ctl->args->from));
     if (ctl->args->in_place)
         json_object_set_new(body, "in_place", json_true());
     if (ctl->args->confirm != NULL)

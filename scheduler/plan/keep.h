@@ -130,10 +130,10 @@ const char *keep_frozen(const KeepFacts *facts, char words[80]);
 void keep_words(const KeepPolicy *policy, const KeepFacts *facts, const KeepBackup *backup,
                 const KeepRuling *ruling, Buf *out);
 
-/* The rules of a compiled source (catalog_policy.h draws it) for what it has in this store; lock_s
- * is the store's. A store that is none of its copies has no rules. Schedules borrow their names
- * from spec. */
-void keep_read(const json_t *spec, Text store, int64_t lock_s, KeepPolicy *out);
+/* The rules of a compiled source (catalog_policy.h draws it) for what it has in this store, in a
+ * repository or as plain copies; lock_s is the store's. A store that is none of its copies has no
+ * rules. Schedules borrow their names from spec. */
+void keep_read(const json_t *spec, Text store, bool plain, int64_t lock_s, KeepPolicy *out);
 void keep_free(KeepPolicy *policy);
 
 /* "last", "hourly", …; the policy's keys are these after keep_. */

@@ -123,7 +123,7 @@ static bool read_rules(const json_t *record, KeepRules *out)
     return any;
 }
 
-void keep_read(const json_t *spec, Text store, int64_t lock_s, KeepPolicy *out)
+void keep_read(const json_t *spec, Text store, bool plain, int64_t lock_s, KeepPolicy *out)
 {
     const json_t *own = json_object_get(spec, "keep");
     const json_t *min_good = json_object_get(spec, "min_good");
@@ -138,7 +138,9 @@ void keep_read(const json_t *spec, Text store, int64_t lock_s, KeepPolicy *out)
     json_array_foreach(json_object_get(spec, "copies"), i, copy)
     {
         const char *of = json_string_value(json_object_get(copy, "store"));
-        if (of == NULL || !text_equal(text_of(of), store))
+        const char *layout = json_string_value(json_object_get(copy, "layout"));
+        bool is_plain = layout != NULL && strcmp(layout, "plain") == 0;
+        if (of == NULL || !text_equal(text_of(of), store) || is_plain != plain)
             continue;
         mine = true;
         (void)read_rules(copy, &out->copy);

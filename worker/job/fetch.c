@@ -4,7 +4,7 @@
 #include "common/base/http.h"
 #include "common/base/json.h"
 #include "common/base/mem.h"
-#include "worker/job/opened.h"
+#include "worker/job/plain_form.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -167,6 +167,15 @@ static bool stream(Fetch *fetch, RepoReader *reader, Err *err)
     return send_piece(fetch, true, err);
 }
 
+/* The whole backup in its plain form. */
+static bool export(Fetch *fetch, const Opened *opened, Err *err)
+{
+    uint64_t entries;
+    PlainForm form = {.job = fetch->job, .opened = opened, .ctx = fetch, .take = on_data};
+    job_phase(fetch->job, "fetch");
+    return plain_form_stream(&form, &entries, err) && send_piece(fetch, true, err);
+}
+
 bool fetch_run(Job *job, JobResult *result, Err *err)
 {
     Opened opened = {0};
@@ -177,8 +186,12 @@ bool fetch_run(Job *job, JobResult *result, Err *err)
                        "this worker has no `api` in worker.yaml, so it cannot stream files");
     buf_printf(&fetch.address, "%s/api/v1/streams/", job->settings->api);
     http_escape(&fetch.address, json_text_or(asked, "stream", TEXT("")));
-    bool fine = http_open(&fetch.http, err) && opened_open(&opened, job, err) &&
-                find(&fetch, opened.reader, asked, err) && stream(&fetch, opened.reader, err);
+    bool fine = http_open(&fetch.http, err) && opened_open(&opened, job, err);
+    if (json_is_true(json_object_get(asked, "export")))
+        fine = fine && export(&fetch, &opened, err);
+    else
+        fine =
+            fine && find(&fetch, opened.reader, asked, err) && stream(&fetch, opened.reader, err);
     if (!fine)
         send_failure(&fetch, err);
     else

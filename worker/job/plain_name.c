@@ -17,9 +17,10 @@ static bool in_name(char c)
 static void add_value(Buf *out, Text value)
 {
     for (size_t i = 0; i < value.len; i++) {
-        bool inner = i > 0 && i + 1 < value.len;
         char c = value.at[i];
-        buf_add_byte(out, (uint8_t)(in_name(c) || (c == '.' && inner) ? c : '_'));
+        bool inner = i > 0 && i + 1 < value.len && in_name(value.at[i - 1]);
+        bool kept = in_name(c) || (c == '.' && inner);
+        buf_add_byte(out, kept ? (uint8_t)c : '_');
     }
 }
 

@@ -6,6 +6,7 @@
 #include "common/catalog/catalog_collect.h"
 #include "worker/job/collect.h"
 #include "worker/job/forget.h"
+#include "worker/job/plain_prune.h"
 #include "worker/job/repacking.h"
 #include "worker/job/reseal.h"
 
@@ -183,6 +184,8 @@ static bool run(Prune *prune, Err *err)
 bool prune_run(Job *job, JobResult *result, Err *err)
 {
     Prune prune = {.job = job, .dry_run = json_is_true(json_object_get(job->params, "dry_run"))};
+    if (json_is_object(json_object_get(job->order, "plain")))
+        return may_at_all(job, err) && plain_prune_run(job, result, err);
     bool fine = may_at_all(job, err) && session_open(&prune.session, job, SESSION_PRUNE, err) &&
                 run(&prune, err) && finish(&prune, result, err);
     json_decref(prune.answers);

@@ -67,7 +67,7 @@ class Command(unittest.TestCase):
             "backup_hold": ["tree", "--reason", "a test"], "backup_release": ["tree", "--reason", "a test", "--dry-run"],
             "backup_copy": ["tree", "--to", "other", "--dry-run"], "retention_run": ["tree"], "retention_resume": ["--reason", "a test"],
             "backup_show": ["tree"], "backup_files": ["tree"], "backup_diff": ["tree", "tree"],
-            "backup_fetch": ["tree", f"{stand.tree}/small", "--out", str(out)], "job_show": [job], "job_logs": [job],
+            "backup_fetch": ["tree", f"{stand.tree}/small", "--out", str(out)], "backup_export": ["tree", "--out", str(out)], "job_show": [job], "job_logs": [job],
             "job_follow": [job], "job_cancel": [queued], "job_retry": [ended], "why": ["tree"],
             "source_pause": ["far", "--for", "1h"], "source_resume": ["far"], "queue_pause": ["far"], "queue_resume": ["far"],
             "worker_drain": ["local-1"], "worker_resume": ["local-1"],

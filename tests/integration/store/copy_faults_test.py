@@ -85,10 +85,27 @@ def what_is_damaged_is_not_copied(place):
     place.must("job", "cancel", place.catalogue.one(f"SELECT job_text({job})"), "--reason", "a test")
 
 
+def a_damaged_manifest_is_not_copied(place):
+    (place.top / "tree/s1/one").write_bytes(os.urandom(100_000))
+    place.complete(place.run("s1"))
+    newest = max((place.store / "local/manifests").iterdir(), key=lambda path: path.stat().st_mtime)
+    whole = newest.read_bytes()
+    newest.chmod(0o600)
+    newest.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    job = place.copy()
+    wait_until(lambda: place.count(f"SELECT count(*) FROM job_attempt WHERE job = {job} AND cause = 'copy.damaged' "
+                                   f"AND error LIKE '%manifests/{newest.name}%'"), what="the manifest is named")
+    assert not (place.second / "local/manifests" / newest.name).exists()
+    newest.write_bytes(whole)
+    place.complete(job)
+    assert (place.second / "local/manifests" / newest.name).read_bytes() == whole
+
+
 def main():
     with Copied(workers=1, sources=3, files=4, file_bytes=50_000) as place:
         a_killed_copy_goes_on(place)
         a_rate_is_kept_and_a_cancel_ends_it(place)
+        a_damaged_manifest_is_not_copied(place)
         what_is_damaged_is_not_copied(place)
         place.server.shutdown()
     print("copies survived what may happen to them")

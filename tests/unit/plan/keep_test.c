@@ -402,7 +402,7 @@ static void rules_are_read_from_the_compiled_source(void **state)
     json_t *spec = json_pack("{s:[{s:s, s:{s:i, s:i}}, {s:s}], s:{s:{s:{s:i}}}, s:i}", "copies",
                              "store", "nas", "keep", "daily", 14, "within_s", 3600, "store", "s3",
                              "keep", "full", "keep", "yearly", 3, "min_good", 2);
-    keep_read(spec, TEXT("nas"), 86400, &policy);
+    keep_read(spec, TEXT("nas"), false, 86400, &policy);
     assert_int_equal(policy.copy.most[KEEP_DAILY], 14);
     assert_int_equal(policy.copy.most[KEEP_WITHIN], 3600);
     assert_int_equal(policy.copy.most[KEEP_LAST], 0);
@@ -412,7 +412,7 @@ static void rules_are_read_from_the_compiled_source(void **state)
     assert_int_equal(policy.min_good, 2);
     assert_int_equal(policy.lock_s, 86400);
     keep_free(&policy);
-    keep_read(spec, TEXT("elsewhere"), 0, &policy);
+    keep_read(spec, TEXT("elsewhere"), false, 0, &policy);
     assert_int_equal(policy.schedule_count, 0); /* no rule of this policy is about it */
     keep_free(&policy);
     json_decref(spec);

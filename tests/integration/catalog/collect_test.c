@@ -487,8 +487,8 @@ static void a_held_locked_read_or_last_good_backup_is_not_forgotten(void **state
         assert_string_equal(answers[0].answer, holds[i][0]);
         mem_free(answers);
         snprintf(cause, sizeof cause, "backup.%s", holds[i][0]);
-        REFUSED(cause, catalog_backup_delete(fleet->scheduler, &id, why, TEXT("test"), (Text){0},
-                                             &made, &err));
+        REFUSED(cause, catalog_backup_delete(fleet->scheduler, &id, TEXT(""), why, TEXT("test"),
+                                             (Text){0}, &made, &err));
         end(&pruner, &prune);
     }
     Uuid newer = back_up(16);
@@ -499,12 +499,13 @@ static void a_held_locked_read_or_last_good_backup_is_not_forgotten(void **state
         .kind = TEXT("restore"), .params = text_of(params), .actor = TEXT("test")};
     Fence restore = fleet_claim(&reader, fleet_job(fleet, &request));
     JobCreated made;
-    REFUSED("backup.pinned", catalog_backup_delete(fleet->scheduler, &newer, why, TEXT("test"),
-                                                   (Text){0}, &made, &err));
-    end(&reader, &restore);
-    REFUSED("backup.reason", catalog_backup_delete(fleet->scheduler, &newer, TEXT(" "),
+    REFUSED("backup.pinned", catalog_backup_delete(fleet->scheduler, &newer, TEXT(""), why,
                                                    TEXT("test"), (Text){0}, &made, &err));
-    OK(catalog_backup_delete(fleet->scheduler, &newer, why, TEXT("test"), (Text){0}, &made, &err));
+    end(&reader, &restore);
+    REFUSED("backup.reason", catalog_backup_delete(fleet->scheduler, &newer, TEXT(""), TEXT(" "),
+                                                   TEXT("test"), (Text){0}, &made, &err));
+    OK(catalog_backup_delete(fleet->scheduler, &newer, TEXT(""), why, TEXT("test"), (Text){0},
+                             &made, &err));
 }
 
 static void once_a_day_a_served_repository_is_collected(void **state)

@@ -87,6 +87,17 @@ bool catalog_collect_look(Catalog *c, const Fence *fence, CollectLook *out, Err 
     return true;
 }
 
+bool catalog_repack_look(Catalog *c, const Fence *fence, RepackLook *out, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    uint64_t n[4];
+    statement_fence(&args, fence);
+    if (!numbers(c, &asset_sql_repack_look_sql, &args, n, 4, err))
+        return false;
+    *out = (RepackLook){n[0], n[1], n[2], n[3]};
+    return true;
+}
+
 bool catalog_collect_condemn(Catalog *c, const Fence *fence, bool anyway, CollectCondemned *out,
                              Err *err)
 {

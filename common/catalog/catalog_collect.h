@@ -35,6 +35,13 @@ MUST_CHECK bool catalog_forgets_due(Catalog *c, const Fence *fence, size_t most,
                                     size_t *count, Err *err); /* mem_free *out */
 MUST_CHECK bool catalog_forget_done(Catalog *c, const Fence *fence, const Uuid *backup, Err *err);
 
+/* What a repack would look into: packs whose own backup is gone. half_dead of them are known to be
+ * from the last look, and frees is what is not needed in these. */
+typedef struct RepackLook {
+    uint64_t candidates, candidate_bytes, half_dead, frees;
+} RepackLook;
+MUST_CHECK bool catalog_repack_look(Catalog *c, const Fence *fence, RepackLook *out, Err *err);
+
 /* What a run would find. unused: live and named by no backup; damaged ones are kept as evidence. */
 typedef struct CollectLook {
     uint64_t unused, unused_bytes, live, condemned, dying, damaged;

@@ -296,14 +296,7 @@ bool catalog_pack_verified(Catalog *c, const Fence *fence, const uint64_t *pack_
     scoped(args_free) Args args = {0};
     scoped(rows_free) Rows rows = {0};
     statement_fence(&args, fence);
-    args_array(&args, ELEMENT_I64, count);
-    for (size_t i = 0; i < count; i++)
-        args_element_i64(&args, (int64_t)pack_nos[i]);
-    args_array_end(&args);
-    args_array(&args, ELEMENT_BYTES, count);
-    for (size_t i = 0; i < count; i++)
-        args_element_bytes(&args, sha256s[i].bytes, sizeof sha256s[i].bytes);
-    args_array_end(&args);
+    statement_packs(&args, pack_nos, sha256s, count);
     if (!statement_row(c, &asset_sql_pack_verified_sql, &args, &rows, err))
         return false;
     *changed = (size_t)rows_i64(&rows, 0, 0);

@@ -305,3 +305,12 @@ bool catalog_hold_stored(Catalog *c, const Fence *fence, int64_t until_ns, bool 
     *same = rows_flag(&rows, 0, 0);
     return true;
 }
+
+bool catalog_source_suspect(Catalog *c, Text source, Text reason, Text actor, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    args_text(&args, source);
+    args_text_or_null(&args, reason);
+    args_text(&args, actor);
+    return statement_run(c, &asset_sql_source_suspect_sql, &args, NULL, err);
+}

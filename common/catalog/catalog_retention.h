@@ -77,6 +77,9 @@ typedef struct RetentionJob {
     uint32_t source, repository;
 } RetentionJob;
 
+/* Nothing of this source expires until catalog_retention_resume names it. */
+MUST_CHECK bool catalog_source_suspect(Catalog *c, Text source, Text reason, Text actor, Err *err);
+
 /* Jobs that wait for a plan; *count on the way in: room for so many. */
 MUST_CHECK bool catalog_retention_due(Catalog *c, RetentionJob *jobs, size_t *count, Err *err);
 

@@ -30,11 +30,12 @@ typedef enum CatalogView {
     VIEW_AUDIT,        /* after, limit */
     VIEW_AUDIT_BREAKS, /* empty items: the chain is whole */
     VIEW_TOKENS,
-    VIEW_METRICS,  /* gauges of the plant: one flat object */
-    VIEW_EVENTS,   /* after, cursor (ids "3,7" before it), limit: the outbox, ids ascending */
-    VIEW_PROGRESS, /* of every job that runs */
-    VIEW_GRANTS,   /* restore grants, newest first */
-    VIEW_DAMAGE,   /* name (of a store), limit: damaged packs and what they touch */
+    VIEW_METRICS,       /* gauges of the plant: one flat object */
+    VIEW_EVENTS,        /* after, cursor (ids "3,7" before it), limit: the outbox, ids ascending */
+    VIEW_PROGRESS,      /* of every job that runs */
+    VIEW_GRANTS,        /* restore grants, newest first */
+    VIEW_DAMAGE,        /* name (of a store), limit: damaged packs and what they touch */
+    VIEW_VERIFICATIONS, /* name (of a source): scheduled checks and how they are */
 } CatalogView;
 
 typedef struct ViewArgs {

@@ -333,6 +333,18 @@ void statement_fence(Args *args, const Fence *fence)
     args_uuid(args, &fence->claim);
 }
 
+void statement_packs(Args *args, const uint64_t *pack_nos, const Sha256 *sha256s, size_t count)
+{
+    args_array(args, ELEMENT_I64, count);
+    for (size_t i = 0; i < count; i++)
+        args_element_i64(args, (int64_t)pack_nos[i]);
+    args_array_end(args);
+    args_array(args, ELEMENT_BYTES, count);
+    for (size_t i = 0; i < count; i++)
+        args_element_bytes(args, sha256s[i].bytes, sizeof sha256s[i].bytes);
+    args_array_end(args);
+}
+
 bool statement_verifier(Catalog *c, Text role, Slice password, Buf *out, Err *err)
 {
     char *name = mem_text(role), *word = mem_text(text_of_slice(password));

@@ -31,6 +31,8 @@ MUST_CHECK bool statement_check(Catalog *c, const Asset *sql, const unsigned *ty
                                 Err *err);
 
 void statement_fence(Args *args, const Fence *fence);
+/* Two arrays: numbers of packs, and the hash of each one's stored object. */
+void statement_packs(Args *args, const uint64_t *pack_nos, const Sha256 *sha256s, size_t count);
 
 /* The answer of every statement that says where chunks lie: n (place in `list`, from 1), pack
  * number, object, pack id, ordinal, codec, offset, stored, plain. What it does not name is not

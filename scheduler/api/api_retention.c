@@ -114,6 +114,17 @@ bool api_retention_run(ApiCall *call, Err *err)
            api_job_made(call, job, err);
 }
 
+bool api_source_suspect(ApiCall *call, Err *err)
+{
+    if (!catalog_source_suspect(call->catalog, call->parts[0],
+                                json_text_or(call->body, "reason", TEXT("")),
+                                text_of(call->token.name), err))
+        return false;
+    core_wake(call->params->core);
+    buf_printf(&call->answer->body, "{\"state\":\"suspicious\"}");
+    return true;
+}
+
 bool api_retention_resume(ApiCall *call, Err *err)
 {
     uint32_t resumed = 0;
@@ -129,6 +140,59 @@ bool api_retention_resume(ApiCall *call, Err *err)
     buf_printf(&call->answer->body, "{\"state\":\"%s\"}",
                resumed == 0 ? "nothing was frozen" : "resumed");
     return true;
+}
+
+/* --- one backup ----------------------------------------------------------------------------- */
+
+static bool add_ruling(const RetentionSource *source, Zones *zones, const RetainPlan *plan,
+                       const Uuid *id, json_t *items, Err *err)
+{
+    char text[BACKUP_ID_TEXT];
+    int64_t goes_s;
+    uuid_backup_text(id, text);
+    for (size_t i = 0; i < plan->backups.count; i++) {
+        if (!uuid_equal(&plan->backups.rows[i].id, id))
+            continue;
+        if (!retain_goes(zones, source, plan, i, &goes_s, err))
+            return false;
+        json_array_append_new(
+            items, json_pack("{s:s, s:s, s:s, s:b, s:s, s:o, s:o}", "backup", text, "source",
+                             source->name, "store", source->store, "expires",
+                             (int)(plan->rulings[i].why == 0), "reason", plan->reasons[i], "frozen",
+                             plan->frozen[0] == 0 ? json_null() : json_string(plan->frozen),
+                             "goes_at", instant(goes_s * 1000000000)));
+    }
+    return true;
+}
+
+bool api_retention_explain(ApiCall *call, Err *err)
+{
+    Uuid id;
+    scoped(buf_free) Buf text = {0};
+    scoped(json_release) json_t *backup = NULL;
+    scoped(json_release) json_t *items = json_array();
+    scoped(zones_free) Zones zones = {0};
+    RetentionSources sources = {0};
+    ViewArgs args = {.first = &id};
+    if (!api_find_backup(call, call->parts[0], &id, err) ||
+        !catalog_view(call->catalog, VIEW_BACKUP, &args, &text, err) ||
+        !json_parse(buf_text(&text), &backup, err) ||
+        !catalog_retention_sources(call->catalog, json_text_or(backup, "source", TEXT("")),
+                                   (Text){0}, 1, &sources, err))
+        return false;
+    bool done = true;
+    for (size_t i = 0; done && i < sources.count; i++) {
+        RetainPlan plan;
+        done = retain_look(call->catalog, &zones, &sources.rows[i], NULL, false, &plan, err);
+        done = done && add_ruling(&sources.rows[i], &zones, &plan, &id, items, err);
+        retain_free(&plan);
+    }
+    json_t *body = json_pack("{s:O, s:n}", "items", items, "next_cursor");
+    if (done)
+        json_canonical(body, &call->answer->body);
+    json_decref(body);
+    catalog_retention_sources_free(&sources);
+    return done;
 }
 
 /* --- holds ---------------------------------------------------------------------------------- */

@@ -27,6 +27,23 @@ static void attend(json_t *status, const char *part, const char *state, const ch
     json_object_set_new(status, "ok", json_false());
 }
 
+/* A scheduled check that found a backup broken, or that is late. */
+static void attend_to_check(json_t *status, const json_t *item)
+{
+    uint64_t failed = json_u64_or(item, "failed", 0);
+    Text source = json_text_or(item, "source", TEXT("?"));
+    Text level = json_text_or(item, "level", TEXT("?"));
+    Text store = json_text_or(item, "store", TEXT("?"));
+    if (failed != 0)
+        attend(status, "verification", "failed", "verify.damaged", "holdfast damage",
+               "%" PRIu64 " backups of %.*s in %.*s have lost something (check of %.*s)", failed,
+               TEXT_ARG(source), TEXT_ARG(store), TEXT_ARG(level));
+    else
+        attend(status, "verification", "overdue", "verify.overdue", "holdfast verification list",
+               "the check of %.*s of %.*s in %.*s is late: %.*s", TEXT_ARG(level), TEXT_ARG(source),
+               TEXT_ARG(store), TEXT_ARG(json_text_or(item, "overdue", TEXT(""))));
+}
+
 static void attend_to_plant(json_t *status, const CoreState *state)
 {
     size_t i;
@@ -65,6 +82,10 @@ static void attend_to_plant(json_t *status, const CoreState *state)
                json_u64_or(item, "overdue", 0), TEXT_ARG(json_text_or(item, "store", TEXT("?"))),
                json_u64_or(item, "seconds", 0) / 3600, frozen.len == 0 ? "" : ": frozen, ",
                TEXT_ARG(frozen));
+    }
+    json_array_foreach(json_object_get(status, "verification"), i, item)
+    {
+        attend_to_check(status, item);
     }
     json_array_foreach(json_object_get(status, "damaged"), i, item)
     {

@@ -123,6 +123,47 @@ static bool look_plain(Catalog *catalog, Zones *zones, const RetentionSource *so
     return false;
 }
 
+/* The schedules of the compiled source that make backups. */
+static size_t coming_of(const RetentionSource *source, const json_t *spec, KeepComing *out,
+                        size_t room)
+{
+    size_t count = 0;
+    const char *name;
+    json_t *row;
+    json_object_foreach(json_object_get(spec, "schedules"), name, row)
+    {
+        Err err = {0};
+        bool backs_up = text_equal(json_text_or(row, "kind", TEXT("backup")), TEXT("backup"));
+        out[count].name = text_of(name);
+        if (backs_up && count + 1 < room &&
+            cron_parse(json_text_or(row, "at", TEXT("")), text_of(source->name), &out[count].cron,
+                       &err))
+            count++;
+    }
+    return count;
+}
+
+bool retain_goes(Zones *zones, const RetentionSource *source, const RetainPlan *plan, size_t index,
+                 int64_t *at_s, Err *err)
+{
+    enum { COMING_MOST = 64 };
+    size_t count = plan->backups.count;
+    const Zone *zone = zones_get(zones, json_text_or(plan->spec, "timezone", TEXT("UTC")), err);
+    if (zone == NULL)
+        return false;
+    KeepFacts facts = {.now_s = source->now_ns / NS_A_S, .zone = zone};
+    KeepComing *coming = mem_array(KeepComing, COMING_MOST);
+    KeepBackup *backups = mem_array(KeepBackup, count);
+    for (size_t i = 0; i < count; i++)
+        backups[i] = fact_of(&plan->backups.rows[i]);
+    size_t schedules = coming_of(source, plan->spec, coming, COMING_MOST);
+    if (!keep_goes(&plan->policy, &facts, backups, count, index, coming, schedules, at_s))
+        *at_s = 0;
+    mem_free(backups);
+    mem_free(coming);
+    return true;
+}
+
 void retain_free(RetainPlan *plan)
 {
     for (size_t i = 0; plan->reasons != NULL && i < plan->backups.count; i++)

@@ -5,7 +5,7 @@
 #define SCHEDULER_CORE_RETAIN_H
 
 #include "common/catalog/catalog_retention.h"
-#include "scheduler/plan/keep.h"
+#include "scheduler/plan/keep_future.h"
 #include "scheduler/plan/zones.h"
 
 typedef struct RetainPlan {
@@ -22,6 +22,10 @@ typedef struct RetainPlan {
 /* spec: the rules of another policy; NULL: those in force. frees: also ask what would be freed. */
 MUST_CHECK bool retain_look(Catalog *catalog, Zones *zones, const RetentionSource *source,
                             const json_t *spec, bool frees, RetainPlan *out, Err *err);
+/* When backup `index` of the plan will go under its source's schedules (keep_future.h), as a time
+ * of the catalogue; 0: not that one could tell. */
+MUST_CHECK bool retain_goes(Zones *zones, const RetentionSource *source, const RetainPlan *plan,
+                            size_t index, int64_t *at_s, Err *err);
 void retain_free(RetainPlan *plan); /* leaves an empty one */
 
 /* One pass over the jobs that wait for a plan; those whose facts changed meanwhile go on waiting.

@@ -76,6 +76,11 @@ bool ctl_source_resume(Ctl *ctl, Err *err)
     return act(ctl, "/sources/", "resume", err);
 }
 
+bool ctl_source_suspect(Ctl *ctl, Err *err)
+{
+    return act(ctl, "/sources/", "suspect", err);
+}
+
 bool ctl_queue_pause(Ctl *ctl, Err *err)
 {
     return act(ctl, "/queues/", "pause", err);

@@ -158,6 +158,26 @@ bool ctl_retention_resume(Ctl *ctl, Err *err)
     return done;
 }
 
+bool ctl_retention_explain(Ctl *ctl, Err *err)
+{
+    static const PrintColumn columns[] = {
+        {"BACKUP", "backup", AS_TEXT}, {"STORE", "store", AS_TEXT},   {"GOES", "goes_at", AS_WHEN},
+        {"REASON", "reason", AS_TEXT}, {"FROZEN", "frozen", AS_TEXT}, {"SOURCE", "source", AS_TEXT},
+    };
+    const char *selector;
+    json_t *backup = NULL, *items = NULL;
+    scoped(buf_free) Buf path = {0};
+    if (!ctl_word(ctl, 0, &selector, err) || !ctl_select(ctl, selector, &backup, err))
+        return false;
+    buf_printf(&path, "/backups/%s/retention", print_text_at(backup, "id"));
+    bool done = client_list(ctl->client, buf_cstr(&path), 0, &items, err);
+    if (done)
+        ctl_list(ctl, items, columns, COUNT(columns), "store");
+    json_decref(items);
+    json_decref(backup);
+    return done;
+}
+
 /* --- holds ---------------------------------------------------------------------------------- */
 
 static bool act(Ctl *ctl, const char *verb, Err *err)

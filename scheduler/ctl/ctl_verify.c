@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/http.h"
 #include "scheduler/ctl/ctl.h"
 
 bool ctl_verify(Ctl *ctl, Err *err)
@@ -31,5 +32,59 @@ bool ctl_verify(Ctl *ctl, Err *err)
     json_decref(jobs);
     json_decref(body);
     json_decref(backup);
+    return done;
+}
+
+/* What the backups of a source need, each pack once. */
+bool ctl_source_verify(Ctl *ctl, Err *err)
+{
+    const struct {
+        const char *key, *value;
+    } members[] = {{"level", ctl->args->level},
+                   {"store", ctl->args->store},
+                   {"within", ctl->args->within},
+                   {"pool", ctl->args->pool}};
+    const char *source;
+    json_t *job = NULL;
+    scoped(buf_free) Buf path = {0};
+    if (!ctl_word(ctl, 0, &source, err))
+        return false;
+    json_t *jobs = json_array();
+    json_t *body = json_object();
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        if (members[i].value != NULL)
+            json_object_set_new(body, members[i].key, json_string(members[i].value));
+    buf_printf(&path, "/sources/");
+    http_escape(&path, text_of(source));
+    buf_printf(&path, "/verify");
+    bool done = client_send(ctl->client, "POST", buf_cstr(&path), body, &job, err);
+    if (done) {
+        json_array_append(jobs, job);
+        done = ctl_started(ctl, jobs, err);
+    }
+    json_decref(job);
+    json_decref(jobs);
+    json_decref(body);
+    return done;
+}
+
+bool ctl_verification_list(Ctl *ctl, Err *err)
+{
+    static const PrintColumn columns[] = {
+        {"SOURCE", "source", AS_TEXT},       {"STORE", "store", AS_TEXT},
+        {"LEVEL", "level", AS_TEXT},         {"STATE", "state", AS_TEXT},
+        {"ENDED", "ended_at", AS_WHEN},      {"SEEN", "seen", AS_COUNT},
+        {"OF", "packs", AS_COUNT},           {"FAILED", "failed", AS_COUNT},
+        {"LATE", "overdue", AS_TEXT},        {"OLDEST", "oldest_at", AS_WHEN | AS_WIDE},
+        {"RULE", "rule", AS_TEXT | AS_WIDE}, {"JOB", "job", AS_TEXT | AS_WIDE},
+    };
+    json_t *items = NULL;
+    scoped(buf_free) Buf path = {0};
+    buf_printf(&path, "/verifications");
+    ctl_query(&path, "source", ctl->args->source);
+    bool done = client_list(ctl->client, buf_cstr(&path), 0, &items, err);
+    if (done)
+        ctl_list(ctl, items, columns, sizeof columns / sizeof *columns, "source");
+    json_decref(items);
     return done;
 }

@@ -7,6 +7,7 @@
 #include "scheduler/plan/fleet_keep.h"
 #include "scheduler/plan/fleet_table.h"
 #include "scheduler/plan/fleet_tree.h"
+#include "scheduler/plan/fleet_verify.h"
 
 /* One compilation of what was found to be right. */
 typedef struct Fleet {
@@ -157,19 +158,6 @@ static void add_store(const Fleet *fleet, const json_t *source, const json_t *po
     json_object_set_new(out, "key_set", strcmp(set, "none") == 0 ? json_null() : json_string(set));
 }
 
-/* What a policy asks of verifications, and what its source adds or says otherwise. */
-static void add_verify(const json_t *source, const json_t *policy, json_t *out)
-{
-    const json_t *general = json_object_get(policy, "verify");
-    const json_t *own = json_object_get(source, "verify");
-    if (general == NULL && own == NULL)
-        return;
-    json_t *both = general == NULL ? json_object() : json_deep_copy(general);
-    if (own != NULL)
-        json_object_update(both, (json_t *)(uintptr_t)own);
-    json_object_set_new(out, "verify", both);
-}
-
 /* The host that a backup reads: the server's where it is named, else the one it runs on. One that
  * runs wherever a worker of its pool is free, and names none, counts in no host's limit. */
 static const json_t *host_of(const json_t *source)
@@ -264,9 +252,9 @@ static json_t *source_of(const Fleet *fleet, const json_t *source)
             json_string(text_setting(fleet, source, policy, words[i][0], words[i][1])));
     add_place(source, out);
     add_store(fleet, source, policy, out);
-    add_verify(source, policy, out);
     add_schedules(policy, out);
     fleet_keep_add(policy, out);
+    fleet_verify_add(source, policy, out);
     add_limits(fleet, source, policy, out);
     add_retry(fleet, source, policy, out);
     add_time(fleet, source, policy, out);
@@ -334,6 +322,7 @@ static void check_all(FleetCheck *check)
     fleet_check_table(check);
     fleet_check_frame(check);
     fleet_check_policies(check);
+    fleet_verify_check(check);
     fleet_check_sources(check);
     fleet_check_physics(check);
 }

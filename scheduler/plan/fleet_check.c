@@ -169,8 +169,18 @@ static void visit_record(Table *table, const YamlNode *node, const YamlField *fi
     }
 }
 
+/* Of a row that may be a word or a map: the one that was written. */
+static const YamlField *written_as(const YamlField *field, const YamlNode *node)
+{
+    bool map = node->kind == YAML_MAP;
+    while (field->other != NULL && map && field->type != YAML_RECORD)
+        field = field->other;
+    return field;
+}
+
 static void visit(Table *table, const YamlNode *node, const YamlField *field, bool refused)
 {
+    field = written_as(field, node);
     if (field->refers != NULL)
         check_reference(table, node, field->refers);
     if (field->type == YAML_SECRET)

@@ -95,9 +95,19 @@ static const YamlField copy_fields[] = {
 };
 static const YamlField copy_of[] = {{FLEET_RECORD(copy_fields)}};
 
-static const YamlField content_fields[] = {
+static const YamlField verified_store_of[] = {FLEET_ROW(NULL, NAME, .refers = "store")};
+static const YamlField round_fields[] = {
     FLEET_ROW("schedule", TEXT, .required = true, .least = 1, .most = 95, .check = fleet_text_rule),
+    FLEET_ROW("within", DURATION, .least = 60000,
+              .doc = "each pack is looked at within this time, the longest unseen first; without "
+                     "it all are, each time"),
+    FLEET_ROW("stores", LIST_OF, .least = 1, .most = 16, .fields = verified_store_of,
+              .doc = "in these alone; in every copy that is a repository, where none is named"),
+    FLEET_ROW("rate", RATE, .least = 1024, .doc = "read no faster than this"),
+    FLEET_ROW("pool", NAME, .refers = "pool",
+              .doc = "whose workers do it; any that is fit, where none is named"),
 };
+static const YamlField stored_round = {FLEET_RECORD(round_fields)};
 static const YamlField restore_fields[] = {
     FLEET_ROW("schedule", TEXT, .required = true, .least = 1, .most = 95, .check = fleet_text_rule),
     FLEET_ROW("into", NAME, .required = true, .refers = "sandbox"),
@@ -108,8 +118,9 @@ static const YamlField query_fields[] = {
 };
 static const YamlField query_of[] = {{FLEET_RECORD(query_fields)}};
 const YamlField fleet_table_verify[4] = {
-    FLEET_ROW("stored", ENUM, .choices = "always", .doc = "every stored object is read back"),
-    FLEET_PART("content", content_fields, .later = true),
+    FLEET_ROW("stored", ENUM, .choices = "always", .other = &stored_round,
+              .doc = "every stored object is read back by the backup; and again by a schedule"),
+    FLEET_PART("content", round_fields, .doc = "every chunk is opened, by a worker that may read"),
     FLEET_PART("restore", restore_fields, .later = true),
     FLEET_ROW("query", LIST_OF, .least = 1, .most = 100, .fields = query_of, .later = true),
 };

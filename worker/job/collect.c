@@ -16,6 +16,7 @@ typedef struct Collect {
     bool anyway;
     uint64_t ceiling; /* packs that may still go in this run */
     CollectLook look;
+    RepackLook repack;
     CollectCondemned condemned;
     CollectFlipped flipped;
     uint64_t epoch, confirmed, after;
@@ -28,6 +29,12 @@ static bool call_look(Catalog *catalog, void *ctx, Err *err)
 {
     Collect *c = ctx;
     return catalog_collect_look(catalog, c->fence, &c->look, err);
+}
+
+static bool call_repack_look(Catalog *catalog, void *ctx, Err *err)
+{
+    Collect *c = ctx;
+    return catalog_repack_look(catalog, c->fence, &c->repack, err);
 }
 
 static bool call_condemn(Catalog *catalog, void *ctx, Err *err)
@@ -202,11 +209,13 @@ bool collect_run(Session *session, Job *job, bool anyway, CollectCounts *counts,
            delete_indexes(&c, err);
 }
 
-bool collect_preview(Job *job, CollectCounts *counts, Err *err)
+bool collect_preview(Job *job, CollectCounts *counts, RepackLook *repack, Err *err)
 {
     Collect c = {.job = job, .fence = &job->fence};
-    if (!patient_call(job->catalog, call_look, &c, err))
+    if (!patient_call(job->catalog, call_look, &c, err) ||
+        !patient_call(job->catalog, call_repack_look, &c, err))
         return false;
+    *repack = c.repack;
     counts->condemned = c.look.unused;
     counts->condemned_bytes = c.look.unused_bytes;
     counts->flipped = c.look.condemned;

@@ -4,6 +4,7 @@
 #ifndef WORKER_JOB_COLLECT_H
 #define WORKER_JOB_COLLECT_H
 
+#include "common/catalog/catalog_collect.h"
 #include "worker/job/session.h"
 
 typedef struct CollectCounts {
@@ -21,7 +22,7 @@ typedef struct CollectCounts {
 /* anyway: even more than half of the repository. */
 MUST_CHECK bool collect_run(Session *session, Job *job, bool anyway, CollectCounts *counts,
                             Err *err);
-/* What a run would do; nothing is changed. */
-MUST_CHECK bool collect_preview(Job *job, CollectCounts *counts, Err *err);
+/* What a run would do, and what a repack would look into; nothing is changed. */
+MUST_CHECK bool collect_preview(Job *job, CollectCounts *counts, RepackLook *repack, Err *err);
 
 #endif

@@ -22,6 +22,7 @@ typedef struct Prune {
     RepackingCounts repacked;
     StoreSweep swept;
     ResealCounts resealed;
+    RepackLook may_repack; /* of a dry run */
     uint64_t forgotten;
     json_t *answers; /* of the backups that were asked to go */
     bool dry_run;
@@ -80,7 +81,11 @@ static json_t *report(const Prune *prune)
                 {"moved_backups", repacked->backups},
                 {"found_damaged", repacked->damaged},
                 {"stale_uploads", prune->swept.found},
-                {"aborted_uploads", prune->swept.removed}};
+                {"aborted_uploads", prune->swept.removed},
+                {"may_repack", prune->may_repack.candidates},
+                {"may_repack_bytes", prune->may_repack.candidate_bytes},
+                {"half_dead", prune->may_repack.half_dead},
+                {"half_dead_free", prune->may_repack.frees}};
     json_t *out = json_object();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         json_object_set_new(out, rows[i].name, json_integer((json_int_t)rows[i].value));
@@ -116,8 +121,12 @@ static bool finish(Prune *prune, JobResult *result, Err *err)
     if (prune->dry_run) {
         snprintf(result->text, sizeof result->text,
                  "would condemn %" PRIu64 " of %" PRIu64 " packs, %" PRIu64 " bytes; %" PRIu64
-                 " are condemned already; would abort %" PRIu64 " uploads that nobody completes",
-                 n->condemned, n->live, n->condemned_bytes, n->flipped, prune->swept.found);
+                 " are condemned already; a repack would look into %" PRIu64
+                 " packs, of which %" PRIu64 " are known to be half-dead, for %" PRIu64
+                 " bytes; would abort %" PRIu64 " uploads that nobody completes",
+                 n->condemned, n->live, n->condemned_bytes, n->flipped,
+                 prune->may_repack.candidates, prune->may_repack.half_dead, prune->may_repack.frees,
+                 prune->swept.found);
         return true;
     }
     snprintf(result->text, sizeof result->text,
@@ -166,7 +175,7 @@ static bool run(Prune *prune, Err *err)
     bool anyway = json_text_or(prune->job->params, "reason", TEXT("")).len > 0;
     if (prune->dry_run) {
         sweep(prune);
-        return collect_preview(prune->job, &prune->counts, err);
+        return collect_preview(prune->job, &prune->counts, &prune->may_repack, err);
     }
     bool collects = json_array_size(json_object_get(prune->job->params, "forget")) == 0;
     if (!forget_asked(prune, err) ||

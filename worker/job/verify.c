@@ -8,6 +8,8 @@
 #include "common/catalog/catalog_verify.h"
 #include "common/repo/verify.h"
 #include "worker/job/opened.h"
+#include "worker/job/proving.h"
+#include "worker/job/verify_round.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +43,7 @@ typedef struct Verify {
     int64_t started_ns;
 } Verify;
 
-enum { DAMAGE_SHOWN = 50, PACKS_AT_ONCE = 16 };
+enum { DAMAGE_SHOWN = 50, PACKS_AT_ONCE = PROVING_AT_ONCE };
 
 static void note_damage(Verify *verify, const Uuid *object, Text path, const Err *why)
 {
@@ -56,27 +58,6 @@ static void note_damage(Verify *verify, const Uuid *object, Text path, const Err
     json_object_set_new(row, "path", json_bytes(slice_of_text(path)));
     json_object_set_new(row, "text", json_string(why->text));
     json_array_append_new(verify->damage, row);
-}
-
-typedef struct Mark {
-    const Fence *fence;
-    uint64_t pack_no;
-    Text why;
-} Mark;
-
-static bool call_mark(Catalog *catalog, void *ctx, Err *err)
-{
-    Mark *mark = ctx;
-    return catalog_pack_damaged(catalog, mark->fence, mark->pack_no, mark->why, err);
-}
-
-/* From now on no backup shares this pack. That the mark fails is told, the check goes on. */
-static void mark_damaged(Job *job, uint64_t pack_no, const Err *why)
-{
-    Mark mark = {&job->fence, pack_no, text_of(why->text)};
-    Err err = {0};
-    if (pack_no != 0 && !patient_call(job->catalog, call_mark, &mark, &err))
-        job_log(job, LOG_WARN, "verify.mark", "%s: %s", err.cause, err.text);
 }
 
 /* --- stored --------------------------------------------------------------------------------- */
@@ -104,7 +85,7 @@ static void tell_bad(Verify *verify, const VerifyLook *look)
 {
     verify->counts.damaged++;
     note_damage(verify, &look->row.object, TEXT(""), &look->why);
-    mark_damaged(verify->job, look->row.pack_no, &look->why);
+    proving_mark_damaged(verify->job, look->row.pack_no, &look->why);
 }
 
 static bool check_some(Verify *verify, Session *session, const PackRow *rows, size_t count,
@@ -168,7 +149,7 @@ static void on_damage(void *ctx, const VerifyDamage *damage)
             verify->bad[kept++] = verify->bad[i];
     verify->bad_count = kept;
     note_damage(verify, &damage->object, damage->path, &damage->why);
-    mark_damaged(verify->job, damage->pack_no, &damage->why);
+    proving_mark_damaged(verify->job, damage->pack_no, &damage->why);
 }
 
 /* Chunks come in order of their places, some hundred at a time: a pack has few rows of its own. */
@@ -266,34 +247,6 @@ static bool call_unseen(Catalog *catalog, void *ctx, Err *err)
                                err);
 }
 
-typedef struct Rows {
-    const Fence *fence;
-    uint64_t pack_no;
-    ChunkRow *chunks;
-    size_t count;
-} Rows;
-
-static bool call_rows(Catalog *catalog, void *ctx, Err *err)
-{
-    Rows *rows = ctx;
-    mem_free(rows->chunks);
-    rows->chunks = NULL;
-    return catalog_pack_chunks(catalog, rows->fence, rows->pack_no, &rows->chunks, &rows->count,
-                               err);
-}
-
-/* The catalogue's rows are what others would share by, so they are what is proven. */
-static bool take_rows(Verify *verify, VerifyLook *look, ChunkRow **kept, Err *err)
-{
-    Job *job = verify->job;
-    Rows rows = {.fence = &job->fence, .pack_no = look->row.pack_no};
-    bool fine = patient_call(job->catalog, call_rows, &rows, err);
-    *kept = rows.chunks;
-    look->row.chunks = rows.chunks;
-    look->row.chunk_count = rows.count;
-    return fine;
-}
-
 /* One that is damaged is told when nothing that this backup needs of it is: see on_damage. */
 static void keep_bad(Verify *verify, const VerifyLook *look)
 {
@@ -327,7 +280,7 @@ static bool prove_some(Verify *verify, const PackRow *rows, size_t count, bool w
     for (size_t i = 0; i < count; i++) {
         looks[i].row = rows[i];
         looks[i].whole = whole;
-        fine = fine && (!whole || take_rows(verify, &looks[i], &chunks[i], err));
+        fine = fine && (!whole || proving_rows(verify->job, &looks[i].row, &chunks[i], err));
     }
     fine = fine && verify_packs(verify->session->repo, looks, count, err);
     for (size_t i = 0; i < count; i++) {
@@ -486,6 +439,8 @@ bool verify_run(Job *job, JobResult *result, Err *err)
     if (!content && !text_equal(level, TEXT("stored")))
         return err_set(err, ERR_USAGE, "verify.level",
                        "this worker verifies `stored` and `content`, not %.*s", TEXT_ARG(level));
+    if (json_bool_or(job->params, "round", false))
+        return verify_round_run(job, content, result, err);
     if (!uuid_parse(json_text_or(job->params, "backup", TEXT("")), &verify.backup, err))
         return err_note(err, "which backup");
     verify.damage = json_array();

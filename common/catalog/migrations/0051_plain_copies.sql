@@ -395,5 +395,5 @@ CREATE FUNCTION plain_json(c plain_copy) RETURNS jsonb LANGUAGE sql STABLE SET s
     'committed_at', rfc3339(c.committed_at), 'expires_at', rfc3339(c.expires_at), 'deleted_at', rfc3339(c.deleted_at), 'reason', c.deleted_reason) $$;
 
 GRANT EXECUTE ON FUNCTION plain_open, plain_stage, plain_commit, plain_latest, plain_give_up TO holdfast_worker;
-GRANT SELECT ON plain_copy TO holdfast_scheduler, holdfast_auditor;
+GRANT SELECT ON plain_copy TO holdfast_scheduler;
 GRANT EXECUTE ON FUNCTION job_finds, plain_rule, plain_order, plain_make, backup_copy_ask, plain_newest, plain_json TO holdfast_scheduler;

@@ -1,2 +1,2 @@
--- One row: how many repositories are to be collected now.
-SELECT holdfast.prunes_fire()
+-- One row: how many jobs were made. Rounds of checks that wait are moved in the same breath.
+SELECT holdfast.prunes_fire() FROM holdfast.verify_rounds_move()

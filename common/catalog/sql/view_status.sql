@@ -29,5 +29,7 @@ SELECT jsonb_build_object('schema', 'holdfast.status/1',
     SELECT r.no, r.store, r.frozen_reason, count(*) AS n, min(b.expires_at) AS since FROM holdfast.backup b JOIN holdfast.repository r ON r.no = b.repository
         WHERE b.deleted_at IS NULL AND b.expires_at < clock_timestamp() - make_interval(secs => holdfast.setting_of('retention_overdue_s'))
           AND coalesce(b.held_until, '-infinity') < clock_timestamp() AND coalesce(b.locked_until, '-infinity') < clock_timestamp() GROUP BY r.no) x),
+  'verification', (SELECT coalesce(jsonb_agg(x.item), '[]') FROM (SELECT holdfast.verify_json(v) AS item FROM holdfast.verify_facts v
+    WHERE v.overdue IS NOT NULL OR v.failed > 0 ORDER BY v.source, v.level, v.store LIMIT 100) x),
   'workers', (SELECT jsonb_build_object('known', count(*), 'alive', count(*) FILTER (WHERE state IN ('alive', 'draining'))) FROM w),
   'scheduler', (SELECT jsonb_build_object('leader', host, 'term', term) FROM holdfast.leader WHERE name = 'scheduler' AND expires_at > clock_timestamp()))::text

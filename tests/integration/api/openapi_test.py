@@ -118,7 +118,7 @@ class OpenApi(unittest.TestCase):
             body, headers = policy, {"Content-Type": "application/yaml"}
         elif symbol == "token_create":
             body = {"role": "viewer", "expires": "1h"}
-        elif symbol in ("retention_resume", "backup_hold", "backup_release"):
+        elif symbol in ("retention_resume", "source_suspect", "backup_hold", "backup_release"):
             body = {"reason": "looked at it"}
         elif symbol == "backup_copy":
             stand.sql("INSERT INTO holdfast.store(name, config) VALUES ('other', '{\"type\": \"local\", \"path\": \"/nowhere\"}') ON CONFLICT DO NOTHING")

@@ -129,6 +129,40 @@ class Retention(unittest.TestCase):
         audit = stand.command("audit", "log", "--action", "retention.resume", "--json")
         self.assertIn("looked at it", audit.stdout)
 
+    def test_under_suspicion_nothing_expires_until_somebody_says_that_it_is_well(self):
+        place = next(i for i, b in enumerate(self.preview()["backups"]) if b["expires"])
+        self.assertEqual(stand.command("source", "suspect", "tree").returncode, 2)
+        self.assertEqual(stand.command("source", "suspect", "nobody", "--reason", "x").returncode, 5)
+        done = stand.command("source", "suspect", "tree", "--reason", "half of its rows are gone")
+        self.assertEqual((done.returncode, done.stdout), (0, "tree: suspicious\n"), done.stderr)
+        item = self.preview()
+        self.assertEqual(item["expires"], 0)
+        self.assertIn("half of its rows are gone", item["frozen"])
+        self.assertIn("half of its rows are gone", item["backups"][place]["reason"])
+        done = stand.command("retention", "resume", "--source", "tree", "--reason", "it was a clean-up")
+        self.assertEqual((done.returncode, done.stdout), (0, "resumed\n"), done.stderr)
+        self.assertTrue(self.preview()["backups"][place]["expires"])
+        for action, reason in (("source.suspect", "half of its rows are gone"), ("retention.resume", "it was a clean-up")):
+            self.assertIn(reason, stand.command("audit", "log", "--action", action, "--json").stdout)
+
+    def test_one_backup_is_explained_and_when_it_goes(self):
+        # With a backup a year, somewhere in it, the newest stays one of three days until the third to come.
+        backups = self.preview()["backups"]
+        rows = {}
+        for one in backups:
+            done = stand.command("retention", "explain", one["id"], "--json")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            [rows[one["id"]]] = json.loads(done.stdout)
+        for one in backups:
+            row = rows[one["id"]]
+            self.assertEqual((row["backup"], row["store"], row["reason"], row["expires"]), (one["id"], "main", one["reason"], one["expires"]))
+        year = int(stand.sql("SELECT extract(year FROM now())"))
+        newest, oldest = rows[backups[-1]["id"]], rows[backups[0]["id"]]
+        self.assertIn(int(newest["goes_at"][:4]), (year + 2, year + 3), newest)
+        self.assertTrue(oldest["expires"] and oldest["goes_at"][:4] == str(year), oldest)
+        self.assertIn("daily 1 of 3", stand.command("retention", "explain", "tree").stdout)
+        self.assertEqual(stand.command("retention", "explain", "nobody").returncode, 5)
+
     def manifests(self):
         return len(list((stand.dir / "store/local/manifests").iterdir()))
 

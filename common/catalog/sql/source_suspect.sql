@@ -1,0 +1,2 @@
+-- No row.
+SELECT holdfast.source_suspect($1, $2, $3)

@@ -256,7 +256,7 @@ class Soak:
         elif what < 0.7 and backups:
             backup = self.chance.choice(backups)
             self.let_go.add(backup)
-            self.place.catalogue.one(f"SELECT job FROM backup_delete('{backup}', 'the soak says so', 'soak', NULL)")
+            self.place.catalogue.one(f"SELECT job FROM backup_delete('{backup}', NULL, 'the soak says so', 'soak', NULL)")
         elif what < 0.85 and backups:
             self.create("verify", params={"backup": self.chance.choice(backups), "level": self.chance.choice(("content", "stored"))})
         elif backups and len(self.restores) < 3:

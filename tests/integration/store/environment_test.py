@@ -33,25 +33,31 @@ def descendants(pid):
     return [each for child in children for each in [child, *descendants(child)]]
 
 
+def bytes_of(pid, part):
+    try:
+        return pathlib.Path(f"/proc/{pid}/{part}").read_bytes()
+    except OSError:
+        return b""  # it has ended
+
+
 class Watch(threading.Thread):
-    """Looks at every process below the worker for as long as there is one."""
+    """Looks at every program below the worker for as long as there is one."""
 
     def __init__(self, pid):
         super().__init__(daemon=True)
         self.pid, self.seen, self.found, self.over = pid, set(), [], False
 
     def run(self):
+        own = bytes_of(self.pid, "cmdline")
         while not self.over:
             for pid in descendants(self.pid):
-                for part in ("environ", "cmdline"):
-                    try:
-                        text = pathlib.Path(f"/proc/{pid}/{part}").read_bytes()
-                    except OSError:
-                        continue
-                    self.seen |= {pid} if text else set()
-                    if SECRETS["WORKER"].encode() in text:
-                        self.found.append((pid, part))
-            time.sleep(0.01)
+                words = bytes_of(pid, "cmdline")
+                if words in (b"", own):
+                    continue  # a process that is the worker still, before it becomes another program
+                self.seen.add(pid)
+                self.found += [(pid, part) for part, text in (("cmdline", words), ("environ", bytes_of(pid, "environ")))
+                               if SECRETS["WORKER"].encode() in text]
+            time.sleep(0.002)
 
 
 def main():

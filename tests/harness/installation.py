@@ -13,6 +13,7 @@ import glob
 import json
 import os
 import pathlib
+import secrets
 import shutil
 import signal
 import socket
@@ -39,9 +40,16 @@ def die_with_us():
 
 
 def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    """Below those that the system gives to connections: one of them may have taken a port of these before its
+    server is started, and a server that cannot listen is a test that fails."""
+    while True:
+        port = secrets.choice(range(10240, 32768))
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def as_server():

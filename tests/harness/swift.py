@@ -61,6 +61,11 @@ class Swift:
                                                    env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
                                                    preexec_fn=die_with_us))
 
+    def must_live(self):
+        dead = [process.args[0] for process in self.processes if process.poll() is not None]
+        if dead:
+            raise AssertionError(f"{', '.join(dead)} ended: {(self.top / 'log').read_text(errors='replace')[-3000:]}")
+
     def make_bucket(self, name):
         """As soon as it answers; with a client of its own kind."""
         import boto3
@@ -71,6 +76,7 @@ class Swift:
                               config=botocore.config.Config(s3={"addressing_style": "path"}, retries={"max_attempts": 0}))
 
         def made():
+            self.must_live()
             try:
                 client.create_bucket(Bucket=name)
             except botocore.exceptions.ClientError as error:

@@ -3,12 +3,15 @@
  * how the bytes arrived, so equal content gives equal chunks whoever reads it in whatever pieces.
  * Dumps and trees: a rolling gear hash, 1 MiB on average. Large files, which tend to be edited here
  * and there: the same, 96 KiB on average. Images: every 4 KiB page is hashed and cuts fall between
- * pages only, 96 KiB on average, so that a changed page changes one chunk. (An image of 4 GiB with
- * 2 000 edits in it: beside 128 KiB a fifth less is stored again, at 0.9 % more bytes the first
- * time and a third more rows; 112 KiB gives half of that.) Runs of 64 KiB and more of zeros are no
- * chunks at all. The table is keyed: lengths of chunks do not tell which public file a repository
- * holds. Pure: no allocation, no failure. To change a number here is to change the format's start
- * values: old repositories stay readable, but share no content with what is written afterwards. */
+ * pages only, 96 KiB on average, so that a changed page changes one chunk. The rolling hash, on an
+ * image of 4 GiB with 2 000 edits in it: beside 128 KiB a fifth less is stored again, at 0.9 % more
+ * bytes the first time and a third more rows.
+ *
+ * Runs of 64 KiB and more of zeros are no chunks at all. The table is keyed: lengths of chunks do
+ * not tell which public file a repository holds.
+ *
+ * Pure: no allocation, no failure. To change a number here is to change the format's start values:
+ * old repositories stay readable, but share no content with what is written afterwards. */
 #ifndef COMMON_REPO_CHUNKER_H
 #define COMMON_REPO_CHUNKER_H
 

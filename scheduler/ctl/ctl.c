@@ -219,6 +219,20 @@ bool ctl_started(Ctl *ctl, const json_t *jobs, Err *err)
     return true;
 }
 
+bool ctl_start(Ctl *ctl, const char *verb, const char *path, const json_t *body, Err *err)
+{
+    json_t *job = NULL;
+    json_t *jobs = json_array();
+    bool done = client_send(ctl->client, verb, path, body, &job, err);
+    if (done) {
+        json_array_append(jobs, job);
+        done = ctl_started(ctl, jobs, err);
+    }
+    json_decref(job);
+    json_decref(jobs);
+    return done;
+}
+
 /* One backup by id or unique prefix. */
 static bool select_by_id(Ctl *ctl, const char *id, json_t **backup, Err *err)
 {

@@ -37,6 +37,9 @@ MUST_CHECK bool ctl_word(const Ctl *ctl, size_t n, const char **word, Err *err);
 
 /* A job that was just made: says so, and follows it when --follow or --wait is given. */
 MUST_CHECK bool ctl_started(Ctl *ctl, const json_t *jobs, Err *err);
+/* The same of the one job that a request makes. */
+MUST_CHECK bool ctl_start(Ctl *ctl, const char *verb, const char *path, const json_t *body,
+                          Err *err);
 
 /* --dry-run: says what would be done to a thing that was only looked at. `what`: "back up". */
 void ctl_would(const Ctl *ctl, const char *what, const json_t *thing, const char *name_path);

@@ -68,7 +68,6 @@ bool ctl_damage(Ctl *ctl, Err *err)
 static bool start(Ctl *ctl, const char *what, Err *err)
 {
     const char *name;
-    json_t *job = NULL;
     scoped(buf_free) Buf path = {0};
     if (!ctl_word(ctl, 0, &name, err))
         return false;
@@ -78,7 +77,6 @@ static bool start(Ctl *ctl, const char *what, Err *err)
         json_decref(would);
         return true;
     }
-    json_t *jobs = json_array();
     json_t *body = json_pack("{s:s}", "what", what);
     if (ctl->args->pool != NULL)
         json_object_set_new(body, "pool", json_string(ctl->args->pool));
@@ -87,13 +85,7 @@ static bool start(Ctl *ctl, const char *what, Err *err)
     buf_printf(&path, "/stores/");
     http_escape(&path, text_of(name));
     buf_printf(&path, "/rebuild");
-    bool done = client_send(ctl->client, "POST", buf_cstr(&path), body, &job, err);
-    if (done) {
-        json_array_append(jobs, job);
-        done = ctl_started(ctl, jobs, err);
-    }
-    json_decref(job);
-    json_decref(jobs);
+    bool done = ctl_start(ctl, "POST", buf_cstr(&path), body, err);
     json_decref(body);
     return done;
 }

@@ -5,7 +5,6 @@ bool ctl_backup_copy(Ctl *ctl, Err *err)
 {
     const char *selector;
     json_t *backup = NULL;
-    json_t *job = NULL;
     scoped(buf_free) Buf path = {0};
     if (ctl->args->to == NULL)
         return err_set(err, ERR_USAGE, "copy.where", "say which store:  --to STORE");
@@ -16,20 +15,13 @@ bool ctl_backup_copy(Ctl *ctl, Err *err)
         json_decref(backup);
         return true;
     }
-    json_t *jobs = json_array();
     json_t *body = json_pack("{s:s}", "store", ctl->args->to);
     if (ctl->args->pool != NULL)
         json_object_set_new(body, "pool", json_string(ctl->args->pool));
     if (ctl->args->plain)
         json_object_set_new(body, "layout", json_string("plain"));
     buf_printf(&path, "/backups/%s/copy", print_text_at(backup, "id"));
-    bool done = client_send(ctl->client, "POST", buf_cstr(&path), body, &job, err);
-    if (done) {
-        json_array_append(jobs, job);
-        done = ctl_started(ctl, jobs, err);
-    }
-    json_decref(job);
-    json_decref(jobs);
+    bool done = ctl_start(ctl, "POST", buf_cstr(&path), body, err);
     json_decref(body);
     json_decref(backup);
     return done;

@@ -2,20 +2,6 @@
 #include "common/base/http.h"
 #include "scheduler/ctl/ctl.h"
 
-static bool started(Ctl *ctl, const char *verb, const char *path, const json_t *body, Err *err)
-{
-    json_t *job = NULL;
-    json_t *jobs = json_array();
-    bool done = client_send(ctl->client, verb, path, body, &job, err);
-    if (done) {
-        json_array_append(jobs, job);
-        done = ctl_started(ctl, jobs, err);
-    }
-    json_decref(job);
-    json_decref(jobs);
-    return done;
-}
-
 /* --dry-run is a job too: what would go is known to the catalogue, and told by its answer. */
 static bool prune(Ctl *ctl, bool reencrypt, Err *err)
 {
@@ -37,7 +23,7 @@ static bool prune(Ctl *ctl, bool reencrypt, Err *err)
     buf_printf(&path, "/stores/");
     http_escape(&path, text_of(store));
     buf_printf(&path, "/prune");
-    bool done = started(ctl, "POST", buf_cstr(&path), body, err);
+    bool done = ctl_start(ctl, "POST", buf_cstr(&path), body, err);
     json_decref(body);
     return done;
 }
@@ -66,7 +52,7 @@ bool ctl_backup_delete(Ctl *ctl, Err *err)
         buf_printf(&path, "/backups/%s", print_text_at(backup, "id"));
         ctl_query(&path, "reason", ctl->args->reason);
         ctl_query(&path, "store", ctl->args->store);
-        done = started(ctl, "DELETE", buf_cstr(&path), NULL, err);
+        done = ctl_start(ctl, "DELETE", buf_cstr(&path), NULL, err);
     }
     json_decref(backup);
     return done;

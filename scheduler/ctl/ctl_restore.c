@@ -104,17 +104,8 @@ static bool make_plan(Ctl *ctl, const json_t *request, json_t **plan_job, Err *e
 
 static bool go(Ctl *ctl, json_t *request, const json_t *plan_job, Err *err)
 {
-    json_t *job = NULL;
-    json_t *jobs = json_array();
     json_object_set(request, "plan", json_object_get(plan_job, "id"));
-    bool done = client_send(ctl->client, "POST", "/restores", request, &job, err);
-    if (done) {
-        json_array_append(jobs, job);
-        done = ctl_started(ctl, jobs, err);
-    }
-    json_decref(job);
-    json_decref(jobs);
-    return done;
+    return ctl_start(ctl, "POST", "/restores", request, err);
 }
 
 bool ctl_restore(Ctl *ctl, Err *err)

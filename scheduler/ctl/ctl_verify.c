@@ -6,7 +6,6 @@ bool ctl_verify(Ctl *ctl, Err *err)
 {
     const char *selector;
     json_t *backup = NULL;
-    json_t *job = NULL;
     scoped(buf_free) Buf path = {0};
     if (!ctl_word(ctl, 0, &selector, err) || !ctl_select(ctl, selector, &backup, err))
         return false;
@@ -15,7 +14,6 @@ bool ctl_verify(Ctl *ctl, Err *err)
         json_decref(backup);
         return true;
     }
-    json_t *jobs = json_array();
     json_t *body =
         json_pack("{s:s}", "level", ctl->args->level == NULL ? "stored" : ctl->args->level);
     if (ctl->args->pool != NULL)
@@ -23,13 +21,7 @@ bool ctl_verify(Ctl *ctl, Err *err)
     if (ctl->args->store != NULL)
         json_object_set_new(body, "store", json_string(ctl->args->store));
     buf_printf(&path, "/backups/%s/verify", print_text_at(backup, "id"));
-    bool done = client_send(ctl->client, "POST", buf_cstr(&path), body, &job, err);
-    if (done) {
-        json_array_append(jobs, job);
-        done = ctl_started(ctl, jobs, err);
-    }
-    json_decref(job);
-    json_decref(jobs);
+    bool done = ctl_start(ctl, "POST", buf_cstr(&path), body, err);
     json_decref(body);
     json_decref(backup);
     return done;
@@ -45,11 +37,9 @@ bool ctl_source_verify(Ctl *ctl, Err *err)
                    {"within", ctl->args->within},
                    {"pool", ctl->args->pool}};
     const char *source;
-    json_t *job = NULL;
     scoped(buf_free) Buf path = {0};
     if (!ctl_word(ctl, 0, &source, err))
         return false;
-    json_t *jobs = json_array();
     json_t *body = json_object();
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
         if (members[i].value != NULL)
@@ -57,13 +47,7 @@ bool ctl_source_verify(Ctl *ctl, Err *err)
     buf_printf(&path, "/sources/");
     http_escape(&path, text_of(source));
     buf_printf(&path, "/verify");
-    bool done = client_send(ctl->client, "POST", buf_cstr(&path), body, &job, err);
-    if (done) {
-        json_array_append(jobs, job);
-        done = ctl_started(ctl, jobs, err);
-    }
-    json_decref(job);
-    json_decref(jobs);
+    bool done = ctl_start(ctl, "POST", buf_cstr(&path), body, err);
     json_decref(body);
     return done;
 }

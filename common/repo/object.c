@@ -80,8 +80,8 @@ bool object_pack(const Keyring *keyring, DiskObject kind, const uint8_t *own_key
     char label[LABEL];
     size_t start = out->len;
     bool plain = keyring_plain(keyring);
-    bool forgets = (kind == DISK_FORGOTTEN || kind == DISK_HOLD) && keyring_can_prune(keyring);
-    if (!keyring_can_write(keyring) && !forgets)
+    bool governs = kind == DISK_FORGOTTEN || kind == DISK_HOLD || kind == DISK_AUDIT;
+    if (!keyring_can_write(keyring) && !(governs && keyring_can_prune(keyring)))
         return err_set(err, ERR_DENIED, "repo.no_writer",
                        "this host has no writer key of %s, so it can sign nothing",
                        keyring_set(keyring));

@@ -203,6 +203,14 @@ bool survey_hold(Repo *repo, const Uuid *id, RepoHold *hold, SurveyFinding *find
     return judge(repo, good, found, finding, why, err);
 }
 
+bool survey_audit(Repo *repo, const Uuid *id, RepoAudit *audit, SurveyFinding *finding, Err *why,
+                  Err *err)
+{
+    bool found = false;
+    bool good = repo_audit_get(repo, id, audit, &found, err);
+    return judge(repo, good, found, finding, why, err);
+}
+
 /* --- packs ---------------------------------------------------------------------------------- */
 
 bool survey_packs(Repo *repo, uint8_t first, SurveyPack **packs, size_t *count, Err *err)

@@ -9,10 +9,11 @@
 #include "common/codec/keyring.h"
 #include "common/repo/manifest.h"
 #include "common/repo/repo.h"
+#include "common/repo/repo_audit.h"
 #include "common/repo/repo_hold.h"
 
 /* The uuids that name objects of a folder ("index/", "manifests/", "commits/", "forgotten/",
- * "holds/"),
+ * "holds/", "audit/"),
  * ascending, each once; freed with mem_free. Other names are passed over. */
 MUST_CHECK bool survey_names(Repo *repo, const char *folder, Uuid **ids, size_t *count, Err *err);
 
@@ -56,6 +57,10 @@ MUST_CHECK bool survey_forgotten(Repo *repo, const Uuid *id, SurveyFinding *find
 /* Is it held? Only a hand whose certificate has the prune role holds. Freed by repo_hold_free. */
 MUST_CHECK bool survey_hold(Repo *repo, const Uuid *id, RepoHold *hold, SurveyFinding *finding,
                             Err *why, Err *err);
+
+/* What checks found, as somebody with the prune role said it. Freed by repo_audit_free. */
+MUST_CHECK bool survey_audit(Repo *repo, const Uuid *id, RepoAudit *audit, SurveyFinding *finding,
+                             Err *why, Err *err);
 
 /* A pack as the store names it. */
 typedef struct SurveyPack {

@@ -280,6 +280,84 @@ def test_flipped_bits_at_rest_are_found_told_stored_again_and_hide_nothing_else(
         place.check()
 
 
+CHECKS = ("SELECT v.backup, v.level, v.result, v.started_at, v.finished_at, w.name, w.host, v.checks - 'damage' - 'told' FROM verification v "
+          "JOIN worker w ON w.no = v.worker WHERE v.checks ? 'level' ORDER BY v.finished_at, v.backup")
+WORTH = ("SELECT object, verified_at, checked_at, damaged_at, damage FROM pack WHERE verified_at IS NOT NULL OR checked_at IS NOT NULL "
+         "OR damaged_at IS NOT NULL ORDER BY object")
+
+
+def verify(place, backup, level="content"):
+    params = json.dumps({"backup": backup, "level": level})
+    job = int(place.catalogue.one(f"SELECT job FROM job_create('verify', 'manual', NULL, NULL, '{params}', 'test', NULL, 0, NULL)"))
+    place.wait_job(job)
+    return place.state(job)
+
+
+def prune(place):
+    """A prune run, its job's answer."""
+    job = place.call("POST", "/stores/main/prune", {"reason": "a test"})["id"]
+    place.complete(int(place.catalogue.one(f"SELECT id FROM job WHERE job_text(id) = '{job}'")))
+    return place.call("GET", f"/jobs/{job}")["answer"]
+
+
+def test_what_checks_found_comes_back_with_the_catalogue():
+    """Verifications, packs that others may share since a reader saw them, and packs that are damaged. What nobody with
+    that right signed, what stands under another name, and a link that was taken out are told by name."""
+    with Installation(workers=1, sources=2, files=3, file_bytes=600000, prune=True) as place:  # files with chunks of their own
+        expected = history(place, 2)
+        first, second = backup_ids(place, "s1"), backup_ids(place, "s2")
+        assert verify(place, first[1]) == "completed" and verify(place, first[0], "stored") == "completed"
+        answer = prune(place)
+        assert answer["told_checks"] == 2 and answer["told_packs"] > 0, answer
+        victim = place.catalogue.one(f"SELECT p.object FROM backup b JOIN pack p ON p.no = ANY (b.packs) WHERE b.id = '{second[0]}' "
+                                     "AND p.kind = 'data' ORDER BY p.object LIMIT 1")
+        original = flip_bits(random.Random(1), place.store / "local" / "packs" / victim[:2] / victim)
+        assert verify(place, second[0]) == "failed"
+        assert prune(place)["told_checks"] == 1 and prune(place)["told_checks"] == 0
+        checks, worth = place.catalogue.rows(CHECKS), place.catalogue.rows(WORTH)
+        assert len(checks) == 3 and [row[0] for row in worth if row[3]] == [victim], (checks, worth)
+        audit = place.store / "local" / "audit"
+        said = sorted(audit.iterdir())
+        assert len(said) == 2
+        drop(place)
+        (audit / "00000000-0000-4000-8000-000000000003").write_bytes(b"HFOB garbage")
+        shutil.copy(said[0], audit / "00000000-0000-4000-8000-000000000004")
+        report = rebuild(place, check=False)
+        assert report["verifications"] == 3 and report["damaged_packs"] == 1 and report["proven_packs"] > 0, report
+        assert len(report["findings"]["audit"]) == 2, report
+        assert any("-000000000003" in line for line in report["findings"]["audit"]), report
+        assert any("-000000000004" in line and "another name" in line for line in report["findings"]["audit"]), report
+        assert (place.catalogue.rows(CHECKS), place.catalogue.rows(WORTH)) == (checks, worth)
+        again = rebuild(place, check=False)
+        assert again["verifications"] + again["damaged_packs"] + again["proven_packs"] == 0, again
+        assert place.catalogue.rows(CHECKS) == checks
+        shutil.rmtree(place.top / "keep", ignore_errors=True)
+        shutil.copytree(audit, place.top / "keep")
+        for path in (said[0], audit / "00000000-0000-4000-8000-000000000003", audit / "00000000-0000-4000-8000-000000000004"):
+            path.unlink()
+        drop(place)
+        report = rebuild(place, check=False)
+        assert report["verifications"] == 1 and [said[0].name in line for line in report["findings"]["audit"]] == [True], report
+        shutil.copy(place.top / "keep" / said[0].name, said[0])  # put back, and merged by a job
+        place.start_scheduler("c1")
+        hire_again(place)
+        report = through_the_queue(place, "merge")
+        assert report["verifications"] == 2 and not report["findings"], report
+        assert (place.catalogue.rows(CHECKS), place.catalogue.rows(WORTH)) == (checks, worth)
+        # Another source may share what a reader had seen, and nothing else.
+        for path in (place.top / "tree" / "s2").iterdir():
+            path.unlink()
+        shutil.copytree(place.top / "tree" / "s1", place.top / "tree" / "s2", dirs_exist_ok=True)
+        place.complete(place.run("s2"))
+        assert place.count("SELECT (new_bytes * 2 < bytes)::int FROM backup ORDER BY committed_at DESC LIMIT 1") == 1  # but bundles
+        damage = place.call("GET", "/damage")["items"]
+        assert [row["pack"] for row in damage] == [victim], damage
+        assert place.call("POST", "/stores/main/prune", {"reason": "frozen", "dry_run": True})["id"]
+        (place.store / "local" / "packs" / victim[:2] / victim).write_bytes(original)
+        all_restore(place, {backup: what for backup, what in expected.items() if what[0] == "s1"})
+        place.check()
+
+
 def backup_ids(place, source):
     return [row[0] for row in place.catalogue.rows(f"SELECT b.id FROM backup b JOIN source s ON s.no = b.source WHERE s.name = '{source}' ORDER BY b.sequence")]
 

@@ -7,6 +7,7 @@
 #include "worker/job/collect.h"
 #include "worker/job/forget.h"
 #include "worker/job/plain_prune.h"
+#include "worker/job/proofs.h"
 #include "worker/job/repacking.h"
 #include "worker/job/reseal.h"
 
@@ -21,6 +22,7 @@ typedef struct Prune {
     CollectCounts counts;
     RepackingCounts repacked;
     StoreSweep swept;
+    ProofCounts proofs;
     ResealCounts resealed;
     RepackLook may_repack; /* of a dry run */
     uint64_t forgotten;
@@ -80,6 +82,8 @@ static json_t *report(const Prune *prune)
                 {"made_bytes", repacked->bytes},
                 {"moved_backups", repacked->backups},
                 {"found_damaged", repacked->damaged},
+                {"told_checks", prune->proofs.checks},
+                {"told_packs", prune->proofs.packs},
                 {"stale_uploads", prune->swept.found},
                 {"aborted_uploads", prune->swept.removed},
                 {"may_repack", prune->may_repack.candidates},
@@ -178,7 +182,8 @@ static bool run(Prune *prune, Err *err)
         return collect_preview(prune->job, &prune->counts, &prune->may_repack, err);
     }
     bool collects = json_array_size(json_object_get(prune->job->params, "forget")) == 0;
-    if (!forget_asked(prune, err) ||
+    if (!proofs_tell(&prune->session, prune->job, &prune->proofs, err) ||
+        !forget_asked(prune, err) ||
         !forget_objects(&prune->session, prune->job, &prune->forgotten, err))
         return false;
     if (!collects)

@@ -77,6 +77,9 @@ static json_t *report_of(const Rebuild *rebuild, uint64_t seconds)
         {"gone", counts->gone},
         {"dead", counts->dead},
         {"holds", counts->holds},
+        {"verifications", counts->verifications},
+        {"proven_packs", counts->proven},
+        {"damaged_packs", counts->known_damaged},
         {"seconds", seconds},
     };
     json_t *report = json_object();
@@ -116,7 +119,7 @@ bool rebuild_store(const RebuildParams *params, json_t **report, Err *err)
     bool fine = patient_call(params->catalog, call_begin, &begin, err) &&
                 rebuild_packs(&rebuild, err) && rebuild_backups(&rebuild, err) &&
                 rebuild_missed(&rebuild, err) && rebuild_holds(&rebuild, err) &&
-                finish(&rebuild, report, began_ns, err);
+                rebuild_proofs(&rebuild, err) && finish(&rebuild, report, began_ns, err);
     json_decref(rebuild.findings);
     return fine;
 }

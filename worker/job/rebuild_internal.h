@@ -17,6 +17,7 @@ typedef struct RebuildCounts {
     uint64_t gone;                              /* packs that should be there and are not */
     uint64_t dead; /* packs that are not there and nobody needs: a collector took them */
     uint64_t holds;
+    uint64_t verifications, proven, known_damaged; /* of audit/: checks, and what packs are worth */
     uint64_t imported, recovered, known, zombies, forgotten, bad, incomplete, lost, gaps;
 } RebuildCounts;
 
@@ -42,6 +43,9 @@ MUST_CHECK bool rebuild_backups(Rebuild *rebuild, Err *err);
 
 /* rebuild_holds.c: after the backups that they are of. */
 MUST_CHECK bool rebuild_holds(Rebuild *rebuild, Err *err);
+
+/* rebuild_proofs.c: after the backups, and after what is gone is known. */
+MUST_CHECK bool rebuild_proofs(Rebuild *rebuild, Err *err);
 
 /* rebuild_facts.c: what the catalogue is told of one backup, as JSON. */
 json_t *rebuild_facts(const SurveyBackup *backup, uint64_t missing);

@@ -82,6 +82,33 @@ bool s3_answer_completed(Slice body, Err *err)
     return completed || odd("does not say that the upload was completed", err);
 }
 
+typedef struct Copied {
+    char *etag;
+    size_t room;
+} Copied;
+
+static bool take_copied(void *ctx, S3XmlEvent event, Text path, Text text, Err *err)
+{
+    const Copied *copied = ctx;
+    if (event != S3_XML_END ||
+        !(is(path, "CopyObjectResult/ETag") || is(path, "CopyPartResult/ETag")))
+        return true;
+    if (text.len >= copied->room || memchr(text.at, 0, text.len) != NULL)
+        return odd("has an ETag that is none", err);
+    memcpy(copied->etag, text.at, text.len);
+    copied->etag[text.len] = 0;
+    return true;
+}
+
+bool s3_answer_copied(Slice body, char *etag, size_t room, Err *err)
+{
+    Copied copied = {etag, room};
+    etag[0] = 0;
+    if (!s3_xml_read(body, take_copied, &copied, err))
+        return false;
+    return etag[0] != 0 || odd("does not say that anything was copied", err);
+}
+
 /* --- a page of a listing -------------------------------------------------------------------- */
 
 typedef struct Listing {

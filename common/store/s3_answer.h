@@ -15,6 +15,9 @@ MUST_CHECK bool s3_answer_upload(Slice body, Buf *upload, Err *err);
 /* Only a CompleteMultipartUploadResult says that an upload is an object now. */
 MUST_CHECK bool s3_answer_completed(Slice body, Err *err);
 
+/* Only a CopyObjectResult or a CopyPartResult with an ETag says that something was copied. */
+MUST_CHECK bool s3_answer_copied(Slice body, char *etag, size_t room, Err *err);
+
 typedef struct S3Row {
     size_t name; /* its place in names; ends with a NUL */
     uint64_t size;

@@ -33,6 +33,9 @@ typedef struct StoreListing {
 typedef struct StoreSweep {
     int64_t age_ms; /* only what began so long ago, */
     bool look_only; /* and it is counted alone */
+    /* Was what was on its way to that name ours? NULL: all below this store is. */
+    bool (*ours)(void *ctx, const char *name, bool *ours, Err *err);
+    void *ctx;
     uint64_t found, removed;
 } StoreSweep;
 
@@ -77,8 +80,9 @@ void store_put_abort(StorePut *put); /* NULL is fine */
 MUST_CHECK bool store_replace(Store *s, const char *name, Slice bytes, Err *err);
 
 /* The name stands for the object `target` from now on, whatever it stood for before: for people,
- * who look for the newest. No listing and no function here follows it. made false: this kind of
- * store has no such thing. A name that is an object of its own is refused (store.exists). */
+ * who look for the newest. A link in a directory, which no listing and no function here follows; a
+ * second object in S3, copied there. made false: this store can do neither. A name that is an
+ * object of its own is refused (store.exists). */
 MUST_CHECK bool store_alias(Store *s, const char *name, const char *target, bool *made, Err *err);
 
 /* Whole, `most` bytes at most (store.large beyond). Not there is a result, not an error. */

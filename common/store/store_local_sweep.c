@@ -2,6 +2,7 @@
 #include "common/store/store_local_sweep.h"
 
 #include "common/base/clock.h"
+#include "protocol/ids.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,9 +15,14 @@ static bool failed(const char *name, Err *err)
     return errno == ENOENT || err_set_sys(err, err_code_of_errno(errno), "store.sweep", "%s", name);
 }
 
+/* Of a put, a replace or an alias of ours: others may keep hidden files of their own beside. */
 static bool is_temporary(const char *name)
 {
-    return strncmp(name, STORE_LOCAL_TEMPORARY, sizeof STORE_LOCAL_TEMPORARY - 1) == 0;
+    Uuid id;
+    Err ignored = {0};
+    size_t len = sizeof STORE_LOCAL_TEMPORARY - 1;
+    return strncmp(name, STORE_LOCAL_TEMPORARY, len) == 0 &&
+           uuid_parse(text_of(name + len), &id, &ignored);
 }
 
 static bool sweep_file(int directory, const char *name, const struct stat *st, StoreSweep *sweep,
@@ -41,7 +47,7 @@ static bool sweep_one(int directory, const char *name, StoreSweep *sweep, Err *e
     struct stat st;
     if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
         return failed(name, err);
-    if (S_ISREG(st.st_mode))
+    if (S_ISREG(st.st_mode) || S_ISLNK(st.st_mode))
         return sweep_file(directory, name, &st, sweep, err);
     if (!S_ISDIR(st.st_mode) || name[0] == '.')
         return true;

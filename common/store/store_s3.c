@@ -205,17 +205,6 @@ static bool s3_list(Store *s, const StoreListing *listing, Err *err)
     return fine;
 }
 
-/* S3 has no links. */
-static bool s3_alias(Store *s, const char *name, const char *target, bool *made, Err *err)
-{
-    (void)s;
-    (void)name;
-    (void)target;
-    (void)err;
-    *made = false;
-    return true;
-}
-
 static bool s3_remove(Store *s, const char *name, Err *err)
 {
     S3Store *s3 = s3_of(s);
@@ -236,6 +225,7 @@ static void s3_close(Store *s)
     for (size_t i = 0; i < s3->spare_count; i++)
         mem_free(s3->spare[i]);
     pthread_mutex_destroy(&s3->lock);
+    mem_free(s3->bucket);
     mem_free(s3->prefix);
     mem_free(s3->storage_class);
     mem_free(s3->encryption);
@@ -251,7 +241,7 @@ static const StoreOps s3_ops = {
     .put_finish = store_s3_put_finish,
     .put_abort = store_s3_put_abort,
     .replace = store_s3_replace,
-    .alias = s3_alias,
+    .alias = store_s3_alias,
     .get = s3_get,
     .get_range = s3_get_range,
     .head = s3_head,
@@ -265,6 +255,7 @@ static S3Store *make(const StoreS3Params *params)
 {
     S3Store *s3 = mem_new(S3Store);
     s3->store.ops = &s3_ops;
+    s3->bucket = mem_string(params->bucket);
     s3->prefix = mem_string(params->prefix == NULL ? "" : params->prefix);
     s3->storage_class = mem_string(params->storage_class);
     s3->encryption = mem_string(params->encryption);

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 
 /* 10 000 is S3's own limit. What proves the condition is sent twice: it should be small. */
-enum { PARTS_MOST = 10000, PROOF_MOST = 64 * 1024, DOCUMENT_MOST = 256 * 1024, ETAG = 128 };
+enum { PARTS_MOST = 10000, PROOF_MOST = 64 * 1024 };
 
 typedef struct S3Put S3Put;
 
@@ -41,8 +41,8 @@ struct S3Put {
     uint8_t *part; /* being filled */
     size_t filled;
     uint64_t total;
-    Buf upload;          /* its id; empty: not begun */
-    char (*etags)[ETAG]; /* of the parts, by number */
+    Buf upload;                   /* its id; empty: not begun */
+    char (*etags)[STORE_S3_ETAG]; /* of the parts, by number */
     unsigned parts, etag_room;
     Flight *flights[16]; /* the oldest first */
     unsigned flying;
@@ -80,43 +80,6 @@ static void buffer_give(S3Store *s3, uint8_t *buffer, bool extra)
     pthread_mutex_unlock(&s3->lock);
     if (!kept)
         mem_free(buffer);
-}
-
-/* --- headers -------------------------------------------------------------------------------- */
-
-/* What an object is to be; texts live as long as this does. */
-typedef struct Headers {
-    S3Field list[10];
-    size_t count;
-    char until[CLOCK_TEXT], md5[S3_MD5_TEXT];
-} Headers;
-
-static void add(Headers *headers, const char *name, const char *value)
-{
-    if (value != NULL)
-        headers->list[headers->count++] = (S3Field){text_of(name), text_of(value)};
-}
-
-static void object_headers(const S3Store *s3, const char *mark, bool lock, Headers *headers)
-{
-    add(headers, "x-amz-meta-holdfast-put", mark);
-    add(headers, "x-amz-storage-class", s3->storage_class);
-    add(headers, "x-amz-server-side-encryption", s3->encryption);
-    add(headers, "x-amz-server-side-encryption-aws-kms-key-id", s3->kms_key);
-    if (s3->lock_mode == NULL || !lock)
-        return;
-    clock_rfc3339(clock_wall_ns() + s3->lock_ms * 1000000, headers->until);
-    add(headers, "x-amz-object-lock-mode", s3->lock_mode);
-    add(headers, "x-amz-object-lock-retain-until-date", headers->until);
-}
-
-/* A bucket with locks takes no body without it. */
-static void add_md5(const S3Store *s3, Slice body, Headers *headers)
-{
-    if (s3->lock_mode == NULL)
-        return;
-    s3_md5(body, headers->md5);
-    add(headers, "content-md5", headers->md5);
 }
 
 /* --- one PUT -------------------------------------------------------------------------------- */
@@ -159,12 +122,12 @@ static bool refuse_taken(S3Put *put, Err *err)
 static bool send_whole(S3Put *put, Slice body, bool condition, S3Answer *answer, Err *err)
 {
     S3Store *s3 = s3_of(put);
-    Headers headers = {.count = 0};
+    S3Headers headers = {.count = 0};
     char key[STORE_S3_KEY_MOST];
-    object_headers(s3, put->mark, true, &headers);
-    add_md5(s3, body, &headers);
+    store_s3_headers(s3, put->mark, true, &headers);
+    store_s3_add_md5(s3, body, &headers);
     if (condition)
-        add(&headers, "if-none-match", "*");
+        store_s3_add(&headers, "if-none-match", "*");
     S3Request request = {.method = "PUT",
                          .key = store_s3_key(s3, put->name, key),
                          .headers = headers.list,
@@ -218,41 +181,16 @@ static bool put_whole(S3Put *put, Err *err)
 
 /* --- parts ---------------------------------------------------------------------------------- */
 
-static bool begin_upload(S3Put *put, Err *err)
-{
-    S3Store *s3 = s3_of(put);
-    S3Answer answer;
-    Headers headers = {.count = 0};
-    char key[STORE_S3_KEY_MOST];
-    scoped(buf_free) Buf body = {0};
-    S3Field query = {TEXT("uploads"), TEXT("")};
-    object_headers(s3, put->mark, true, &headers);
-    S3Request request = {.method = "POST",
-                         .key = store_s3_key(s3, put->name, key),
-                         .query = &query,
-                         .query_count = 1,
-                         .headers = headers.list,
-                         .header_count = headers.count,
-                         .document = true,
-                         .out = &body,
-                         .most = DOCUMENT_MOST};
-    if (!s3_client_send(s3->client, &request, &answer, err))
-        return false;
-    if (answer.status / 100 != 2)
-        return store_s3_refused(&answer, put->name, err);
-    return s3_answer_upload(buf_slice(&body), &put->upload, err) || err_note(err, "%s", put->name);
-}
-
 static bool send_part(S3Put *put, unsigned number, Slice body, Err *err)
 {
     S3Store *s3 = s3_of(put);
     S3Answer answer;
-    Headers headers = {.count = 0};
+    S3Headers headers = {.count = 0};
     char key[STORE_S3_KEY_MOST], digits[12];
     snprintf(digits, sizeof digits, "%u", number);
     S3Field query[] = {{TEXT("partNumber"), text_of(digits)},
                        {TEXT("uploadId"), buf_text(&put->upload)}};
-    add_md5(s3, body, &headers);
+    store_s3_add_md5(s3, body, &headers);
     S3Request request = {.method = "PUT",
                          .key = store_s3_key(s3, put->name, key),
                          .query = query,
@@ -268,7 +206,7 @@ static bool send_part(S3Put *put, unsigned number, Slice body, Err *err)
     if (answer.etag[0] == 0)
         return err_set(err, ERR_CORRUPT, "store.protocol",
                        "%s: the server took a part and gave no ETag for it", put->name);
-    memcpy(put->etags[number - 1], answer.etag, ETAG);
+    memcpy(put->etags[number - 1], answer.etag, STORE_S3_ETAG);
     return true;
 }
 
@@ -335,7 +273,9 @@ static bool number_part(S3Put *put, Err *err)
 static bool launch(S3Put *put, Err *err)
 {
     S3Store *s3 = s3_of(put);
-    if ((put->upload.len == 0 && !begin_upload(put, err)) || !number_part(put, err))
+    if ((put->upload.len == 0 &&
+         !store_s3_upload_begin(s3, put->name, put->mark, true, &put->upload, err)) ||
+        !number_part(put, err))
         return false;
     uint8_t *next = put->flying < s3->lanes ? buffer_take(s3, true) : NULL;
     if (next == NULL && put->flying > 0 && !land(put, &next, err)) {
@@ -355,46 +295,14 @@ static bool launch(S3Put *put, Err *err)
 
 /* --- the end of an upload ------------------------------------------------------------------- */
 
-static void completion(const S3Put *put, Buf *out)
-{
-    buf_printf(out, "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
-    for (unsigned i = 0; i < put->parts; i++) {
-        buf_printf(out, "<Part><PartNumber>%u</PartNumber><ETag>", i + 1);
-        for (const char *at = put->etags[i]; *at != 0; at++)
-            if (*at == '&' || *at == '<' || *at == '>')
-                buf_printf(out, "&#%d;", *at);
-            else
-                buf_add_byte(out, (uint8_t)*at);
-        buf_printf(out, "</ETag></Part>");
-    }
-    buf_printf(out, "</CompleteMultipartUpload>");
-}
-
 static bool complete(S3Put *put, bool condition, Err *err)
 {
-    S3Store *s3 = s3_of(put);
-    S3Answer answer;
-    char key[STORE_S3_KEY_MOST];
-    scoped(buf_free) Buf body = {0};
-    scoped(buf_free) Buf document = {0};
-    S3Field query = {TEXT("uploadId"), buf_text(&put->upload)};
-    S3Field header = {TEXT("if-none-match"), TEXT("*")};
-    completion(put, &document);
-    S3Request request = {.method = "POST",
-                         .key = store_s3_key(s3, put->name, key),
-                         .query = &query,
-                         .query_count = 1,
-                         .headers = &header,
-                         .header_count = condition,
-                         .body = buf_slice(&document),
-                         .document = true,
-                         .out = &body,
-                         .most = DOCUMENT_MOST};
-    if (!s3_client_send(s3->client, &request, &answer, err))
-        return false;
-    if (answer.status / 100 != 2)
-        return store_s3_refused(&answer, put->name, err);
-    return s3_answer_completed(buf_slice(&body), err) || err_note(err, "%s", put->name);
+    S3UploadEnd end = {.name = put->name,
+                       .upload = buf_text(&put->upload),
+                       .etags = put->etags,
+                       .parts = put->parts,
+                       .condition = condition};
+    return store_s3_upload_complete(s3_of(put), &end, err);
 }
 
 /* Looked at before, since a server may honour the condition of a PUT and not this one; and after,
@@ -533,10 +441,10 @@ bool store_s3_replace(Store *s, const char *name, Slice bytes, Err *err)
 {
     S3Store *s3 = (S3Store *)s;
     S3Answer answer;
-    Headers headers = {.count = 0};
+    S3Headers headers = {.count = 0};
     char key[STORE_S3_KEY_MOST];
-    object_headers(s3, NULL, false, &headers);
-    add_md5(s3, bytes, &headers);
+    store_s3_headers(s3, NULL, false, &headers);
+    store_s3_add_md5(s3, bytes, &headers);
     S3Request request = {.method = "PUT",
                          .key = store_s3_key(s3, name, key),
                          .headers = headers.list,

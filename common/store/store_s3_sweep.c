@@ -9,18 +9,6 @@
 
 enum { PAGE_MOST = 8 << 20 };
 
-bool store_s3_abort(S3Store *s3, Text key, Text upload, unsigned tries, Err *err)
-{
-    S3Answer answer;
-    S3Field query = {TEXT("uploadId"), upload};
-    S3Request request = {
-        .method = "DELETE", .key = key, .query = &query, .query_count = 1, .tries = tries};
-    if (!s3_client_send(s3->client, &request, &answer, err))
-        return false;
-    return answer.status / 100 == 2 || answer.status == 404 ||
-           store_s3_refused(&answer, "an upload that nobody completes", err);
-}
-
 static bool ask(S3Store *s3, Text key, Text id, S3Lefts *page, int64_t *now_s, Err *err)
 {
     S3Answer answer;
@@ -59,6 +47,10 @@ static bool sweep_page(S3Store *s3, const S3Lefts *page, int64_t now_s, StoreSwe
         const char *id = (const char *)page->texts.at + page->rows[i].id;
         bool ours = strncmp(key, s3->prefix, strlen(s3->prefix)) == 0;
         if (!ours || (now_s - page->rows[i].begun_s) * 1000 < sweep->age_ms)
+            continue;
+        if (sweep->ours != NULL && !sweep->ours(sweep->ctx, key + strlen(s3->prefix), &ours, err))
+            return false;
+        if (!ours)
             continue;
         sweep->found++;
         if (sweep->look_only)

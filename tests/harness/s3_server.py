@@ -32,7 +32,6 @@ import shutil
 import socket
 import ssl
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -40,6 +39,9 @@ import urllib.parse
 import uuid
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
+
+from certificates import certificates
+from s3_copies import Copies, Refusal
 
 NS = "http://s3.amazonaws.com/doc/2006-03-01/"
 CLASSES = {"STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
@@ -53,12 +55,6 @@ DEFAULTS = {"keys": {}, "region": "us-east-1", "page": 100, "part": 5 << 20, "qu
 # document), redirect, loop (a page names itself), hide (a listing lacks each second row).
 FAULTS = {"error", "after", "reset", "reset_after", "error200", "cut", "short", "swallow", "stall", "slow",
           "late", "gather", "garbage", "redirect", "loop", "hide"}
-
-
-class Refusal(Exception):
-    def __init__(self, status, code, message="", headers=()):
-        super().__init__(code)
-        self.status, self.code, self.message, self.headers = status, code, message or code, dict(headers)
 
 
 class Place:
@@ -125,7 +121,7 @@ def signature(key, settings, method, path, pairs, headers, names, date, payload)
     return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(Copies, http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     timeout = 60
@@ -195,7 +191,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         table = {("PUT", True): "UploadPart", ("PUT", False): "PutObject", ("DELETE", True): "AbortUpload",
                  ("DELETE", False): "DeleteObject", ("POST", True): "CompleteUpload", ("POST", False): "CreateUpload",
                  ("GET", False): "GetObject", ("HEAD", False): "HeadObject"}
-        return table.get((self.command, "uploadId" in names), "Unknown"), bucket, key
+        op = table.get((self.command, "uploadId" in names), "Unknown")
+        return (self.COPIES.get(op, op) if "x-amz-copy-source" in self.headers else op), bucket, key
 
     # --- a request from its first byte to its last --------------------------------------------
 
@@ -321,7 +318,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def perform(self, op, bucket, key, rights, settings, kind):
         right = {"PutObject": "put", "CreateUpload": "put", "UploadPart": "put", "CompleteUpload": "put",
                  "AbortUpload": "abort", "GetObject": "get", "HeadObject": "get", "ListObjects": "list", "ListUploads": "list",
-                 "DeleteObject": "delete"}.get(op)
+                 "DeleteObject": "delete", "CopyObject": "put", "UploadPartCopy": "put"}.get(op)
+        if op in self.COPIES.values() and "get" not in rights:
+            raise Refusal(403, "AccessDenied", f"{op} reads what it copies")
         if right is None or not (right in rights or (right == "abort" and "delete" in rights)):
             raise Refusal(403, "AccessDenied", f"{op} is not allowed")
         if not (self.place.data / bucket).is_dir():
@@ -537,22 +536,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             folder, _ = self.upload(bucket, key)
             shutil.rmtree(folder)
         return 204, {}, b""
-
-
-def openssl(*words):
-    subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True, timeout=60)
-
-
-def certificates(top):
-    """ca.pem and what it vouches for, server.pem; and stranger.pem, a CA that vouches for nothing here."""
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
-    for name in ("ca", "stranger"):
-        openssl("req", "-x509", *curve, "-subj", f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
-                "-keyout", top / f"{name}.key", "-out", top / f"{name}.pem")
-    (top / "extra").write_text("subjectAltName=DNS:localhost,DNS:backups.localhost\nextendedKeyUsage=serverAuth\n")
-    openssl("req", *curve[:-2], "-subj", "/CN=server", "-keyout", top / "server.key", "-out", top / "server.csr")
-    openssl("x509", "-req", "-days", "2", "-in", top / "server.csr", "-CA", top / "ca.pem", "-CAkey", top / "ca.key",
-            "-CAcreateserial", "-extfile", top / "extra", "-out", top / "server.pem")
 
 
 class Server(http.server.ThreadingHTTPServer):

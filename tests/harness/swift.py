@@ -66,14 +66,18 @@ class Swift:
         if dead:
             raise AssertionError(f"{', '.join(dead)} ended: {(self.top / 'log').read_text(errors='replace')[-3000:]}")
 
-    def make_bucket(self, name):
-        """As soon as it answers; with a client of its own kind."""
+    def client(self):
+        """One that others wrote."""
         import boto3
         import botocore.config
+        return boto3.client("s3", endpoint_url=self.endpoint, region_name="us-east-1", aws_access_key_id="test:tester",
+                            aws_secret_access_key="testing",
+                            config=botocore.config.Config(s3={"addressing_style": "path"}, retries={"max_attempts": 0}))
+
+    def make_bucket(self, name):
+        """As soon as it answers."""
         import botocore.exceptions
-        client = boto3.client("s3", endpoint_url=self.endpoint, region_name="us-east-1", aws_access_key_id="test:tester",
-                              aws_secret_access_key="testing",
-                              config=botocore.config.Config(s3={"addressing_style": "path"}, retries={"max_attempts": 0}))
+        client = self.client()
 
         def made():
             self.must_live()

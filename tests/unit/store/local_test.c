@@ -23,7 +23,7 @@ static bool never(void *ctx, const char *name, uint64_t size, Err *err)
 
 static void shell(const char *script)
 {
-    char command[400];
+    char command[2048];
     snprintf(command, sizeof command, "cd %s && %s", top, script);
     assert_int_equal(system(command), 0);
 }
@@ -65,32 +65,40 @@ static void files_on_their_way_and_strange_things_are_not_listed(void **state)
     shell("rm -r store/packs store/.hidden");
 }
 
+/* All but the last digit of a uuid. */
+#define ID "0123456789abcdef0123456789abcde"
+
 static void files_whose_put_died_are_swept_and_nothing_else(void **state)
 {
     (void)state;
     Err err = {0};
     StoreSweep sweep = {.age_ms = 3600000, .look_only = true};
-    shell("mkdir -p store/packs/aa other && touch store/packs/.tmp-young store/packs/aa/.hidden && "
-          "touch -d '2 hours ago' store/packs/aa/.tmp-1 store/.tmp-2 store/packs/aa/whole "
-          "other/.tmp-3 && ln -s ../other store/link && ln -s ../other/.tmp-3 store/.tmp-link && "
-          "mkdir store/.tmp-dir && touch -d '2 hours ago' store/.tmp-dir/.tmp-4");
+    shell("mkdir -p store/packs/aa other && touch store/packs/.tmp-" ID "0 "
+          "store/packs/aa/.hidden && touch -d '2 hours ago' store/packs/aa/.tmp-" ID
+          "1 store/.tmp-" ID "2 store/packs/aa/whole store/.tmp-strangers other/.tmp-" ID "3 && "
+          "ln -s ../other store/link && ln -s ../other/.tmp-" ID "3 store/.tmp-link && "
+          "ln -s ../other/.tmp-" ID "3 store/.tmp-" ID
+          "5 && touch -h -d '2 hours ago' store/.tmp-" ID
+          "5 && mkdir store/.tmp-dir && touch -d '2 hours ago' store/.tmp-dir/.tmp-" ID "4");
     assert_false(store_sweep(store, &sweep, &err));
     assert_string_equal(err.cause, "store.keeps");
     err = (Err){0};
     store_let_remove(store);
     assert_true(store_sweep(store, &sweep, &err));
-    assert_int_equal(sweep.found, 2);
+    assert_int_equal(sweep.found, 3);
     assert_int_equal(sweep.removed, 0);
     sweep.look_only = false;
     assert_true(store_sweep(store, &sweep, &err));
-    assert_int_equal(sweep.found, 2);
-    assert_int_equal(sweep.removed, 2);
-    shell(
-        "test ! -e store/packs/aa/.tmp-1 && test ! -e store/.tmp-2 && test -e "
-        "store/packs/.tmp-young && "
-        "test -e store/packs/aa/whole && test -e store/packs/aa/.hidden && test -e other/.tmp-3 && "
-        "test -L store/.tmp-link && test -e store/.tmp-dir/.tmp-4");
-    shell("rm -r store/packs store/.tmp-link store/.tmp-dir store/link other/.tmp-3");
+    assert_int_equal(sweep.found, 3);
+    assert_int_equal(sweep.removed, 3);
+    shell("test ! -e store/packs/aa/.tmp-" ID "1 && test ! -e store/.tmp-" ID
+          "2 && test ! -L store/.tmp-" ID "5 && test -e store/packs/.tmp-" ID
+          "0 && test -e store/packs/aa/whole && test -e store/packs/aa/.hidden && "
+          "test -e store/.tmp-strangers && test -e other/.tmp-" ID
+          "3 && test -L store/.tmp-link && "
+          "test -e store/.tmp-dir/.tmp-" ID "4");
+    shell("rm -r store/packs store/.tmp-link store/.tmp-dir store/link store/.tmp-strangers "
+          "other/.tmp-" ID "3");
 }
 
 static int setup(void **state)

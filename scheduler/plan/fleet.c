@@ -324,6 +324,7 @@ static void check_all(FleetCheck *check)
     fleet_check_policies(check);
     fleet_verify_check(check);
     fleet_check_sources(check);
+    fleet_check_plain(check);
     fleet_check_physics(check);
 }
 

@@ -20,6 +20,7 @@ void fleet_check_table(FleetCheck *check);
 void fleet_check_frame(FleetCheck *check);    /* budgets, routes */
 void fleet_check_policies(FleetCheck *check); /* schedules, windows, copies, retries */
 void fleet_check_sources(FleetCheck *check);  /* methods, places, keys */
+void fleet_check_plain(FleetCheck *check);    /* names of plain copies that meet */
 void fleet_check_physics(FleetCheck *check);  /* can the objectives be met at all? warnings */
 
 #define FLEET_PROBLEM(check, node, code, hint, ...)                                                \

@@ -58,7 +58,7 @@ static bool is_plain(const YamlNode *copy)
 /* What is said of plain copies means nothing of others. */
 static void check_plain(FleetCheck *check, const YamlNode *copy, const char *path, size_t at)
 {
-    static const char *const members[] = {"name", "latest", "meta"};
+    static const char *const members[] = {"name", "latest", "holds", "meta"};
     for (size_t i = 0; !is_plain(copy) && i < sizeof members / sizeof members[0]; i++)
         if (yaml_get(copy, members[i]) != NULL)
             FLEET_PROBLEM(check, fleet_check_key(copy, members[i]), "not-plain",

@@ -91,6 +91,8 @@ static const YamlField copy_fields[] = {
               .doc = "of plain copies, as {source}_{time:%Y%m%d_%H%M%S}"),
     FLEET_ROW("latest", TEXT, .least = 1, .most = 160, .check = fleet_text_plain,
               .doc = "what names the newest; without it the name with latest for its time"),
+    FLEET_ROW("holds", TEXT, .least = 1, .most = 160, .check = fleet_text_plain,
+              .doc = "of a plain copy of a database: a .tar.gz that holds the SQL under this name"),
     FLEET_ROW("meta", BOOL, .doc = "a .meta beside each plain copy; true where it says nothing"),
 };
 static const YamlField copy_of[] = {{FLEET_RECORD(copy_fields)}};

@@ -26,20 +26,21 @@ bool catalog_plain_open(Catalog *c, const Fence *fence, PlainOpened *out, Err *e
     return true;
 }
 
-bool catalog_plain_stage(Catalog *c, const Fence *fence, const char *name, bool meta,
-                         uint64_t bytes, const Sha256 *sha256, bool *ours, Err *err)
+bool catalog_plain_stage(Catalog *c, const Fence *fence, const PlainStage *stage, bool *ours,
+                         Err *err)
 {
     scoped(args_free) Args args = {0};
     scoped(rows_free) Rows rows = {0};
     statement_fence(&args, fence);
-    args_text(&args, text_of(name));
-    args_flag(&args, meta);
-    if (sha256 == NULL) {
+    args_text(&args, text_of(stage->name));
+    args_text(&args, stage->latest);
+    args_flag(&args, stage->meta);
+    if (stage->sha256 == NULL) {
         args_i64_null(&args);
         args_bytes(&args, NULL, 0);
     } else {
-        args_i64(&args, (int64_t)bytes);
-        args_bytes(&args, sha256->bytes, sizeof sha256->bytes);
+        args_i64(&args, (int64_t)stage->bytes);
+        args_bytes(&args, stage->sha256->bytes, sizeof stage->sha256->bytes);
     }
     if (!statement_row(c, &asset_sql_plain_stage_sql, &args, &rows, err))
         return false;
@@ -101,4 +102,16 @@ bool catalog_plain_gone(Catalog *c, const Fence *fence, uint64_t no, Err *err)
     statement_fence(&args, fence);
     args_i64(&args, (int64_t)no);
     return statement_run(c, &asset_sql_plain_gone_sql, &args, NULL, err);
+}
+
+bool catalog_plain_left(Catalog *c, const Fence *fence, const char *name, bool *left, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    statement_fence(&args, fence);
+    args_text(&args, text_of(name));
+    if (!statement_row(c, &asset_sql_plain_left_sql, &args, &rows, err))
+        return false;
+    *left = rows_flag(&rows, 0, 0);
+    return true;
 }

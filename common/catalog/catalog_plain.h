@@ -21,9 +21,17 @@ typedef struct PlainOpened {
 } PlainOpened;
 MUST_CHECK bool catalog_plain_open(Catalog *c, const Fence *fence, PlainOpened *out, Err *err);
 
-/* sha256 NULL: not known yet. ours false: the name is another copy's. */
-MUST_CHECK bool catalog_plain_stage(Catalog *c, const Fence *fence, const char *name, bool meta,
-                                    uint64_t bytes, const Sha256 *sha256, bool *ours, Err *err);
+typedef struct PlainStage {
+    const char *name;
+    Text latest; /* the name that is to mean the newest; empty: none */
+    bool meta;
+    uint64_t bytes;
+    const Sha256 *sha256; /* NULL: not known yet */
+} PlainStage;
+/* ours false: the name is another copy's. ERR_CONFLICT plain.latest_taken: latest is that of
+ * another source, which is named. */
+MUST_CHECK bool catalog_plain_stage(Catalog *c, const Fence *fence, const PlainStage *stage,
+                                    bool *ours, Err *err);
 /* newest: latest is to name it. Repeating is fine. */
 MUST_CHECK bool catalog_plain_commit(Catalog *c, const Fence *fence, bool *newest, Err *err);
 MUST_CHECK bool catalog_plain_latest(Catalog *c, const Fence *fence, Err *err);
@@ -46,5 +54,8 @@ typedef struct PlainGoing {
 MUST_CHECK bool catalog_plain_take(Catalog *c, const Fence *fence, PlainGoing **rows, size_t *count,
                                    Err *err);
 MUST_CHECK bool catalog_plain_gone(Catalog *c, const Fence *fence, uint64_t no, Err *err);
+/* For such a job: was what is on its way to that name a plain copy's, and nobody writes it now? */
+MUST_CHECK bool catalog_plain_left(Catalog *c, const Fence *fence, const char *name, bool *left,
+                                   Err *err);
 
 #endif

@@ -80,6 +80,11 @@ MUST_CHECK bool reader_content_range(RepoReader *r, const ReaderContent *content
                                      uint64_t length, const ReaderSink *sink, Err *err);
 uint64_t reader_content_size(const ReaderContent *content);
 
+/* Its runs of zeros that no chunk is stored for, in order; two may touch. Any thread. */
+typedef bool ReaderZerosVisit(void *ctx, uint64_t offset, uint64_t length, Err *err);
+MUST_CHECK bool reader_content_zeros(RepoReader *r, const ReaderContent *content,
+                                     ReaderZerosVisit *visit, void *ctx, Err *err);
+
 /* The ledger of the backup. */
 typedef bool ReaderIssueVisit(void *ctx, const Issue *issue, Err *err);
 MUST_CHECK bool reader_issues(RepoReader *r, ReaderIssueVisit *visit, void *ctx, Err *err);

@@ -187,3 +187,24 @@ bool reader_content_range(RepoReader *r, const ReaderContent *content, uint64_t 
     Reading reading = {.r = r, .sink = sink, .skip = offset, .left = length};
     return reader_extents(r, content, give_extent, &reading, err);
 }
+
+typedef struct Zeros {
+    ReaderZerosVisit *visit;
+    void *ctx;
+    uint64_t at;
+} Zeros;
+
+static bool give_zeros(void *ctx, const Extent *extent, Err *err)
+{
+    Zeros *zeros = ctx;
+    uint64_t from = zeros->at;
+    zeros->at += extent->length;
+    return !extent->zeros || zeros->visit(zeros->ctx, from, extent->length, err);
+}
+
+bool reader_content_zeros(RepoReader *r, const ReaderContent *content, ReaderZerosVisit *visit,
+                          void *ctx, Err *err)
+{
+    Zeros zeros = {.visit = visit, .ctx = ctx};
+    return reader_extents(r, content, give_zeros, &zeros, err);
+}

@@ -65,6 +65,8 @@ static bool write_out(const PostgresqlExport *x, size_t len, Err *err)
 static bool put(PostgresqlExport *x, const void *at, size_t len, int flush, Err *err)
 {
     x->bytes += len;
+    if (x->params.sink != NULL)
+        return x->params.sink->take(x->params.sink->ctx, (Slice){at, len}, err);
     do {
         size_t part = len < (1U << 30) ? len : 1U << 30; /* zlib counts in 32 bits */
         x->deflater.next_in = at;                        /* zlib does not write through it */

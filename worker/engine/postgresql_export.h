@@ -9,10 +9,17 @@
 
 #include "worker/engine/engine.h"
 
+/* Where the text goes instead of a file: as it is, not compressed. */
+typedef struct PostgresqlExportSink {
+    void *ctx;
+    bool (*take)(void *ctx, Slice text, Err *err);
+} PostgresqlExportSink;
+
 typedef struct PostgresqlExportParams {
     int fd;        /* written to, not closed */
     Text database; /* which one; empty: the only one of the backup */
     bool all;
+    const PostgresqlExportSink *sink; /* borrowed; instead of fd */
 } PostgresqlExportParams;
 
 /* finish flushes the last byte to fd and reports {"databases","tables","rows","bytes"}. */

@@ -20,12 +20,12 @@ typedef struct Plain {
     Job *job;
     const json_t *order; /* its part about this */
     const char *extension;
-    bool tar, meta;
+    bool tar, sql, meta;
     Store *store;
     Text store_name;
     PlainOpened row;
     Opened opened;
-    Buf name, latest;
+    Buf name, latest, holds;
     StorePut *put;
     HashSha256 *hash;
     Sha256 sha256;
@@ -52,8 +52,12 @@ static bool call_stage(Catalog *catalog, void *ctx, Err *err)
 {
     Stage *stage = ctx;
     const Plain *plain = stage->plain;
-    return catalog_plain_stage(catalog, &plain->job->fence, (const char *)plain->name.at,
-                               plain->meta, plain->bytes, stage->sha256, &stage->ours, err);
+    PlainStage row = {.name = (const char *)plain->name.at,
+                      .latest = buf_text(&plain->latest),
+                      .meta = plain->meta,
+                      .bytes = plain->bytes,
+                      .sha256 = stage->sha256};
+    return catalog_plain_stage(catalog, &plain->job->fence, &row, &stage->ours, err);
 }
 
 static bool call_commit(Catalog *catalog, void *ctx, Err *err)
@@ -86,8 +90,9 @@ static bool open_all(Plain *plain, Err *err)
     Job *job = plain->job;
     const json_t *store = json_object_get(plain->order, "store");
     Text type = json_text_or(plain->order, "type", TEXT(""));
-    plain->extension = plain_form_extension(type);
-    plain->tar = text_equal(type, TEXT("files"));
+    plain->sql = !text_equal(type, TEXT("files"));
+    plain->tar = !plain->sql || json_text_or(plain->order, "holds", TEXT("")).len > 0;
+    plain->extension = plain_form_extension(type, plain->tar);
     plain->meta = json_bool_or(plain->order, "meta", true);
     plain->store_name = json_text_or(store, "name", TEXT("?"));
     plain->rate = (Rate){.bytes_a_second = json_u64_or(job->policy, "rate", 0)};
@@ -97,7 +102,8 @@ static bool open_all(Plain *plain, Err *err)
     return allow_plain(job->settings->allow, err) &&
            stores_open(&plain->store, job->settings, store, TEXT(""), err) &&
            patient_call(job->catalog, call_open, plain, err) &&
-           plain_name_latest(plain->order, plain->extension, &plain->latest, err);
+           plain_name_latest(plain->order, plain->extension, &plain->latest, err) &&
+           (!plain->sql || !plain->tar || plain_name_holds(plain->order, &plain->holds, err));
 }
 
 /* --- reading back --------------------------------------------------------------------------- */
@@ -115,6 +121,7 @@ static bool check_file(Plain *plain, bool *whole, Err *why, Err *err)
                         .bytes = plain->bytes,
                         .sha256 = &plain->sha256,
                         .tar = plain->tar,
+                        .sql = plain->sql,
                         .entries = plain->entries,
                         .ctx = plain->job,
                         .go_on = read_on};
@@ -199,7 +206,11 @@ static bool take(void *ctx, Slice bytes, Err *err)
 static bool stream(Plain *plain, Err *err)
 {
     Job *job = plain->job;
-    PlainForm form = {.job = job, .opened = &plain->opened, .ctx = plain, .take = take};
+    PlainForm form = {.job = job,
+                      .opened = &plain->opened,
+                      .holds = buf_text(&plain->holds),
+                      .ctx = plain,
+                      .take = take};
     job->counters.bytes_total = plain->opened.row.bytes;
     job->counters.total_basis = "plan";
     job_phase(job, "copy");
@@ -421,5 +432,6 @@ bool plain_run(Job *job, JobResult *result, Err *err)
     store_close(plain.store);
     buf_free(&plain.name);
     buf_free(&plain.latest);
+    buf_free(&plain.holds);
     return fine;
 }

@@ -27,7 +27,8 @@ typedef struct Reading {
     /* tar */
     uint8_t block[BLOCK];
     size_t filled;
-    uint64_t skip; /* content and its padding that follow */
+    uint64_t skip;    /* content and its padding that follow */
+    uint64_t content; /* of the two the content */
     uint64_t pax_left, next_size;
     Buf pax;
     uint64_t entries;
@@ -36,6 +37,24 @@ typedef struct Reading {
     char tail[sizeof SQL_END];
     size_t tail_len;
 } Reading;
+
+/* --- SQL ------------------------------------------------------------------------------------ */
+
+static void take_sql(Reading *reading, Slice bytes)
+{
+    size_t most = sizeof SQL_END - 1;
+    if (bytes.len >= most) {
+        memcpy(reading->tail, bytes.at + bytes.len - most, most);
+        reading->tail_len = most;
+        return;
+    }
+    size_t kept = reading->tail_len;
+    if (kept + bytes.len > most)
+        kept = most - bytes.len;
+    memmove(reading->tail, reading->tail + reading->tail_len - kept, kept);
+    memcpy(reading->tail + kept, bytes.at, bytes.len);
+    reading->tail_len = kept + bytes.len;
+}
 
 /* --- tar ------------------------------------------------------------------------------------ */
 
@@ -104,6 +123,7 @@ static bool take_header(Reading *reading, Err *why)
         reading->entries++;
     }
     reading->skip = (size + BLOCK - 1) / BLOCK * BLOCK;
+    reading->content = size;
     return true;
 }
 
@@ -116,6 +136,10 @@ static bool take_tar(Reading *reading, Slice bytes, Err *why)
                 some = (size_t)reading->skip;
             size_t kept = some < reading->pax_left ? some : (size_t)reading->pax_left;
             buf_add(&reading->pax, bytes.at, kept);
+            size_t told = some < reading->content ? some : (size_t)reading->content;
+            if (reading->check->sql && reading->pax_left == 0)
+                take_sql(reading, (Slice){bytes.at, told});
+            reading->content -= told;
             reading->pax_left -= kept;
             reading->skip -= some;
             if (kept > 0 && reading->pax_left == 0)
@@ -134,24 +158,6 @@ static bool take_tar(Reading *reading, Slice bytes, Err *why)
         bytes = (Slice){bytes.at + some, bytes.len - some};
     }
     return true;
-}
-
-/* --- SQL ------------------------------------------------------------------------------------ */
-
-static void take_sql(Reading *reading, Slice bytes)
-{
-    size_t most = sizeof SQL_END - 1;
-    if (bytes.len >= most) {
-        memcpy(reading->tail, bytes.at + bytes.len - most, most);
-        reading->tail_len = most;
-        return;
-    }
-    size_t kept = reading->tail_len;
-    if (kept + bytes.len > most)
-        kept = most - bytes.len;
-    memmove(reading->tail, reading->tail + reading->tail_len - kept, kept);
-    memcpy(reading->tail + kept, bytes.at, bytes.len);
-    reading->tail_len = kept + bytes.len;
 }
 
 /* --- both ----------------------------------------------------------------------------------- */
@@ -189,10 +195,11 @@ static bool judge(const Reading *reading, const Sha256 *sha256, Err *why)
         return err_set(why, ERR_CORRUPT, "plain.damaged", "its bytes are not those written");
     if (!reading->ended)
         return err_set(why, ERR_CORRUPT, "plain.damaged", "it ends early");
+    if (check->sql && (reading->tail_len != sizeof SQL_END - 1 ||
+                       memcmp(reading->tail, SQL_END, reading->tail_len) != 0))
+        return err_set(why, ERR_CORRUPT, "plain.damaged", "the SQL does not end with its mark");
     if (!check->tar)
-        return (reading->tail_len == sizeof SQL_END - 1 &&
-                memcmp(reading->tail, SQL_END, reading->tail_len) == 0) ||
-               err_set(why, ERR_CORRUPT, "plain.damaged", "the SQL does not end with its mark");
+        return true;
     if (reading->zero_blocks < 2 || reading->skip > 0 || reading->filled > 0)
         return err_set(why, ERR_CORRUPT, "plain.damaged", "the archive does not end as one");
     return check->entries == 0 || check->entries == reading->entries ||

@@ -13,7 +13,7 @@ typedef struct PlainCheck {
     const char *name;
     uint64_t bytes;
     const Sha256 *sha256;
-    bool tar;
+    bool tar, sql;    /* both: an archive that ends with SQL */
     uint64_t entries; /* of a tar; 0: not known */
     void *ctx;
     bool (*go_on)(void *ctx, size_t bytes, Err *err); /* so many more were read */

@@ -18,11 +18,11 @@ static const struct {
     const char *type, *extension;
 } forms[] = {{"files", ".tar.gz"}, {"postgresql", ".sql.gz"}};
 
-const char *plain_form_extension(Text type)
+const char *plain_form_extension(Text type, bool tar)
 {
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++)
         if (text_equal(type, text_of(forms[i].type)))
-            return forms[i].extension;
+            return tar ? ".tar.gz" : forms[i].extension;
     return NULL;
 }
 
@@ -32,15 +32,18 @@ typedef struct Maker {
     int fd;
     bool fine;
     uint64_t entries;
+    bool counts; /* what is fed: not where it is fed a second time */
     Err err;
 } Maker;
 
 static void on_fed(void *ctx, uint64_t bytes, bool entry)
 {
-    Job *job = ((Maker *)ctx)->form->job;
-    job->counters.bytes_done += bytes;
+    const Maker *maker = ctx;
+    if (!maker->counts)
+        return;
+    maker->form->job->counters.bytes_done += bytes;
     if (entry)
-        job->counters.items_done++;
+        maker->form->job->counters.items_done++;
 }
 
 static void on_damaged(void *ctx, Text path, const Err *err)
@@ -55,7 +58,8 @@ static bool on_go_on(void *ctx, Err *err)
     return job_go_on(((Maker *)ctx)->form->job, err);
 }
 
-static bool make_sql(Maker *maker, Err *err)
+/* sink NULL: compressed, into the maker's pipe. */
+static bool make_sql(Maker *maker, const PostgresqlExportSink *sink, Err *err)
 {
     RepoReader *reader = maker->form->opened->reader;
     scoped(json_release) json_t *details = NULL;
@@ -63,8 +67,10 @@ static bool make_sql(Maker *maker, Err *err)
     static const ReaderSelection everything = {.phase = -1};
     if (!json_parse(reader_receipt(reader)->details, &details, err))
         return err_note(err, "the receipt of the backup");
-    PostgresqlExportParams params = {
-        .fd = maker->fd, .all = json_array_size(json_object_get(details, "databases")) > 1};
+    PostgresqlExportParams params = {.fd = maker->fd,
+                                     .sink = sink,
+                                     .all = json_array_size(json_object_get(details, "databases")) >
+                                            1};
     Target *target;
     if (!postgresql_export_open(&target, &params, err))
         return false;
@@ -81,6 +87,45 @@ static bool make_sql(Maker *maker, Err *err)
     return fine;
 }
 
+static bool count_text(void *ctx, Slice text, Err *err)
+{
+    (void)err;
+    *(uint64_t *)ctx += text.len;
+    return true;
+}
+
+static bool give_text(void *ctx, Slice text, Err *err)
+{
+    return plain_tar_give(ctx, text, err);
+}
+
+static bool fill_archive(void *ctx, PlainTar *tar, Err *err)
+{
+    Maker *maker = ctx;
+    PostgresqlExportSink sink = {tar, give_text};
+    maker->counts = true;
+    return make_sql(maker, &sink, err);
+}
+
+/* The same bytes both times: what is read is the backup, which does not change. */
+static bool make_sql_in_tar(Maker *maker, Err *err)
+{
+    const Opened *opened = maker->form->opened;
+    PlainTarFile file = {.name = maker->form->holds,
+                         .mtime_s = reader_backup(opened->reader)->consistent_ns / 1000000000,
+                         .ctx = maker,
+                         .fill = fill_archive};
+    PostgresqlExportSink sink = {&file.size, count_text};
+    maker->counts = false;
+    maker->entries = 1;
+    return make_sql(maker, &sink, err) && plain_tar_file(&file, maker->fd, err);
+}
+
+static bool make_database(Maker *maker, Err *err)
+{
+    return maker->form->holds.len > 0 ? make_sql_in_tar(maker, err) : make_sql(maker, NULL, err);
+}
+
 static bool make_tar(Maker *maker, Err *err)
 {
     static const ReaderSelection everything = {.phase = -1};
@@ -92,7 +137,7 @@ static void *make(void *ctx)
 {
     Maker *maker = ctx;
     bool files = strcmp(maker->form->opened->row.source_type, "files") == 0;
-    maker->fine = (files ? make_tar : make_sql)(maker, &maker->err);
+    maker->fine = (files ? make_tar : make_database)(maker, &maker->err);
     close(maker->fd);
     return NULL;
 }
@@ -116,8 +161,8 @@ bool plain_form_stream(const PlainForm *form, uint64_t *entries, Err *err)
 {
     int ends[2];
     pthread_t thread;
-    Maker maker = {.form = form};
-    if (plain_form_extension(text_of(form->opened->row.source_type)) == NULL)
+    Maker maker = {.form = form, .counts = true};
+    if (plain_form_extension(text_of(form->opened->row.source_type), false) == NULL)
         return err_set(err, ERR_USAGE, "plain.type",
                        "backups of sources of type %s have no plain form",
                        form->opened->row.source_type);

@@ -97,8 +97,10 @@ static bool finish(Buf *name, const char *extension, unsigned n, Err *err)
     else if (ends_with(made, ".gz"))
         return err_set(err, ERR_INVALID, "plain.name",
                        "the plain copies of this source are %s files, and the policy calls them "
-                       "%.*s: leave the extension out",
-                       extension, TEXT_ARG(made));
+                       "%.*s: leave the extension out%s",
+                       extension, TEXT_ARG(made),
+                       ends_with(made, ".tar.gz") ? ", or say with holds what is in the archive"
+                                                  : "");
     if (n > 1)
         buf_printf(name, "_%u", n);
     buf_add_text(name, text_of(extension));
@@ -127,4 +129,11 @@ bool plain_name_latest(const json_t *plain, const char *extension, Buf *out, Err
         return finish(out, extension, 1, err);
     buf_clear(out);
     return true;
+}
+
+bool plain_name_holds(const json_t *plain, Buf *out, Err *err)
+{
+    bool changes = false;
+    fill(plain, json_text_or(plain, "holds", TEXT("")), false, &changes, out);
+    return finish(out, ".sql", 1, err);
 }

@@ -21,4 +21,7 @@ MUST_CHECK bool plain_name_make(const json_t *plain, const char *extension, unsi
  * place of what changes from backup to backup. *out is empty when nothing does. */
 MUST_CHECK bool plain_name_latest(const json_t *plain, const char *extension, Buf *out, Err *err);
 
+/* What an archive calls the SQL that it holds: the order's `holds`, with .sql behind it. */
+MUST_CHECK bool plain_name_holds(const json_t *plain, Buf *out, Err *err);
+
 #endif

@@ -10,7 +10,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { META_MOST = 64 * 1024 };
+enum {
+    META_MOST = 64 * 1024,
+    STALE_MS = 24 * 3600 * 1000, /* as in repositories */
+};
 
 typedef struct PlainPrune {
     Job *job;
@@ -19,6 +22,7 @@ typedef struct PlainPrune {
     size_t count;
     uint64_t gone_no; /* of the call */
     uint64_t gone, foreign;
+    StoreSweep swept;
 } PlainPrune;
 
 static bool call_take(Catalog *catalog, void *ctx, Err *err)
@@ -97,20 +101,68 @@ static bool take_all(PlainPrune *prune, Err *err)
     return true;
 }
 
+typedef struct Left {
+    const Fence *fence;
+    const char *name;
+    bool left;
+} Left;
+
+static bool call_left(Catalog *catalog, void *ctx, Err *err)
+{
+    Left *left = ctx;
+    return catalog_plain_left(catalog, left->fence, left->name, &left->left, err);
+}
+
+/* Others put what they like beside plain copies, and upload it as they like. */
+static bool is_left(void *ctx, const char *name, bool *ours, Err *err)
+{
+    Job *job = ctx;
+    Left left = {.fence = &job->fence, .name = name};
+    *ours = false;
+    if (!store_name_valid(name))
+        return true;
+    bool asked = job_go_on(job, err) && patient_call(job->catalog, call_left, &left, err);
+    *ours = left.left;
+    return asked;
+}
+
+/* What attempts that died had begun. A server that does not let it be looked at costs the run
+ * nothing, unless it is this job that is over. */
+static bool sweep(PlainPrune *prune, const json_t *store, Err *err)
+{
+    Err why = {0};
+    prune->swept = (StoreSweep){.age_ms = (int64_t)json_u64_or(store, "stale_uploads", STALE_MS),
+                                .ours = is_left,
+                                .ctx = prune->job};
+    job_phase(prune->job, "sweep");
+    if (store_sweep(prune->store, &prune->swept, &why))
+        return true;
+    if (why.code == ERR_FENCED || why.code == ERR_CANCELLED) {
+        *err = why;
+        return false;
+    }
+    job_log(prune->job, LOG_WARN, "prune.uploads_left",
+            "uploads that nobody completes may be left, and are paid for: %s: %s", why.cause,
+            why.text);
+    return true;
+}
+
 bool plain_prune_run(Job *job, JobResult *result, Err *err)
 {
     PlainPrune prune = {.job = job};
     const json_t *store = json_object_get(json_object_get(job->order, "plain"), "store");
     job_phase(job, "forget");
     bool fine = stores_open_prune(&prune.store, job->settings, store, TEXT(""), err) &&
-                take_all(&prune, err);
+                take_all(&prune, err) && sweep(&prune, store, err);
     if (fine) {
         result->outcome = prune.foreign == 0 ? OUTCOME_COMPLETED : OUTCOME_PARTIAL;
         snprintf(result->text, sizeof result->text,
-                 "%" PRIu64 " plain copies taken away, %" PRIu64 " files are not ours", prune.gone,
-                 prune.foreign);
-        result->answer = json_pack("{s:I, s:I}", "gone", (json_int_t)prune.gone, "foreign",
-                                   (json_int_t)prune.foreign);
+                 "%" PRIu64 " plain copies taken away, %" PRIu64 " files are not ours; %" PRIu64
+                 " uploads that nobody completed were aborted",
+                 prune.gone, prune.foreign, prune.swept.removed);
+        result->answer = json_pack("{s:I, s:I, s:I}", "gone", (json_int_t)prune.gone, "foreign",
+                                   (json_int_t)prune.foreign, "aborted_uploads",
+                                   (json_int_t)prune.swept.removed);
     }
     mem_free(prune.rows);
     store_close(prune.store);

@@ -100,7 +100,7 @@ static int run_psql(const char *file, const char *database)
 static void export_to(Recording *backup, const char *path, Text database, bool all)
 {
     FILE *file = fopen(path, "w");
-    PostgresqlExportParams params = {fileno(file), database, all};
+    PostgresqlExportParams params = {.fd = fileno(file), .database = database, .all = all};
     backup->err = (Err){0};
     assert_true(postgresql_export_open(&backup->target, &params, &backup->err));
     if (!drive(backup, NULL))

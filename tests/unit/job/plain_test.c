@@ -48,6 +48,51 @@ static void a_template_gives_the_names_that_were_asked_for(void **state)
     expect("{source}_{time}.sql.gz", "orders", 3, "orders_20261122_013805_3.sql.gz");
 }
 
+/* One of the names that people have had, with the extension of its kind. */
+static void expect_of(const char *form, const char *source, const char *extension,
+                      const char *wanted)
+{
+    Err err = {0};
+    scoped(buf_free) Buf out = {0};
+    json_t *plain =
+        json_pack("{s:s, s:s, s:s}", "name", form, "source", source, "time", "20261122013805");
+    if (!plain_name_make(plain, extension, 1, &out, &err))
+        fail_msg("%s", err.text);
+    assert_string_equal(buf_cstr(&out), wanted);
+    json_decref(plain);
+}
+
+static void the_names_that_scripts_have_given_are_given_again(void **state)
+{
+    (void)state;
+    expect_of("{source}_backup_{time:%Y%m%d_%H%M%S}", "mysql", ".sql.gz",
+              "mysql_backup_20261122_013805.sql.gz");
+    expect_of("{source}_backup_{time:%Y%m%d_%H%M%S}", "sessions", ".db.gz",
+              "sessions_backup_20261122_013805.db.gz");
+    expect_of("postgres/{source}_full_{time}", "psscript", ".sql.gz",
+              "postgres/psscript_full_20261122_013805.sql.gz");
+    expect_of("redis/{source}_{time}", "redis", ".rdb.gz", "redis/redis_20261122_013805.rdb.gz");
+    expect_of("backups/{source}_{time}", "NAME", ".tar.gz", "backups/NAME_20261122_013805.tar.gz");
+    expect_of("{source}_backup_{time}.tar.gz", "coderstew", ".tar.gz",
+              "coderstew_backup_20261122_013805.tar.gz");
+}
+
+static void an_archive_says_what_it_holds(void **state)
+{
+    Err err = {0};
+    scoped(buf_free) Buf out = {0};
+    (void)state;
+    json_t *plain = json_pack("{s:s, s:s}", "holds", "database_{time:%Y%m%d_%H%M%S}.sql", "time",
+                              "20261122013805");
+    assert_true(plain_name_holds(plain, &out, &err));
+    assert_string_equal(buf_cstr(&out), "database_20261122_013805.sql");
+    json_object_set_new(plain, "holds", json_string("../x"));
+    buf_clear(&out);
+    assert_false(plain_name_holds(plain, &out, &err));
+    assert_string_equal(err.cause, "plain.name");
+    json_decref(plain);
+}
+
 static void no_value_leaves_the_store(void **state)
 {
     static const char *const hostile[] = {"../../etc/passwd", "a/b",   "..",  ".hidden", "x\ny",
@@ -166,6 +211,7 @@ static bool is_whole(Place *place, Slice bytes, const Sha256 *sha256, bool tar, 
                         .bytes = bytes.len,
                         .sha256 = sha256,
                         .tar = tar,
+                        .sql = !tar,
                         .entries = entries,
                         .go_on = go_on};
     if (!plain_check(&check, &whole, &why, &err))
@@ -247,6 +293,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_template_gives_the_names_that_were_asked_for),
+        cmocka_unit_test(the_names_that_scripts_have_given_are_given_again),
+        cmocka_unit_test(an_archive_says_what_it_holds),
         cmocka_unit_test(no_value_leaves_the_store),
         cmocka_unit_test(a_name_that_cannot_be_is_refused),
         cmocka_unit_test(latest_stands_where_the_time_would),

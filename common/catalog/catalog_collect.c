@@ -162,6 +162,7 @@ bool catalog_collect_dead(Catalog *c, const Fence *fence, uint64_t after, size_t
         rows_uuid(&rows, i, 1, &(*out)[i].object);
         (*out)[i].bytes = rows_u64(&rows, i, 2);
         (*out)[i].again = rows_flag(&rows, i, 3);
+        (*out)[i].damaged = rows_flag(&rows, i, 4);
     }
     return true;
 }

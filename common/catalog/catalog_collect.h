@@ -42,7 +42,8 @@ typedef struct RepackLook {
 } RepackLook;
 MUST_CHECK bool catalog_repack_look(Catalog *c, const Fence *fence, RepackLook *out, Err *err);
 
-/* What a run would find. unused: live and named by no backup; damaged ones are kept as evidence. */
+/* What a run would find. unused: live and named by no backup; damaged: of these, the
+ * ones that are laid aside instead. */
 typedef struct CollectLook {
     uint64_t unused, unused_bytes, live, condemned, dying, damaged;
 } CollectLook;
@@ -73,7 +74,8 @@ MUST_CHECK bool catalog_collect_confirm(Catalog *c, const Fence *fence, uint64_t
 typedef struct DeadPack {
     uint64_t no, bytes;
     Uuid object;
-    bool again; /* deleted before; a late PUT may have made it anew */
+    bool again;   /* deleted before; a late PUT may have made it anew */
+    bool damaged; /* goes to quarantine instead: catalog_orphan_damaged */
 } DeadPack;
 MUST_CHECK bool catalog_collect_dead(Catalog *c, const Fence *fence, uint64_t after, size_t most,
                                      DeadPack **out, size_t *count, Err *err); /* mem_free *out */

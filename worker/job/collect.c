@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "common/catalog/catalog_collect.h"
 #include "common/repo/repo_collect.h"
+#include "worker/job/quarantining.h"
 
 enum { FLIP_MOST = 10000, DELETE_BATCH = 200, INDEX_BATCH = 200 };
 
@@ -139,27 +140,49 @@ static bool bring_epoch(Collect *c, Err *err)
     return true;
 }
 
+/* What is damaged is evidence: it is laid aside. */
+static bool delete_one(Collect *c, const DeadPack *pack, bool *gone, Err *err)
+{
+    *gone = true;
+    if (!pack->damaged)
+        return repo_pack_remove(c->session->repo, &pack->object, err);
+    return quarantining_damaged(c->session, c->job, pack->no, &pack->object, gone, err);
+}
+
+static void count_gone(Collect *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const DeadPack *pack = &c->dead[i];
+        c->counts->again += pack->again;
+        c->counts->quarantined += pack->damaged && !pack->again;
+        c->counts->deleted += !pack->again && !pack->damaged;
+        c->counts->freed += pack->again || pack->damaged ? 0 : pack->bytes;
+        c->job->counters.items_done++;
+    }
+}
+
+/* A damaged pack that the store does not let go waits for the next run. */
 static bool delete_batch(Collect *c, uint64_t *room, Err *err)
 {
+    size_t done = 0;
     if (c->count > *room) {
         c->counts->left += c->count - *room;
         c->count = (size_t)*room;
     }
-    for (size_t i = 0; i < c->count; i++)
-        if (!job_go_on(c->job, err) || !repo_pack_remove(c->session->repo, &c->dead[i].object, err))
-            return false;
-    CRASHPOINT("collect.deleted");
-    if (c->count > 0 && !patient_call(c->job->catalog, call_gone, c, err))
-        return false;
-    for (size_t i = 0; i < c->count; i++) {
-        const DeadPack *pack = &c->dead[i];
-        c->after = pack->no;
-        c->counts->again += pack->again;
-        c->counts->deleted += !pack->again;
-        c->counts->freed += pack->again ? 0 : pack->bytes;
-        c->job->counters.items_done++;
-    }
     *room -= c->count;
+    for (size_t i = 0; i < c->count; i++) {
+        bool gone;
+        if (!job_go_on(c->job, err) || !delete_one(c, &c->dead[i], &gone, err))
+            return false;
+        c->after = c->dead[i].no;
+        if (gone)
+            c->dead[done++] = c->dead[i];
+    }
+    CRASHPOINT("collect.deleted");
+    c->count = done;
+    if (done > 0 && !patient_call(c->job->catalog, call_gone, c, err))
+        return false;
+    count_gone(c);
     CRASHPOINT("collect.gone");
     return true;
 }
@@ -167,15 +190,18 @@ static bool delete_batch(Collect *c, uint64_t *room, Err *err)
 static bool delete_packs(Collect *c, Err *err)
 {
     uint64_t room = allow_prune_packs(c->job->settings->allow);
+    size_t found;
     bool fine;
     job_phase(c->job, "delete");
     c->after = 0;
     do {
         c->count = 0;
-        fine = patient_call(c->job->catalog, call_dead, c, err) && delete_batch(c, &room, err);
+        fine = patient_call(c->job->catalog, call_dead, c, err);
+        found = c->count;
+        fine = fine && delete_batch(c, &room, err);
         mem_free(c->dead);
         c->dead = NULL;
-    } while (fine && c->count > 0 && room > 0);
+    } while (fine && found > 0 && room > 0);
     return fine;
 }
 

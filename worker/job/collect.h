@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * collect.h — packs leave: condemned, flipped, confirmed, deleted, gone. In a session opened with
- * SESSION_PRUNE, by a job of kind prune. */
+ * collect.h — packs leave: condemned, flipped, confirmed, deleted, gone. Damaged ones are evidence
+ * and go to quarantine/ instead. In a session opened with SESSION_PRUNE, by a job of kind prune. */
 #ifndef WORKER_JOB_COLLECT_H
 #define WORKER_JOB_COLLECT_H
 
@@ -11,7 +11,8 @@ typedef struct CollectCounts {
     uint64_t condemned, condemned_bytes; /* nobody names them */
     uint64_t flipped, pardoned;
     uint64_t spared;         /* a session that began before may still want them */
-    uint64_t damaged;        /* nobody names them; kept as evidence */
+    uint64_t damaged;        /* of a preview: nobody names them, and they would be laid aside */
+    uint64_t quarantined;    /* damaged packs that were laid aside */
     uint64_t deleted, freed; /* packs; their bytes */
     uint64_t again;          /* deleted once more, against late writes */
     uint64_t indexes;

@@ -6,6 +6,7 @@
 #include "common/catalog/catalog_collect.h"
 #include "worker/job/collect.h"
 #include "worker/job/forget.h"
+#include "worker/job/orphans.h"
 #include "worker/job/plain_prune.h"
 #include "worker/job/proofs.h"
 #include "worker/job/repacking.h"
@@ -25,6 +26,7 @@ typedef struct Prune {
     ProofCounts proofs;
     ResealCounts resealed;
     RepackLook may_repack; /* of a dry run */
+    OrphanCounts orphans;
     uint64_t forgotten;
     json_t *answers; /* of the backups that were asked to go */
     bool dry_run;
@@ -69,6 +71,7 @@ static json_t *report(const Prune *prune)
                 {"pardoned", n->pardoned},
                 {"spared", n->spared},
                 {"damaged", n->damaged},
+                {"quarantined", n->quarantined},
                 {"deleted", n->deleted},
                 {"freed", n->freed},
                 {"deleted_again", n->again},
@@ -103,6 +106,8 @@ static json_t *report(const Prune *prune)
                                       (json_int_t)prune->resealed.left_bytes));
     if (prune->answers != NULL)
         json_object_set(out, "forget", prune->answers);
+    if (prune->orphans.scanned)
+        json_object_set_new(out, "orphans", orphans_report(&prune->orphans));
     return out;
 }
 
@@ -117,30 +122,71 @@ static bool call_tell(Catalog *catalog, void *ctx, Err *err)
     return catalog_collect_tell(catalog, told->fence, told->done, err);
 }
 
-static bool finish(Prune *prune, JobResult *result, Err *err)
+static bool asked_for(const Prune *prune, const char *what)
+{
+    return json_bool_or(prune->job->params, what, false);
+}
+
+static void say_orphans(const Prune *prune, JobResult *result)
+{
+    const OrphanCounts *n = &prune->orphans;
+    const QuarantineCounts *done = &n->quarantine;
+    scoped(buf_free) Buf text = {0};
+    buf_printf(&text,
+               "%" PRIu64 " objects, %" PRIu64 " of them in no row, %" PRIu64 " bytes, and %" PRIu64
+               " foreign ones; ",
+               n->listed, n->orphans, n->bytes, n->foreign);
+    if (n->blocked[0] != 0)
+        buf_printf(&text, "only reported: %s", n->blocked);
+    else if (prune->dry_run)
+        buf_printf(&text, "%" PRIu64 " would go to quarantine, %" PRIu64 " away from there",
+                   n->would_move, n->would_go);
+    else
+        buf_printf(&text,
+                   "%" PRIu64 " went to quarantine, %" PRIu64 " away from there, %" PRIu64
+                   " could not",
+                   done->moved, done->deleted, done->kept);
+    snprintf(result->text, sizeof result->text, "%.*s", TEXT_ARG(buf_text(&text)));
+}
+
+static void say_preview(const Prune *prune, JobResult *result)
 {
     const CollectCounts *n = &prune->counts;
-    scoped(buf_free) Buf text = {0};
-    result->answer = report(prune);
-    if (prune->dry_run) {
-        snprintf(result->text, sizeof result->text,
-                 "would condemn %" PRIu64 " of %" PRIu64 " packs, %" PRIu64 " bytes; %" PRIu64
-                 " are condemned already; a repack would look into %" PRIu64
-                 " packs, of which %" PRIu64 " are known to be half-dead, for %" PRIu64
-                 " bytes; would abort %" PRIu64 " uploads that nobody completes",
-                 n->condemned, n->live, n->condemned_bytes, n->flipped,
-                 prune->may_repack.candidates, prune->may_repack.half_dead, prune->may_repack.frees,
-                 prune->swept.found);
-        return true;
-    }
+    snprintf(result->text, sizeof result->text,
+             "would condemn %" PRIu64 " of %" PRIu64 " packs, %" PRIu64 " bytes; %" PRIu64
+             " are condemned already; a repack would look into %" PRIu64 " packs, of which %" PRIu64
+             " are known to be half-dead, for %" PRIu64 " bytes; would abort %" PRIu64
+             " uploads that nobody completes",
+             n->condemned, n->live, n->condemned_bytes, n->flipped, prune->may_repack.candidates,
+             prune->may_repack.half_dead, prune->may_repack.frees, prune->swept.found);
+}
+
+static void say_done(const Prune *prune, JobResult *result)
+{
+    const CollectCounts *n = &prune->counts;
     snprintf(result->text, sizeof result->text,
              "%" PRIu64 " backups forgotten, %" PRIu64 " packs condemned, %" PRIu64
              " deleted, %" PRIu64 " bytes freed; %" PRIu64 " half-dead packs made %" PRIu64
-             " new ones; %" PRIu64 " uploads that nobody completed were aborted%s%s",
+             " new ones; %" PRIu64 " uploads that nobody completed were aborted%s%s%s",
              prune->forgotten, n->condemned, n->deleted, n->freed, prune->repacked.packed,
              prune->repacked.made, prune->swept.removed,
+             n->quarantined > 0 ? "; damaged packs went to quarantine" : "",
              n->spared > 0 ? "; running jobs spare some" : "",
              n->left > 0 ? "; this worker's ceiling leaves some" : "");
+}
+
+static bool finish(Prune *prune, JobResult *result, Err *err)
+{
+    scoped(buf_free) Buf text = {0};
+    result->answer = report(prune);
+    if (asked_for(prune, "orphans"))
+        say_orphans(prune, result);
+    else if (prune->dry_run)
+        say_preview(prune, result);
+    else
+        say_done(prune, result);
+    if (prune->dry_run)
+        return true;
     json_canonical(result->answer, &text);
     Tell told = {.fence = &prune->job->fence, .done = buf_text(&text)};
     return patient_call(prune->job->catalog, call_tell, &told, err);
@@ -174,9 +220,16 @@ static void sweep(Prune *prune)
                 why.text);
 }
 
+static bool look_for_orphans(Prune *prune, bool asked, Err *err)
+{
+    return orphans_run(&prune->session, prune->job, asked, prune->dry_run, &prune->orphans, err);
+}
+
 static bool run(Prune *prune, Err *err)
 {
     bool anyway = json_text_or(prune->job->params, "reason", TEXT("")).len > 0;
+    if (asked_for(prune, "orphans"))
+        return look_for_orphans(prune, true, err);
     if (prune->dry_run) {
         sweep(prune);
         return collect_preview(prune->job, &prune->counts, &prune->may_repack, err);
@@ -192,6 +245,8 @@ static bool run(Prune *prune, Err *err)
         !collect_run(&prune->session, prune->job, anyway, &prune->counts, err))
         return false;
     sweep(prune);
+    if (!look_for_orphans(prune, false, err))
+        return false;
     return !prune->resealed.asked || reseal_tell(prune->job, &prune->resealed, err);
 }
 

@@ -3,7 +3,7 @@ SELECT jsonb_build_object('items', coalesce(jsonb_agg(item ORDER BY at DESC), '[
 FROM (SELECT p.damaged_at AS at, jsonb_build_object('pack', p.object, 'store', r.store, 'key_set', nullif(r.key_set, ''), 'kind', p.kind,
         'bytes', p.bytes, 'found_at', holdfast.rfc3339(p.damaged_at), 'why', p.damage, 'chunks', l.chunks, 'lost_chunks', l.lost,
         'backups', coalesce(b.list, '[]'), 'backup_count', coalesce(b.n, 0), 'entries', coalesce(e.list, '[]'),
-        'next', CASE WHEN coalesce(b.n, 0) = 0 THEN 'no backup needs it: nothing'
+        'next', CASE WHEN coalesce(b.n, 0) = 0 THEN 'no backup needs it: the next run of the collector lays it aside in quarantine'
                      WHEN l.lost = 0 THEN 'every chunk of it is stored elsewhere by now: holdfast verify BACKUP --level content shows it'
                      ELSE 'holdfast run SOURCE stores again what is still there; then holdfast verify BACKUP --level content' END) AS item
       FROM holdfast.pack p JOIN holdfast.repository r ON r.no = p.repository

@@ -22,7 +22,7 @@ SELECT jsonb_build_object('schema', 'holdfast.status/1',
     FROM (SELECT f.pool, count(*) AS n FROM f WHERE NOT f.paused AND NOT EXISTS (SELECT FROM w JOIN holdfast.pool p ON p.no = ANY (w.pools)
             WHERE p.name = f.pool AND w.state = 'alive') GROUP BY 1) u),
   'damaged', (SELECT coalesce(jsonb_agg(jsonb_build_object('store', r.store, 'rolled_back', r.rolled_back, 'packs', d.packs) ORDER BY r.no), '[]')
-    FROM holdfast.repository r, LATERAL (SELECT count(*) AS packs FROM holdfast.pack p WHERE p.repository = r.no AND p.damaged_at IS NOT NULL) d
+    FROM holdfast.repository r, LATERAL (SELECT count(*) AS packs FROM holdfast.pack p WHERE p.repository = r.no AND p.damaged_at IS NOT NULL AND p.state <> 'deleted') d
     WHERE r.rolled_back OR d.packs > 0),
   'retention', (SELECT coalesce(jsonb_agg(jsonb_build_object('store', x.store, 'overdue', x.n, 'frozen', x.frozen_reason,
       'seconds', round(extract(epoch FROM clock_timestamp() - x.since))) ORDER BY x.no), '[]') FROM (

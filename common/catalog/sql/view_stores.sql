@@ -5,7 +5,7 @@ SELECT jsonb_build_object('items', coalesce(jsonb_agg(jsonb_build_object('name',
         'frozen_at', holdfast.rfc3339(r.frozen_at), 'frozen_reason', r.frozen_reason,
         'backups', (SELECT count(*) FROM holdfast.backup_place b WHERE b.repository = r.no AND b.deleted_at IS NULL),
         'stored_bytes', (SELECT coalesce(sum(p.bytes), 0) FROM holdfast.pack p WHERE p.repository = r.no AND p.state IN ('live', 'condemned')),
-        'damaged_packs', (SELECT count(*) FROM holdfast.pack p WHERE p.repository = r.no AND p.damaged_at IS NOT NULL),
+        'damaged_packs', (SELECT count(*) FROM holdfast.pack p WHERE p.repository = r.no AND p.damaged_at IS NOT NULL AND p.state <> 'deleted'),
         'keys', CASE WHEN r.key_set <> '' THEN (SELECT jsonb_build_object(
             'writers', coalesce(jsonb_agg(w.name ORDER BY w.name) FILTER (WHERE i.facts -> 'roles' ? 'write'), '[]'),
             'readers', coalesce(jsonb_agg(w.name ORDER BY w.name) FILTER (WHERE w.reader AND i.facts -> 'roles' ? 'read'), '[]'),

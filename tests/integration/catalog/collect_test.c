@@ -4,6 +4,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/catalog/catalog_collect.h"
+#include "common/catalog/catalog_orphan.h"
 #include "common/catalog/catalog_pack.h"
 #include "tests/integration/catalog/check.h"
 
@@ -304,13 +305,25 @@ static void only_a_pruners_login_condemns_flips_and_deletes(void **state)
     CollectCondemned condemned;
     CollectFlipped flipped;
     uint64_t no = 1;
+    OrphanDue *due = NULL, one;
+    size_t count;
+    bool begun;
     Fence prune = prune_claim();
     REFUSED("catalogue.denied", catalog_collect_condemn(writer.c, &prune, true, &condemned, &err));
     REFUSED("catalogue.denied", catalog_collect_flip(reader.c, &prune, 1, &flipped, &err));
     REFUSED("catalogue.denied", catalog_collect_gone(writer.c, &prune, &no, 1, &err));
     REFUSED("prune.order", catalog_collect_flip(pruner.c, &prune, 1, &flipped, &err));
+    REFUSED("catalogue.denied", catalog_orphan_begin(writer.c, &prune, true, &begun, &err));
+    REFUSED("catalogue.denied", catalog_orphan_note(reader.c, &prune, NULL, NULL, 0, &err));
+    REFUSED("catalogue.denied", catalog_orphan_moving(writer.c, &prune, 1, &begun, &err));
+    REFUSED("catalogue.denied",
+            catalog_orphan_moved(writer.c, &prune, 1, TEXT("deleted"), TEXT(""), &err));
+    REFUSED("orphan.order", catalog_orphan_due(pruner.c, &prune, 1, &due, &count, &err));
+    REFUSED("orphan.order", catalog_orphan_moving(pruner.c, &prune, 1, &begun, &err));
+    REFUSED("orphan.not_damaged", catalog_orphan_damaged(pruner.c, &prune, 1, &one, &err));
     Fence backup = fleet_claim(&writer, fleet_ticket(fleet, "s2"));
     REFUSED("job.fenced", catalog_collect_condemn(pruner.c, &backup, true, &condemned, &err));
+    REFUSED("job.fenced", catalog_orphan_moving(pruner.c, &backup, 1, &begun, &err));
     end(&writer, &backup);
     end(&pruner, &prune);
 }

@@ -67,6 +67,8 @@ typedef struct Pending {
     bool ended, keep, known;
     YesterdayPart *known_part; /* held while `known` */
     ParentsRow known_row;
+    bool heals; /* unchanged, and the bundle that it lay in is not to be found any more: */
+    ChunkId lost;
     Piece *pieces;
     size_t piece_count, piece_room, pieces_done;
     Buf extents; /* of the extent page being filled, or of the whole entry */
@@ -92,7 +94,9 @@ typedef struct Lane {
     Chunk *bundle;                    /* the bundle being filled, not queued yet */
     size_t bundle_fill, bundle_start; /* where the current entry begins in it */
     bool bundled;                     /* the current entry's content goes into the bundle */
-    bool open;                        /* between begin and end */
+    bool heals;                       /* the bundle is made again out of what is left of `lost` */
+    ChunkId lost;
+    bool open; /* between begin and end */
     Pending *first, **last, *current;
     size_t pending;
 } Lane;
@@ -134,7 +138,8 @@ struct RepoWriter {
     pthread_mutex_t known_lock; /* seen, used, distrusted, yesterday */
     IdMap seen;
     PackSet used, distrusted;
-    Yesterday *yesterday; /* NULL: none */
+    Yesterday *yesterday;        /* NULL: none */
+    uint64_t ids_here, ids_gone; /* of yesterday's, of those that were looked up */
 
     pthread_mutex_t manifest_lock; /* pages, records, today, pages waiting, issues */
     Pages *pages;

@@ -11,7 +11,8 @@
 #include <stdlib.h>
 
 enum {
-    LOOKUP_BLOCK = 4096, /* ids of yesterday that are looked up at a time */
+    LOOKUP_BLOCK = 4096,          /* ids of yesterday that are looked up at a time */
+    LOST_MOST = 2 * LOOKUP_BLOCK, /* of them gone: what lay in a few damaged packs */
     ID_UNKNOWN = 0,
     ID_HERE = 1,
     ID_GONE = 2,
@@ -56,6 +57,8 @@ static bool look_up_block(RepoWriter *w, YesterdayPart *part, uint32_t index, Er
         uint32_t at = idmap_find(ids, &sorted[i]);
         part->state[at] = places[i].found ? ID_HERE : ID_GONE;
         part->pack_nos[at] = places[i].pack_no;
+        w->ids_here += places[i].found;
+        w->ids_gone += !places[i].found;
     }
     mem_free(sorted);
     mem_free(places);
@@ -91,9 +94,20 @@ void writer_known_use(RepoWriter *w, const YesterdayPart *part, uint32_t index)
     pthread_mutex_unlock(&w->known_lock);
 }
 
-static bool row_here(RepoWriter *w, YesterdayPart *part, ParentsRow row, uint64_t size, bool *known,
-                     Err *err)
+/* A small file's content is one piece of one chunk. Where much is gone, and more than is here (the
+ * store was set back, it is another domain), nothing is made again as it was: what changed file by
+ * file over the years would stay in as many pieces. */
+static void note_lost(const RepoWriter *w, const Extent *extent, const ParentsRow *row,
+                      uint64_t size, Pending *pending)
 {
+    pending->heals = !extent->zeros && row->left == 0 && extent->length == size &&
+                     size < SMALL_FILE && (w->ids_here >= w->ids_gone || w->ids_gone <= LOST_MOST);
+    pending->lost = extent->id;
+}
+
+static bool row_here(RepoWriter *w, YesterdayPart *part, uint64_t size, Pending *pending, Err *err)
+{
+    ParentsRow row = pending->known_row;
     Extent extent;
     uint32_t index;
     uint64_t sum = 0;
@@ -103,7 +117,9 @@ static bool row_here(RepoWriter *w, YesterdayPart *part, ParentsRow row, uint64_
         if (index != IDMAP_NONE && !known_here(w, part, index, &here, err))
             return false;
     }
-    *known = here && row.left == 0 && sum == size;
+    pending->known = here && row.left == 0 && sum == size;
+    if (!here && sum == extent.length)
+        note_lost(w, &extent, &row, size, pending);
     return true;
 }
 
@@ -115,7 +131,7 @@ bool writer_known_row(RepoWriter *w, const Entry *entry, Pending *pending, Err *
     pthread_mutex_lock(&w->known_lock);
     YesterdayPart *part = yesterday_row(w->yesterday, &pending->key, &pending->known_row);
     if (part != NULL)
-        good = row_here(w, part, pending->known_row, entry->size, &pending->known, err);
+        good = row_here(w, part, entry->size, pending, err);
     if (pending->known)
         pending->known_part = part;
     else

@@ -70,8 +70,31 @@ static bool bundle_flush(RepoWriter *w, Lane *lane, Err *err)
     return good;
 }
 
+/* A bundle that was lost (its pack is damaged) is made again out of the same files, alone and from
+ * the front of a segment, so that nothing but their content says where it ends: it gets the name
+ * that it had, and backups that need it are whole again. */
+static bool bundle_apart(RepoWriter *w, Lane *lane, Err *err)
+{
+    const Pending *entry = lane->current;
+    bool goes_on = entry->heals == lane->heals &&
+                   (!entry->heals || memcmp(&entry->lost, &lane->lost, sizeof lane->lost) == 0);
+    if (goes_on)
+        return true;
+    if (!bundle_flush(w, lane, err))
+        return false;
+    if (entry->heals && lane->bundle_segment != NULL && lane->bundle_fill > 0) {
+        pool_release(lane->bundle_segment);
+        lane->bundle_segment = NULL;
+    }
+    lane->heals = entry->heals;
+    lane->lost = entry->lost;
+    return true;
+}
+
 static bool bundle_begin(RepoWriter *w, Lane *lane, Err *err)
 {
+    if (!bundle_apart(w, lane, err))
+        return false;
     if (lane->bundle != NULL && POOL_SEGMENT - lane->bundle_fill < SMALL_FILE + 1 &&
         !bundle_flush(w, lane, err))
         return false;

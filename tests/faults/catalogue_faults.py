@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The link to the catalogue, and the catalogue itself, break at the worst moments."""
+import errno
+import os
+import pathlib
 import random
+import shutil
 import signal
+import subprocess
 import time
 
 import faultio
 import invariants
 from installation import BINARIES, Installation, Postgres, wait_until
-from settings import offsets, short_or
+from settings import need_root, offsets, short_or
 
 # Each call of a worker and its job child that changes something, in the order of a backup.
 WORKER_CALLS = ("worker_hello", "job_claims", "pack_begin", "pack_stage", "backup_commit", "marker_done", "job_finish", "worker_beat",
@@ -168,6 +173,69 @@ def test_errors_that_pass_are_tried_again_and_leak_no_slot():
             place.complete(*jobs)
             assert place.count("SELECT nextval('trouble')") > start + 6
         place.check()
+
+
+class OnASmallDisk(Installation):
+    """Its catalogue's tables lie on a file system of their own (its log of writes does not: without room for that the
+    server itself goes down, which is another fault)."""
+    disk = None
+
+    def start_postgres(self, options):
+        server = super().start_postgres(options)
+        place = self.disk / "tables"
+        place.mkdir(mode=0o700)
+        shutil.chown(place, "postgres", "postgres")
+        for words in (f"CREATE TABLESPACE small LOCATION '{place}'", "ALTER DATABASE template1 SET TABLESPACE small"):
+            subprocess.run([BINARIES + "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", server.conninfo("postgres"), "-c", words],
+                           check=True, capture_output=True)
+        return server
+
+    def fill(self):
+        """Not a page more can be had."""
+        with open(self.disk / "filler", "ab", buffering=0) as filler:
+            for size in (1 << 20, 4096):
+                try:
+                    while True:
+                        filler.write(bytes(size))
+                except OSError as error:
+                    assert error.errno == errno.ENOSPC
+
+    def make_room(self):
+        (self.disk / "filler").unlink()
+
+
+def test_a_disk_that_is_full_under_the_catalogue_stops_all_and_loses_nothing():
+    need_root("a file system of its own")
+    mount = pathlib.Path(f"/tmp/hf-full-catalogue.{os.getpid()}")
+    mount.mkdir(mode=0o755)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m,mode=755", "none", str(mount)], check=True)
+    try:
+        OnASmallDisk.disk = mount
+        with OnASmallDisk(workers=2, files=30, file_bytes=100000, sources=3, rate="1MiB/s") as place:
+            place.complete(*[place.run(source) for source in place.sources])
+            for _ in range(short_or(1, 10)):
+                for source in place.sources:
+                    place.grow(source, 30, 100000)
+                jobs = [place.run(source) for source in place.sources]
+                place.wait_job(jobs[0], "state = 'running'")
+                place.fill()
+                log = place.postgres.directory / "log"
+                told = log.read_text(errors="replace").count("No space left on device")
+                wait_until(lambda: log.read_text(errors="replace").count("No space left on device") >= told + 5, 60,
+                           "the server refuses again and again")
+                time.sleep(short_or(5, 40))
+                assert all(process.poll() is None for process in place.processes.values())
+                assert place.count("SELECT count(*) FROM job WHERE state = 'failed'") == 0
+                tried = log.read_text(errors="replace").count("No space left on device")
+                time.sleep(5)  # everybody waits longer and longer, and nobody asks all the time
+                assert log.read_text(errors="replace").count("No space left on device") - tried < 250
+                place.make_room()
+                place.complete(*jobs)
+            assert not (bad := place.catalogue.rows("SELECT to_jsonb(a) FROM job_attempt a WHERE outcome = 'failed'")), bad
+            place.check()
+    finally:
+        subprocess.run(["umount", "-l", str(mount)], check=False)
+        mount.rmdir()
 
 
 def test_a_standby_that_lacks_the_last_commits_is_gone_on_with():

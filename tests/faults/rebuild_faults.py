@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import subprocess
+import time
 
 from catalogue_faults import standby_do, standby_has
 from installation import BUILD, Installation, Postgres, wait_until
@@ -277,6 +278,30 @@ def test_flipped_bits_at_rest_are_found_told_stored_again_and_hide_nothing_else(
             assert (place.store / "local" / "packs" / victim[:2] / victim).exists()
         for victim, content in originals.items():  # the checker hashes all there is
             (place.store / "local" / "packs" / victim[:2] / victim).write_bytes(content)
+        place.check()
+
+
+def test_a_damaged_bundle_is_read_again_though_its_files_did_not_change():
+    """Small files that the list of yesterday knows: their bundles' pack is damaged, and the next backup of the same tree
+    makes every backup whole again, the older ones too."""
+    with Installation(workers=1, sources=1, files=400, file_bytes=3000) as place:
+        tree = place.top / "tree" / "s1"
+        youngest = max(path.stat().st_ctime for path in tree.iterdir())
+        wait_until(lambda: time.time() > youngest + 5, what="the list takes files that settled")
+        place.complete(place.run("s1"))
+        place.complete(place.run("s1"))
+        first, second = backup_ids(place, "s1")
+        assert place.count(f"SELECT new_bytes FROM backup WHERE id = '{second}'") == 0  # nothing was read
+        victim = place.catalogue.one(f"SELECT p.object FROM backup b JOIN pack p ON p.no = ANY (b.packs) WHERE b.id = '{second}' "
+                                     "AND p.kind = 'data' ORDER BY p.bytes DESC LIMIT 1")
+        original = flip_bits(random.Random(3), place.store / "local" / "packs" / victim[:2] / victim)
+        assert verify(place, second) == "failed" and place.count("SELECT count(*) FROM pack WHERE damaged_at IS NOT NULL") == 1
+        (tree / "a000").write_bytes(os.urandom(3000))  # stands before the others
+        place.complete(place.run("s1"))
+        third = backup_ids(place, "s1")[2]
+        assert place.count(f"SELECT new_bytes FROM backup WHERE id = '{third}'") >= 400 * 3000
+        assert [verify(place, backup) for backup in (third, second, first)] == ["completed"] * 3
+        (place.store / "local" / "packs" / victim[:2] / victim).write_bytes(original)
         place.check()
 
 

@@ -188,6 +188,16 @@ void ledger_commit(RepoLedger *ledger, const uint64_t *pack_nos, size_t count)
         memory_of(ledger)->packs[pack_nos[i] - 1].state = PACK_LIVE;
 }
 
+bool ledger_damage(RepoLedger *ledger, uint64_t pack_no, PackKind kind, Uuid *object)
+{
+    Pack *pack = &memory_of(ledger)->packs[pack_no - 1];
+    if (pack->row.kind != kind)
+        return false;
+    pack->state = PACK_LOST;
+    *object = pack->row.object;
+    return true;
+}
+
 void ledger_lose(RepoLedger *ledger)
 {
     MemoryLedger *m = memory_of(ledger);

@@ -14,6 +14,8 @@ void ledger_attempt(RepoLedger *ledger); /* the same job again: adopts what was 
 void ledger_job(RepoLedger *ledger);     /* another job: nothing is adopted */
 void ledger_commit(RepoLedger *ledger, const uint64_t *pack_nos, size_t count);
 
+/* Nothing is found in this pack any more, if it is of this kind; *object is its name. */
+bool ledger_damage(RepoLedger *ledger, uint64_t pack_no, PackKind kind, Uuid *object);
 void ledger_lose(RepoLedger *ledger); /* every pack so far is damaged: nothing of it is found */
 
 uint64_t ledger_lookups(const RepoLedger *ledger);

@@ -35,9 +35,11 @@ bool patient_waits(const Patient *patient)
     return patient->waits;
 }
 
+/* A server whose disk is full reads on and writes nothing: nobody can take the job away either. */
 static bool is_passing(const Err *err)
 {
-    return err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT || err->code == ERR_BUSY;
+    return err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT || err->code == ERR_BUSY ||
+           (err->code == ERR_FULL && strcmp(err->cause, "catalogue.full") == 0);
 }
 
 /* False: cancelled meanwhile. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * patient.h — a catalogue connection that waits.
  * While PostgreSQL is down nobody can take a job away, so a job that meets that goes on as soon as
- * it is back: a lost connection, a timeout or a lock conflict is tried again, with growing pauses,
- * until it works, the job is cancelled, or the patience is used up. Every catalogue call may be
- * repeated; that is what makes this right. One connection, shared by threads one call at a time. */
+ * it is back: a lost connection, a timeout, a lock conflict or a full disk is tried again, with
+ * growing pauses, until it works, the job is cancelled, or the patience is used up. Every catalogue
+ * call may be repeated; that is what makes this right. One connection, shared by threads one call
+ * at a time. */
 #ifndef WORKER_JOB_PATIENT_H
 #define WORKER_JOB_PATIENT_H
 

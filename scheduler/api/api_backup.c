@@ -115,16 +115,33 @@ bool api_backup_files(ApiCall *call, Err *err)
     return make_listing(call, params, err);
 }
 
-static bool source_of(ApiCall *call, const Uuid *id, Buf *name, Err *err)
+static bool show(ApiCall *call, const Uuid *id, json_t **shown, Err *err)
 {
     scoped(buf_free) Buf body = {0};
-    scoped(json_release) json_t *shown = NULL;
     ViewArgs args = {.first = id};
-    if (!catalog_view(call->catalog, VIEW_BACKUP, &args, &body, err) ||
-        !json_parse(buf_text(&body), &shown, err))
+    return catalog_view(call->catalog, VIEW_BACKUP, &args, &body, err) &&
+           json_parse(buf_text(&body), shown, err);
+}
+
+/* Chunks have the same names within one key set only, and paths the same meaning within a source.
+ */
+static bool may_compare(ApiCall *call, const Uuid *one, const Uuid *other, Err *err)
+{
+    scoped(json_release) json_t *a = NULL, *b = NULL;
+    if (!show(call, one, &a, err) || !show(call, other, &b, err))
         return false;
-    buf_add_text(name, json_text_or(shown, "source", TEXT("")));
-    return true;
+    Text own = json_text_or(a, "source", TEXT("")), others = json_text_or(b, "source", TEXT(""));
+    if (!text_equal(own, others))
+        return err_set(err, ERR_USAGE, "diff.other_source",
+                       "they are backups of two sources, %.*s and %.*s: compare two of one source",
+                       TEXT_ARG(others), TEXT_ARG(own));
+    own = json_text_or(a, "key_set", TEXT("none"));
+    others = json_text_or(b, "key_set", TEXT("none"));
+    return text_equal(own, others) ||
+           err_set(err, ERR_USAGE, "diff.other_keys",
+                   "they lie under two key sets, %.*s and %.*s, which name the same content "
+                   "differently: compare two of one key set, or restore both",
+                   TEXT_ARG(others), TEXT_ARG(own));
 }
 
 bool api_backup_diff(ApiCall *call, Err *err)
@@ -132,18 +149,12 @@ bool api_backup_diff(ApiCall *call, Err *err)
     Uuid id, other;
     char text[UUID_TEXT];
     scoped(buf_free) Buf against = {0};
-    scoped(buf_free) Buf own = {0};
-    scoped(buf_free) Buf others = {0};
     if (!api_query(call, "against", &against) || against.len == 0)
         return err_set(err, ERR_USAGE, "diff.against", "say which other backup: ?against=");
     if (!api_find_backup(call, call->parts[0], &id, err) ||
         !api_find_backup(call, buf_text(&against), &other, err) ||
-        !source_of(call, &id, &own, err) || !source_of(call, &other, &others, err))
+        !may_compare(call, &id, &other, err))
         return false;
-    if (!text_equal(buf_text(&own), buf_text(&others)))
-        return err_set(err, ERR_USAGE, "diff.other_source",
-                       "they are backups of two sources, %s and %s: compare two of one source",
-                       buf_cstr(&others), buf_cstr(&own));
     uuid_text(&id, text);
     json_t *params = json_pack("{s:s}", "backup", text);
     uuid_text(&other, text);

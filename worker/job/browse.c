@@ -147,11 +147,12 @@ static bool list_change(void *ctx, const DiffEntry *entry, bool *stop, Err *err)
 
 static bool list_changes(Opened *opened, Job *job, Listing *listing, Err *err)
 {
-    RepoReader *before = NULL;
-    if (!opened_another(opened, job, "against", &before, err))
-        return false;
-    bool fine = diff_run(before, opened->reader, &listing->selection, list_change, listing, err);
-    reader_close(before);
+    Opened before;
+    if (!opened_against(&before, job, err))
+        return err_note(err, "the other backup");
+    bool fine =
+        diff_run(before.reader, opened->reader, &listing->selection, list_change, listing, err);
+    opened_close(&before);
     return fine;
 }
 

@@ -46,7 +46,7 @@ static bool is_own(const Opened *opened, const OpenedPlace *place)
 static bool open_place(Opened *opened, OpenedPlace *place, Err *err)
 {
     Job *job = opened->job;
-    bool own = is_own(opened, place);
+    bool own = !opened->second && is_own(opened, place);
     Open open = {.fence = &job->fence,
                  .repository = (uint32_t)json_u64_or(repository_of(opened, place), "no", 0)};
     if (place->open)
@@ -81,7 +81,7 @@ static void tell_faults(Opened *opened)
 
 static void take_places(Opened *opened)
 {
-    const json_t *rows = json_object_get(opened->job->order, "places");
+    const json_t *rows = json_object_get(opened->job->order, opened->second ? "against" : "places");
     for (size_t i = 0; i < json_array_size(rows) && i < OPENED_PLACES; i++)
         opened->places[opened->place_count++].row = json_array_get(rows, i);
     if (opened->place_count == 0)
@@ -168,13 +168,13 @@ static bool open_first(Opened *opened, Err *err)
     return true;
 }
 
-bool opened_open(Opened *opened, Job *job, Err *err)
+static bool open_named(Opened *opened, const char *param, size_t memory, Err *err)
 {
+    Job *job = opened->job;
     Open open = {.fence = &job->fence, .row = &opened->row};
-    *opened = (Opened){.job = job};
     pthread_mutex_init(&opened->lock, NULL);
     opened->elsewhere = (ReaderElsewhere){opened, elsewhere_place, elsewhere_came};
-    if (!uuid_parse(json_text_or(job->params, "backup", TEXT("")), &open.backup, err))
+    if (!uuid_parse(json_text_or(job->params, param, TEXT("")), &open.backup, err))
         return err_note(err, "which backup");
     take_places(opened);
     if (!open_first(opened, err) || !patient_call(job->catalog, call_open, &open, err)) {
@@ -185,8 +185,7 @@ bool opened_open(Opened *opened, Job *job, Err *err)
                            .locator = opened->locator,
                            .backup = open.backup,
                            .manifest = &opened->row.manifest_sha256,
-                           /* what is being opened and written needs the rest */
-                           .memory_bytes = job->settings->memory_bytes / 3 * 2,
+                           .memory_bytes = memory,
                            .elsewhere = opened->place_count > 1 ? &opened->elsewhere : NULL};
     if (reader_open(&opened->reader, &params, err))
         return true;
@@ -194,20 +193,17 @@ bool opened_open(Opened *opened, Job *job, Err *err)
     return false;
 }
 
-bool opened_another(const Opened *opened, Job *job, const char *name, RepoReader **out, Err *err)
+bool opened_open(Opened *opened, Job *job, Err *err)
 {
-    BackupOpened row;
-    Open open = {.fence = &job->fence, .row = &row};
-    if (!uuid_parse(json_text_or(job->params, name, TEXT("")), &open.backup, err))
-        return err_note(err, "which other backup");
-    if (!patient_call(job->catalog, call_open, &open, err))
-        return false;
-    ReaderParams params = {.repo = opened->session.repo,
-                           .locator = opened->locator,
-                           .backup = open.backup,
-                           .manifest = &row.manifest_sha256,
-                           .memory_bytes = job->settings->memory_bytes / 4};
-    return reader_open(out, &params, err);
+    *opened = (Opened){.job = job};
+    /* What is being opened and written needs the rest. */
+    return open_named(opened, "backup", job->settings->memory_bytes / 3 * 2, err);
+}
+
+bool opened_against(Opened *opened, Job *job, Err *err)
+{
+    *opened = (Opened){.job = job, .second = true};
+    return open_named(opened, "against", job->settings->memory_bytes / 4, err);
 }
 
 void opened_close(Opened *opened)

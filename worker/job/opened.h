@@ -26,6 +26,7 @@ typedef struct Opened {
     Job *job;
     OpenedPlace places[OPENED_PLACES]; /* in the order in which they are tried; 0: is read */
     size_t place_count;
+    bool second;     /* not the job's own backup: no place of it is the order's repository */
     Session session; /* of what is read; borrowed from its place */
     BackupOpened row;
     RepoLocator *locator;
@@ -41,10 +42,9 @@ MUST_CHECK bool opened_open(Opened *opened, Job *job, Err *err);
 /* "from", "passed_over" and "elsewhere" of an answer: which stores gave what, and why. */
 void opened_tell(const Opened *opened, json_t *answer);
 void opened_close(Opened *opened); /* a zeroed one is fine */
-/* A second backup of the same source and repository, named by params.<name>; the caller closes the
- * reader before the first one. */
-MUST_CHECK bool opened_another(const Opened *opened, Job *job, const char *name, RepoReader **out,
-                               Err *err);
+/* A second backup of the same source and key set, wherever it lies: params.against names it, the
+ * order's `against` its places. Opened and closed beside the first one. */
+MUST_CHECK bool opened_against(Opened *opened, Job *job, Err *err);
 
 /* {"paths": […], "globs": […]} of a request, as what a walk visits. Paths are absolute or not, and
  * escaped as the API shows them. */

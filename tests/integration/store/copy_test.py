@@ -70,10 +70,13 @@ class Stores(Installation):
         options.place = [f"main={self.store}", f"second={self.second}"]
         return options
 
+    def operator(self):
+        """The environment of an operator's command."""
+        return {**os.environ, "HOLDFAST_SERVER": f"http://127.0.0.1:{self.api_c1}", "HOLDFAST_TOKEN_FILE": str(self.top / "secrets" / "token")}
+
     def command(self, *words):
         return subprocess.run([str(BUILD / "holdfast"), *map(str, words)], capture_output=True, text=True, timeout=120, check=False,
-                              env={**os.environ, "HOLDFAST_SERVER": f"http://127.0.0.1:{self.api_c1}",
-                                   "HOLDFAST_TOKEN_FILE": str(self.top / "secrets" / "token")})
+                              env=self.operator())
 
     def must(self, *words):
         done = self.command(*words)
@@ -93,6 +96,21 @@ class Stores(Installation):
         out = self.top / "restore" / name
         self.tool("once", "restore", "latest", "--source", source, "--store", store, "--key-set", "local", "--keys", self.top / "keys", "--to", out)
         same(self.top / "tree" / source, pathlib.Path(f"{out}{self.top}/tree/{source}"))
+
+
+class PrunedStores(Stores):
+    """The same; a pruner has keys of the bucket that may delete."""
+
+    def make_keys(self):
+        for name, text in (("s3-prune-id", "ADMIN"), ("s3-prune-key", SECRETS["ADMIN"])):
+            (self.top / "credentials" / name).write_text(text + "\n")
+            (self.top / "credentials" / name).chmod(0o600)
+        super().make_keys()
+
+    def fleet(self, *words):
+        return super().fleet(*words).replace(
+            "secret_key: {credential: s3-key}}", "secret_key: {credential: s3-key}, prune_access_key: {credential: s3-prune-id}, "
+            "prune_secret_key: {credential: s3-prune-key}, stale_uploads: 1h}", 1)
 
 
 def files_of(top):

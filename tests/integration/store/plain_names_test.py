@@ -13,7 +13,7 @@ import sys
 import tarfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from copy_test import SECRETS, Stores  # noqa: E402
+from copy_test import PrunedStores  # noqa: E402
 from installation import BINARIES, wait_until  # noqa: E402
 from plain_test import check_meta, dump_of, psql  # noqa: E402
 
@@ -21,17 +21,10 @@ MIB = 1 << 20
 SOURCES = ["site", "sparse", "x.", "x_"]
 
 
-class Named(Stores):
-    def make_keys(self):
-        for name, text in (("s3-prune-id", "ADMIN"), ("s3-prune-key", SECRETS["ADMIN"])):
-            (self.top / "credentials" / name).write_text(text + "\n")
-            (self.top / "credentials" / name).chmod(0o600)
-        super().make_keys()
-
+class Named(PrunedStores):
     def fleet(self, *words):
         never = 'schedule: "0 0 1 1 *"'
-        text = super().fleet(*words).replace("secret_key: {credential: s3-key}}", "secret_key: {credential: s3-key}, prune_access_key: {credential: "
-                                             "s3-prune-id}, prune_secret_key: {credential: s3-prune-key}, stale_uploads: 1h}", 1)
+        text = super().fleet(*words)
         text = text.replace("policies: {", f"policies: {{site: {{{never}, copies: [{{store: main}}, {{store: cloud, layout: plain, "
                             "name: 'backups/{source}_{time:%Y%m%d_%H%M%S}', latest: backups/latest}]}, "
                             f"own: {{{never}, copies: [{{store: main}}, {{store: second, layout: plain}}]}}, "

@@ -35,6 +35,7 @@ typedef enum CatalogView {
     VIEW_PROGRESS,      /* of every job that runs */
     VIEW_GRANTS,        /* restore grants, newest first */
     VIEW_DAMAGE,        /* name (of a store), limit: damaged packs and what they touch */
+    VIEW_ORPHANS,       /* name (of a store), limit: objects in no row, and quarantine */
     VIEW_VERIFICATIONS, /* name (of a source): scheduled checks and how they are */
 } CatalogView;
 

@@ -185,6 +185,8 @@ static void check_repositories(const json_t *facts, json_t *checks)
     {
         Text store = json_text_or(item, "store", TEXT("?"));
         uint64_t damaged = json_u64_or(item, "damaged", 0);
+        uint64_t orphans = json_u64_or(item, "orphans", 0);
+        uint64_t strangers = json_u64_or(item, "unknown_backups", 0);
         if (json_bool_or(item, "rolled_back", false))
             check(checks, FAIL, "repository",
                   "holdfast run every source of it: it stores all again",
@@ -192,6 +194,14 @@ static void check_repositories(const json_t *facts, json_t *checks)
         else if (damaged != 0)
             check(checks, FAIL, "repository", "holdfast verify each backup: what is whole stays",
                   "%.*s holds %" PRIu64 " damaged packs", TEXT_ARG(store), damaged);
+        else if (strangers != 0)
+            check(checks, FAIL, "repository", "holdfast catalogue merge the store",
+                  "%.*s holds %" PRIu64 " backups that the catalogue does not know",
+                  TEXT_ARG(store), strangers);
+        else if (orphans != 0)
+            check(checks, WARN, "repository", "holdfast orphan list: what keeps them",
+                  "%.*s holds %" PRIu64 " objects that no row accounts for and that do not go",
+                  TEXT_ARG(store), orphans);
         else if (!json_bool_or(item, "bound", false))
             check(checks, WARN, "repository", "holdfast run one of its sources",
                   "%.*s was never opened by a worker", TEXT_ARG(store));

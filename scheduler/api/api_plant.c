@@ -80,6 +80,15 @@ bool api_damage_list(ApiCall *call, Err *err)
     return catalog_view(call->catalog, VIEW_DAMAGE, &args, &call->answer->body, err);
 }
 
+bool api_orphan_list(ApiCall *call, Err *err)
+{
+    scoped(buf_free) Buf store = {0};
+    ViewArgs args = {.limit = 1000};
+    api_query(call, "store", &store);
+    args.name = buf_text(&store);
+    return catalog_view(call->catalog, VIEW_ORPHANS, &args, &call->answer->body, err);
+}
+
 bool api_store_rebuild(ApiCall *call, Err *err)
 {
     uint64_t job;

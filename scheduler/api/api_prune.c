@@ -8,7 +8,7 @@
 bool api_store_prune(ApiCall *call, Err *err)
 {
     Text reason = json_text_or(call->body, "reason", TEXT(""));
-    static const char *const flags[] = {"dry_run", "repack", "reencrypt"};
+    static const char *const flags[] = {"dry_run", "repack", "reencrypt", "orphans"};
     scoped(json_release) json_t *params = json_object();
     scoped(buf_free) Buf text = {0};
     JobCreated created;

@@ -44,6 +44,24 @@ static void attend_to_check(json_t *status, const json_t *item)
                TEXT_ARG(store), TEXT_ARG(json_text_or(item, "overdue", TEXT(""))));
 }
 
+/* The worst of what is wrong with one repository. */
+static void attend_to_repository(json_t *status, const json_t *item)
+{
+    Text store = json_text_or(item, "store", TEXT("?"));
+    if (json_bool_or(item, "rolled_back", false))
+        attend(status, "store", "rolled_back", "repo.rolled_back", "holdfast backup list",
+               "store %.*s or the catalogue was set back to an earlier day", TEXT_ARG(store));
+    else if (json_u64_or(item, "unknown_backups", 0) > 0)
+        attend(status, "store", "unknown_backups", "repo.unknown_backups", "holdfast orphan list",
+               "store %.*s holds %" PRIu64 " backups that the catalogue does not know: a merge "
+               "brings them back",
+               TEXT_ARG(store), json_u64_or(item, "unknown_backups", 0));
+    else
+        attend(status, "store", "damaged", "repo.damaged", "holdfast backup list",
+               "store %.*s holds damaged packs; holdfast damage says which backups they are of",
+               TEXT_ARG(store));
+}
+
 static void attend_to_plant(json_t *status, const CoreState *state)
 {
     size_t i;
@@ -89,13 +107,7 @@ static void attend_to_plant(json_t *status, const CoreState *state)
     }
     json_array_foreach(json_object_get(status, "damaged"), i, item)
     {
-        bool back = json_is_true(json_object_get(item, "rolled_back"));
-        attend(
-            status, "store", back ? "rolled_back" : "damaged",
-            back ? "repo.rolled_back" : "repo.damaged", "holdfast backup list",
-            back ? "store %.*s or the catalogue was set back to an earlier day"
-                 : "store %.*s holds damaged packs; holdfast damage says which backups they are of",
-            TEXT_ARG(json_text_or(item, "store", TEXT("?"))));
+        attend_to_repository(status, item);
     }
 }
 

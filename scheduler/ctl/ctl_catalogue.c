@@ -43,6 +43,24 @@ bool ctl_catalogue_status(Ctl *ctl, Err *err)
     return done;
 }
 
+/* What lies in one store, or in any. */
+static bool in_stores(Ctl *ctl, const char *route, const PrintColumn *columns, size_t count,
+                      const char *name, Err *err)
+{
+    json_t *items = NULL;
+    scoped(buf_free) Buf path = {0};
+    buf_printf(&path, "%s", route);
+    if (ctl->args->store != NULL) {
+        buf_printf(&path, "?store=");
+        http_escape(&path, text_of(ctl->args->store));
+    }
+    bool done = client_list(ctl->client, buf_cstr(&path), 0, &items, err);
+    if (done)
+        ctl_list(ctl, items, columns, count, name);
+    json_decref(items);
+    return done;
+}
+
 bool ctl_damage(Ctl *ctl, Err *err)
 {
     static const PrintColumn columns[] = {
@@ -51,18 +69,24 @@ bool ctl_damage(Ctl *ctl, Err *err)
         {"LOST", "lost_chunks", AS_COUNT}, {"NEXT", "next", AS_TEXT},
         {"WHY", "why", AS_TEXT | AS_WIDE},
     };
-    json_t *items = NULL;
-    scoped(buf_free) Buf path = {0};
-    buf_printf(&path, "/damage");
-    if (ctl->args->store != NULL) {
-        buf_printf(&path, "?store=");
-        http_escape(&path, text_of(ctl->args->store));
-    }
-    bool done = client_list(ctl->client, buf_cstr(&path), 0, &items, err);
-    if (done)
-        ctl_list(ctl, items, columns, sizeof columns / sizeof *columns, "pack");
-    json_decref(items);
-    return done;
+    return in_stores(ctl, "/damage", columns, sizeof columns / sizeof *columns, "pack", err);
+}
+
+bool ctl_orphan_list(Ctl *ctl, Err *err)
+{
+    static const PrintColumn columns[] = {
+        {"STORE", "store", AS_TEXT},
+        {"OBJECT", "name", AS_TEXT},
+        {"WHY", "why", AS_TEXT},
+        {"STATE", "state", AS_TEXT},
+        {"BYTES", "bytes", AS_BYTES},
+        {"SEEN", "first_seen_at", AS_WHEN},
+        {"NEXT", "next", AS_TEXT},
+        {"DELETED", "deletes_at", AS_WHEN | AS_WIDE},
+        {"PLACE", "place", AS_TEXT | AS_WIDE},
+        {"ERROR", "error", AS_TEXT | AS_WIDE},
+    };
+    return in_stores(ctl, "/orphans", columns, sizeof columns / sizeof *columns, "name", err);
 }
 
 static bool start(Ctl *ctl, const char *what, Err *err)

@@ -14,6 +14,8 @@ static bool prune(Ctl *ctl, bool reencrypt, Err *err)
         json_object_set_new(body, "dry_run", json_true());
     if (reencrypt)
         json_object_set_new(body, "reencrypt", json_true());
+    if (ctl->args->orphans)
+        json_object_set_new(body, "orphans", json_true());
     if (ctl->args->repack)
         json_object_set_new(body, "repack", json_true());
     if (ctl->args->reason != NULL)

@@ -68,6 +68,7 @@ class Place:
         self.lock = threading.RLock()
         self.bodies = 0  # of objects and parts, on their way now
         self.gathered = 0
+        self.held = 0  # requests that came whole and were made late
         self.left = {}
         self.seen = None
         self.settings = dict(DEFAULTS)
@@ -214,6 +215,8 @@ class Handler(Copies, http.server.BaseHTTPRequestHandler):
             time.sleep(fault.get("seconds", 5))
             return self.break_off(op, key, kind)
         if kind == "late":
+            with self.place.lock:
+                self.place.held += 1
             time.sleep(fault["seconds"])
         if kind == "gather":
             end = time.monotonic() + 60

@@ -23,7 +23,10 @@ SELECT jsonb_build_object('now', holdfast.rfc3339(clock_timestamp()), 'server', 
           FROM holdfast.source s WHERE s.retired_at IS NULL GROUP BY s.need) x WHERE x.text IS NOT NULL),
   'repositories', (SELECT coalesce(jsonb_agg(jsonb_build_object('store', r.store, 'key_set', r.key_set, 'bound', r.id IS NOT NULL,
       'rolled_back', r.rolled_back,
-      'damaged', (SELECT count(*) FROM holdfast.pack p WHERE p.repository = r.no AND p.damaged_at IS NOT NULL AND p.state <> 'deleted')) ORDER BY r.no), '[]')
+      'damaged', (SELECT count(*) FROM holdfast.pack p WHERE p.repository = r.no AND p.damaged_at IS NOT NULL AND p.state <> 'deleted'),
+      'unknown_backups', (SELECT count(*) FROM holdfast.orphan o WHERE o.repository = r.no AND o.state = 'seen' AND o.kind = 'marker' AND o.why = 'unknown'),
+      'orphans', (SELECT count(*) FROM holdfast.orphan o WHERE o.repository = r.no AND o.state IN ('seen', 'moving') AND o.why <> 'foreign'
+        AND o.last_seen - o.first_seen > make_interval(secs => holdfast.setting_of('orphan_age_s') * 3))) ORDER BY r.no), '[]')
     FROM holdfast.repository r WHERE (r.store, r.key_set) IN (SELECT store, key_set FROM used)),
   'retention', (SELECT jsonb_build_object('asked', count(*), 'overdue', coalesce(sum(f.overdue), 0), 'frozen', count(f.frozen),
       'silent', count(*) FILTER (WHERE coalesce(f.acted_at, f.covered_since) < clock_timestamp() - interval '49 hours'),

@@ -21,9 +21,11 @@ SELECT jsonb_build_object('schema', 'holdfast.status/1',
   'unserved', (SELECT coalesce(jsonb_agg(jsonb_build_object('pool', pool, 'sources', n) ORDER BY pool), '[]')
     FROM (SELECT f.pool, count(*) AS n FROM f WHERE NOT f.paused AND NOT EXISTS (SELECT FROM w JOIN holdfast.pool p ON p.no = ANY (w.pools)
             WHERE p.name = f.pool AND w.state = 'alive') GROUP BY 1) u),
-  'damaged', (SELECT coalesce(jsonb_agg(jsonb_build_object('store', r.store, 'rolled_back', r.rolled_back, 'packs', d.packs) ORDER BY r.no), '[]')
-    FROM holdfast.repository r, LATERAL (SELECT count(*) AS packs FROM holdfast.pack p WHERE p.repository = r.no AND p.damaged_at IS NOT NULL AND p.state <> 'deleted') d
-    WHERE r.rolled_back OR d.packs > 0),
+  'damaged', (SELECT coalesce(jsonb_agg(jsonb_build_object('store', r.store, 'rolled_back', r.rolled_back, 'packs', d.packs,
+      'unknown_backups', u.backups) ORDER BY r.no), '[]')
+    FROM holdfast.repository r, LATERAL (SELECT count(*) AS packs FROM holdfast.pack p WHERE p.repository = r.no AND p.damaged_at IS NOT NULL AND p.state <> 'deleted') d,
+      LATERAL (SELECT count(*) AS backups FROM holdfast.orphan o WHERE o.repository = r.no AND o.state = 'seen' AND o.kind = 'marker' AND o.why = 'unknown') u
+    WHERE r.rolled_back OR d.packs > 0 OR u.backups > 0),
   'retention', (SELECT coalesce(jsonb_agg(jsonb_build_object('store', x.store, 'overdue', x.n, 'frozen', x.frozen_reason,
       'seconds', round(extract(epoch FROM clock_timestamp() - x.since))) ORDER BY x.no), '[]') FROM (
     SELECT r.no, r.store, r.frozen_reason, count(*) AS n, min(b.expires_at) AS since FROM holdfast.backup b JOIN holdfast.repository r ON r.no = b.repository

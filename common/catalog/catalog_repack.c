@@ -69,6 +69,22 @@ bool catalog_reseal_seen(Catalog *c, const Fence *fence, uint64_t generation, co
     return statement_run(c, &asset_sql_reseal_seen_sql, &args, NULL, err);
 }
 
+bool catalog_reseal_holds(Catalog *c, const Fence *fence, const Uuid *backups, size_t count,
+                          uint64_t *jobs, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    statement_fence(&args, fence);
+    args_array(&args, ELEMENT_UUID, count);
+    for (size_t i = 0; i < count; i++)
+        args_element_bytes(&args, backups[i].bytes, sizeof backups[i].bytes);
+    args_array_end(&args);
+    if (!statement_row(c, &asset_sql_reseal_holds_sql, &args, &rows, err))
+        return false;
+    *jobs = rows_u64(&rows, 0, 0);
+    return true;
+}
+
 bool catalog_reseal_left(Catalog *c, const Fence *fence, uint64_t generation, ResealLeft *out,
                          Err *err)
 {

@@ -26,6 +26,9 @@ MUST_CHECK bool catalog_reseal_pick(Catalog *c, const Fence *fence, uint64_t gen
                                     uint64_t after, size_t most, RepackPack **out, size_t *count,
                                     Err *err);
 /* These are. */
+/* What holds of these backups say in the store is written again, by so many jobs. */
+MUST_CHECK bool catalog_reseal_holds(Catalog *c, const Fence *fence, const Uuid *backups,
+                                     size_t count, uint64_t *jobs, Err *err);
 MUST_CHECK bool catalog_reseal_seen(Catalog *c, const Fence *fence, uint64_t generation,
                                     const uint64_t *nos, size_t count, Err *err);
 

@@ -3,6 +3,7 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/repo/repo_internal.h"
+#include "common/repo/wrap.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -187,6 +188,8 @@ bool repo_get(Repo *repo, DiskObject kind, const char *name, const uint8_t *own_
         return false;
     if (!*found)
         return true;
+    if (!wrap_strip(repo->keyring, &stored, err))
+        return err_note(err, "opening %s", name);
     if (sha256 != NULL)
         hash_sha256(buf_slice(&stored), sha256);
     if (!object_unpack(repo->keyring, kind, own_key, buf_slice(&stored), &head_slice,

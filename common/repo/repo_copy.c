@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "common/repo/pack.h"
 #include "common/repo/repo_internal.h"
+#include "common/repo/wrap.h"
 
 enum {
     /* As much as one ranged read of a store over a network is worth; one buffer a copy. */
@@ -77,7 +78,8 @@ static bool is_same(Store *to, const char *name, const Sha256 *sha256, Err *err)
     scoped(buf_free) Buf bytes = {0};
     if (!store_get(to, name, DISK_OBJECT_MOST, &found, &bytes, err))
         return false;
-    hash_sha256(buf_slice(&bytes), &there);
+    if (found && !wrap_sha256(buf_slice(&bytes), &there, err))
+        return err_note(err, "%s", name);
     return (found && memcmp(&there, sha256, sizeof there) == 0) ||
            err_set(err, ERR_CONFLICT, "copy.other_manifest",
                    "%s is taken by another manifest: two repositories share this place", name);
@@ -94,9 +96,10 @@ bool repo_copy_manifest(Store *from, Store *to, const Uuid *backup, const Sha256
     *whole = false;
     if (!store_get(from, name, DISK_OBJECT_MOST, &found, &bytes, err))
         return err_note(err, "reading %s", name);
-    hash_sha256(buf_slice(&bytes), &read);
     if (!found)
         return err_set(why, ERR_MISSING, "repo.no_manifest", "%s is not in the store", name), true;
+    if (!wrap_sha256(buf_slice(&bytes), &read, why))
+        return true;
     if (memcmp(&read, sha256, sizeof read) != 0)
         return differs(why, name);
     *whole = true;

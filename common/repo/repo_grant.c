@@ -5,6 +5,7 @@
 #include "common/repo/object.h"
 #include "common/repo/pack.h"
 #include "common/repo/repo_internal.h"
+#include "common/repo/wrap.h"
 
 #include <stdlib.h>
 
@@ -90,6 +91,13 @@ static bool add_manifest(Repo *repo, const Uuid *backup, GrantWriter *out, Err *
         return false;
     if (!found)
         return err_set(err, ERR_MISSING, "repo.no_manifest", "the store has no %s", name);
+    if (wrap_is(buf_slice(&stored))) {
+        if (!wrap_key(repo_keyring(repo), buf_slice(&stored), &slots, key, err))
+            return err_note(err, "%s", name);
+        grant_add_object(out, slots, key);
+        if (!wrap_strip(repo_keyring(repo), &stored, err))
+            return err_note(err, "%s", name);
+    }
     if (!object_key(repo_keyring(repo), DISK_MANIFEST, buf_slice(&stored), &slots, key, err))
         return err_note(err, "%s", name);
     grant_add_object(out, slots, key);

@@ -2,11 +2,14 @@
 #include "common/repo/sealed_to.h"
 
 /* Where slots begin: behind the fixed part, which protocol/README.md draws. */
-enum { AT_COUNT = DISK_HEAD + 1, PACK_FIXED = 40, OBJECT_FIXED = 48 };
+enum { AT_COUNT = DISK_HEAD + 1, PACK_FIXED = 40, OBJECT_FIXED = 48, WRAPPED_FIXED = 56 };
 
-static bool is_pack(const uint8_t *head)
+static DiskRecord record_of(const uint8_t *head)
 {
-    return memcmp(head, disk_magic(DISK_PACK), DISK_MAGIC) == 0;
+    bool pack = memcmp(head, disk_magic(DISK_PACK), DISK_MAGIC) == 0;
+    return pack                                                      ? DISK_PACK
+           : memcmp(head, disk_magic(DISK_WRAPPED), DISK_MAGIC) == 0 ? DISK_WRAPPED
+                                                                     : DISK_OBJECT;
 }
 
 bool sealed_to_read(Store *store, const char *name, SealedTo *out, Err *err)
@@ -15,7 +18,10 @@ bool sealed_to_read(Store *store, const char *name, SealedTo *out, Err *err)
     *out = (SealedTo){0};
     if (!store_get_range(store, name, 0, sizeof head, head, err))
         return false;
-    DiskRecord kind = is_pack(head) ? DISK_PACK : DISK_OBJECT;
+    DiskRecord kind = record_of(head);
+    uint64_t fixed = kind == DISK_PACK      ? PACK_FIXED
+                     : kind == DISK_WRAPPED ? WRAPPED_FIXED
+                                            : OBJECT_FIXED;
     if (!disk_check((Slice){head, sizeof head}, kind, &algorithm, err))
         return err_note(err, "%s", name);
     if (algorithm != DISK_SEALED)
@@ -23,8 +29,7 @@ bool sealed_to_read(Store *store, const char *name, SealedTo *out, Err *err)
     unsigned count = head[AT_COUNT];
     if (count > DISK_READERS_MOST)
         return err_set(err, ERR_CORRUPT, "repo.damaged", "%s is damaged: its header", name);
-    if (count == 0 || !store_get_range(store, name, kind == DISK_PACK ? PACK_FIXED : OBJECT_FIXED,
-                                       (size_t)count * DISK_SLOT, slots, err))
+    if (count == 0 || !store_get_range(store, name, fixed, (size_t)count * DISK_SLOT, slots, err))
         return count == 0;
     for (unsigned i = 0; i < count; i++)
         memcpy(out->readers[i], slots + (size_t)i * DISK_SLOT, 16);

@@ -12,7 +12,7 @@ typedef struct SealedTo {
     unsigned count;                         /* 0: to nobody, or under a derived key */
 } SealedTo;
 
-/* A pack or an HFOB object; ERR_CORRUPT for anything else. */
+/* A pack, an HFOB object or a wrapped one; ERR_CORRUPT for anything else. */
 MUST_CHECK bool sealed_to_read(Store *store, const char *name, SealedTo *out, Err *err);
 
 /* Is it sealed to a reader that is none of the `count` ids at `current`? */

@@ -99,11 +99,13 @@ static json_t *report(const Prune *prune)
     json_object_set_new(out, "dry_run", json_boolean(prune->dry_run));
     if (prune->resealed.asked)
         json_object_set_new(out, "reencrypt",
-                            json_pack("{s:I, s:I, s:I, s:I}", "generation",
+                            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "generation",
                                       (json_int_t)prune->resealed.generation, "steps",
                                       (json_int_t)prune->resealed.steps, "left",
                                       (json_int_t)prune->resealed.left_packs, "left_bytes",
-                                      (json_int_t)prune->resealed.left_bytes));
+                                      (json_int_t)prune->resealed.left_bytes, "objects",
+                                      (json_int_t)prune->resealed.objects, "left_objects",
+                                      (json_int_t)prune->resealed.left_objects));
     if (prune->answers != NULL)
         json_object_set(out, "forget", prune->answers);
     if (prune->orphans.scanned)
@@ -197,7 +199,8 @@ static bool repack(Prune *prune, Err *err)
 {
     bool asked = json_bool_or(prune->job->params, "repack", false);
     if (json_bool_or(prune->job->params, "reencrypt", false))
-        return reseal_run(prune->job, &prune->repacked, &prune->resealed, err);
+        return reseal_run(prune->job, &prune->repacked, &prune->resealed, err) &&
+               reseal_objects(&prune->session, prune->job, &prune->resealed, err);
     if (!json_bool_or(prune->job->params, "repack", true))
         return true;
     return repacking_run(prune->job, asked, &prune->repacked, err);

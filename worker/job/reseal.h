@@ -14,12 +14,16 @@ typedef struct ResealCounts {
     uint64_t steps;
     uint64_t fine; /* packs whose head said so */
     uint64_t left_packs,
-        left_bytes; /* afterwards; after reseal_tell, without what died meanwhile */
+        left_bytes;                 /* afterwards; after reseal_tell, without what died meanwhile */
+    uint64_t objects, left_objects; /* manifests and the like: sealed anew; could not be */
 } ResealCounts;
 
 /* key.outdated when this worker's own file is older than the keys, key.retire_first while the
  * repository still seals to more than one reader: nothing would be gained. */
 MUST_CHECK bool reseal_run(Job *job, RepackingCounts *packed, ResealCounts *counts, Err *err);
+/* The small objects: manifests and what checks found are wrapped as they are, what is held is said
+ * again by jobs of its own. One that does not open is told and left. */
+MUST_CHECK bool reseal_objects(Session *session, Job *job, ResealCounts *counts, Err *err);
 /* Counts again what is left. */
 MUST_CHECK bool reseal_tell(Job *job, ResealCounts *counts, Err *err);
 

@@ -39,7 +39,7 @@ bool vault_open_with_kit(const Kit *kit, Keyring **keyring, Err *err)
     return done;
 }
 
-enum { PACKS_TRIED = 4 };
+enum { PACKS_TRIED = 4, CONFIG_MOST = 1 << 20 };
 
 typedef struct Check {
     Repo *repo;
@@ -112,6 +112,56 @@ static bool try_packs(Check *check, Err *err)
     return true;
 }
 
+/* The repository is there and the kit does not fit it: is it another set's? err stays where the
+ * repository itself is at fault. */
+static bool another_set(Store *store, const Kit *kit, Err *err)
+{
+    scoped(buf_free) Buf bytes = {0};
+    ConfigRecord config;
+    uint8_t root[SEAL_SIGN_PUBLIC];
+    char theirs[UUID_TEXT], ours[UUID_TEXT];
+    bool found = false;
+    Err unread = {0};
+    seal_sign_public_of(kit->root_seed, root);
+    if (!store_get(store, "config", CONFIG_MOST, &found, &bytes, &unread) || !found ||
+        !keyfile_config_unpack(buf_slice(&bytes), &config, &unread) ||
+        (uuid_equal(&config.set_id, &kit->set_id) && memcmp(config.root, root, sizeof root) == 0))
+        return false;
+    uuid_text(&config.set_id, theirs);
+    uuid_text(&kit->set_id, ours);
+    return err_set(err, ERR_CONFLICT, "key.other_set",
+                   "this kit is not the one of the repository: both key sets are called %s, the "
+                   "kit's has the id %s and the repository's %s; take the kit with that id",
+                   kit->set, ours, theirs);
+}
+
+static bool open_repository(Check *check, Store *store, const Kit *kit, Keyring *keyring, Err *err)
+{
+    if (repo_open(&check->repo, store, keyring, NULL, err))
+        return true;
+    return strcmp(err->cause, "repo.key_mismatch") == 0 && another_set(store, kit, err);
+}
+
+/* A repository lies under the name of its key set. */
+static bool open_place(const VaultArgs *args, const Kit *kit, Store **store, Err *err)
+{
+    bool found = false;
+    uint64_t size;
+    char ours[UUID_TEXT];
+    if (vault_open_place(args->stores[0], kit->set, false, store, err)) {
+        if (!store_head(*store, "config", &found, &size, err))
+            return false;
+    } else if (*store != NULL || strcmp(err->cause, "store.missing") != 0 ||
+               !vault_is_there(args->stores[0]))
+        return false;
+    uuid_text(&kit->set_id, ours);
+    return found || err_set(err, ERR_CONFLICT, "key.other_set",
+                            "this kit is of the key set %s (id %s), and %s holds no repository of "
+                            "that name: name the store of that set, or take the kit of the set "
+                            "that lies there",
+                            kit->set, ours, args->stores[0]);
+}
+
 bool vault_check(const VaultArgs *args, Err *err)
 {
     Kit kit = {0};
@@ -120,10 +170,9 @@ bool vault_check(const VaultArgs *args, Err *err)
     Keyring *keyring = NULL;
     bool done = vault_need(args->kit, "--kit", err) &&
                 vault_need(args->stores[0], "--store", err) &&
-                vault_read_kit(args->kit, &kit, err) &&
-                vault_open_place(args->stores[0], kit.set, false, &store, err) &&
+                vault_read_kit(args->kit, &kit, err) && open_place(args, &kit, &store, err) &&
                 vault_open_with_kit(&kit, &keyring, err) &&
-                repo_open(&check.repo, store, keyring, NULL, err) &&
+                open_repository(&check, store, &kit, keyring, err) &&
                 repo_backups(check.repo, count_backup, &check, err) && try_packs(&check, err);
     if (done)
         printf("the kit opens %s: %zu backups, %zu of them damaged; a chunk of %zu of %zu packs "

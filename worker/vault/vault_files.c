@@ -88,6 +88,15 @@ bool vault_open_place(const char *url, const char *set, bool create, Store **sto
     return store_local_open(store, path, err);
 }
 
+bool vault_is_there(const char *url)
+{
+    Store *store = NULL;
+    Err ignored = {0};
+    bool there = store_url_open(&store, url, "", &ignored);
+    store_close(store);
+    return there;
+}
+
 static bool read_list(const char *path, Buf *out, Err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -18,6 +18,7 @@ MUST_CHECK bool vault_read_keys(const char *path, const Kit *kit, KeysRecord *ke
 /* The repository's place in the store url; create: its directory is made, the store's is not. */
 MUST_CHECK bool vault_open_place(const char *url, const char *set, bool create, Store **store,
                                  Err *err);
+bool vault_is_there(const char *url); /* the store itself */
 /* The keys object and the lists of what is kept of revoked hosts, in a store. The lists are in the
  * store already or beside `path`, the file that the record came from. */
 MUST_CHECK bool vault_put_keys(Store *store, const char *path, const KeysRecord *keys, Slice bytes,

@@ -214,7 +214,7 @@ static void add_row(Census *census, const uint8_t id[16], bool current)
 
 static bool count_all(Census *census, const KeysRecord *keys, Err *err)
 {
-    static const char *const others[] = {"index/", "manifests/", "logs/"};
+    static const char *const others[] = {"index/", "manifests/", "logs/", "holds/", "audit/"};
     for (unsigned i = 0; i < keys->reader_count; i++) {
         uint8_t id[16];
         keyfile_reader_id(keys->readers[i], id);

@@ -6,6 +6,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -109,9 +110,12 @@ static void every_pack_is_sealed_anew_and_the_old_ones_die(void **state)
     assert_int_equal(told(&end, "repacked"), packs);
     assert_int_equal(told(&end, "moved_backups"), 3);
     assert_int_equal(told(&end, "left"), 0);
+    assert_int_equal(told(&end, "objects"), 3);
+    assert_int_equal(told(&end, "left_objects"), 0);
     stage_end_free(&end);
     assert_int_equal(under_others(stage, "packs/"), 0);
     assert_int_equal(under_others(stage, "index/"), 0);
+    assert_int_equal(under_others(stage, "manifests/"), 0);
     assert_true(stage_stored(stage, "index") >= 1);
     assert_int_equal(stage_stored(stage, "packs"),
                      stage_counted(stage, "pack WHERE state = 'live'"));
@@ -169,6 +173,48 @@ static void a_killed_run_is_gone_on_with_and_one_with_a_budget_too(void **state)
     same_tree(stage);
 }
 
+static void check(Stage *stage)
+{
+    char params[120], id[UUID_TEXT];
+    stage_backup(stage, id);
+    snprintf(params, sizeof params, "{\"backup\":\"%s\",\"level\":\"content\"}", id);
+    stage_must(stage, "verify", params, "completed");
+}
+
+/* What a thief of the old key finds afterwards: nothing that it opens, in no folder. Twice, because
+ * what was sealed once more is sealed anew too. */
+static void what_is_no_pack_is_sealed_once_more_and_stays_what_it_was(void **state)
+{
+    static const char *const folders[] = {"packs/", "index/", "manifests/", "audit/"};
+    Stage *stage = *state;
+    StageEnd end = {0};
+    three_backups(stage);
+    check(stage);
+    stage_must(stage, "prune", "", "completed"); /* tells it to the store */
+    assert_int_equal(stage_stored(stage, "audit"), 1);
+    change_keys(stage);
+    assert_int_equal(under_others(stage, "manifests/"), 3);
+    assert_int_equal(under_others(stage, "audit/"), 1);
+    stage_killed(stage, "prune", REENCRYPT, "reseal.object");
+    assert_int_equal(under_others(stage, "manifests/"), 2);
+    stage_reap(stage);
+    stage_again(stage, &end);
+    assert_string_equal(end.outcome, "completed");
+    stage_end_free(&end);
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        assert_int_equal(under_others(stage, folders[i]), 0);
+    same_tree(stage);
+    stage_back_up(stage); /* its parent is what its hash says */
+    change_keys(stage);
+    assert_true(under_others(stage, "manifests/") == 4);
+    run(stage, &end);
+    stage_end_free(&end);
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        assert_int_equal(under_others(stage, folders[i]), 0);
+    same_tree(stage);
+    check(stage);
+}
+
 static void refused(Stage *stage, const char *cause)
 {
     StageEnd end;
@@ -218,6 +264,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(every_pack_is_sealed_anew_and_the_old_ones_die),
         TEST(a_killed_run_is_gone_on_with_and_one_with_a_budget_too),
+        TEST(what_is_no_pack_is_sealed_once_more_and_stays_what_it_was),
         TEST(nothing_is_sealed_anew_to_a_reader_that_is_still_to_go),
         TEST(a_damaged_pack_stays_and_is_said_to_be_left),
     };

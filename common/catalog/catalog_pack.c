@@ -6,6 +6,18 @@
 
 enum { PACKS_A_PAGE = 64 }; /* of adopt: at 128 KiB chunks some 8 000 chunk rows */
 
+bool catalog_session_revoked(Catalog *c, const Fence *fence, const Text *hosts, size_t count,
+                             Err *err)
+{
+    scoped(args_free) Args args = {0};
+    statement_fence(&args, fence);
+    args_array(&args, ELEMENT_TEXT, count);
+    for (size_t i = 0; i < count; i++)
+        args_element_text(&args, hosts[i]);
+    args_array_end(&args);
+    return statement_run(c, &asset_sql_session_revoked_sql, &args, NULL, err);
+}
+
 bool catalog_repository_bind(Catalog *c, const Fence *fence, const Uuid *repository,
                              uint64_t *gc_epoch, uint64_t *confirmed_epoch, Err *err)
 {

@@ -324,6 +324,16 @@ static void learn_revoked(Keyring *keyring, const KeysRecord *record)
     keyring->least_writer = record->least_writer;
 }
 
+unsigned keyring_revoked_hosts(const Keyring *keyring)
+{
+    return keyring->revoked_count;
+}
+
+const char *keyring_revoked_host(const Keyring *keyring, unsigned index)
+{
+    return keyring->revoked[index].host;
+}
+
 /* Which row takes this certificate back, counted from 1; 0: none. */
 static unsigned revoked_by(const Keyring *keyring, const char *host, uint64_t generation)
 {

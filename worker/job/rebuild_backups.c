@@ -117,6 +117,9 @@ static bool tell_backup(Import *import, const SurveyBackup *backup, Err *err)
         packset_free(&packs);
         return false;
     }
+    /* What a revoked host stored is nobody's to share before a reader has seen it. */
+    static const uint8_t nobody[sizeof backup->signer.sign_public];
+    const uint8_t *signer = backup->signer.revoked != 0 ? nobody : backup->signer.sign_public;
     scoped(json_release) json_t *facts = rebuild_facts(backup, missing);
     scoped(mem_release) uint64_t *sorted = packset_sorted(&packs);
     json_canonical(facts, &text);
@@ -124,7 +127,7 @@ static bool tell_backup(Import *import, const SurveyBackup *backup, Err *err)
                  .row = {.id = backup->manifest.backup,
                          .index = backup->manifest.index,
                          .manifest = backup->sha256,
-                         .signer = {backup->signer.sign_public, sizeof backup->signer.sign_public},
+                         .signer = {signer, sizeof backup->signer.sign_public},
                          .pack_nos = sorted,
                          .pack_count = packs.count,
                          .facts = buf_text(&text)}};

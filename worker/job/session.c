@@ -86,6 +86,28 @@ static bool call_bind(Catalog *catalog, void *ctx, Err *err)
                                    &bind->confirmed_epoch, err);
 }
 
+typedef struct Revoked {
+    const Fence *fence;
+    Text hosts[DISK_REVOKED_MOST];
+    size_t count;
+} Revoked;
+
+static bool call_revoked(Catalog *catalog, void *ctx, Err *err)
+{
+    const Revoked *revoked = ctx;
+    return catalog_session_revoked(catalog, revoked->fence, revoked->hosts, revoked->count, err);
+}
+
+/* What a host stored before it was revoked may hold anything: nobody shares it, not even its own
+ * source, before a reader has seen it. */
+static bool distrust_revoked(const Session *session, Job *job, Err *err)
+{
+    Revoked revoked = {.fence = &job->fence, .count = keyring_revoked_hosts(session->keyring)};
+    for (unsigned i = 0; i < revoked.count; i++)
+        revoked.hosts[i] = text_of(keyring_revoked_host(session->keyring, i));
+    return revoked.count == 0 || patient_call(job->catalog, call_revoked, &revoked, err);
+}
+
 static bool bind_repository(Session *session, Job *job, Err *err)
 {
     const RepoFacts *facts = repo_facts(session->repo);
@@ -122,7 +144,8 @@ bool session_open(Session *session, Job *job, SessionUse use, Err *err)
     bool changes = use == SESSION_WRITE || use == SESSION_PRUNE;
     if (!open_place(session, job, job->repository, use, err))
         return false;
-    if (!changes || (check_seal(session, job, err) && bind_repository(session, job, err)))
+    if (!changes || (check_seal(session, job, err) && bind_repository(session, job, err) &&
+                     (use != SESSION_WRITE || distrust_revoked(session, job, err))))
         return true;
     session_close(session);
     return false;

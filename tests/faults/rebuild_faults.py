@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pathlib
 import random
 import shutil
 import subprocess
@@ -279,6 +280,53 @@ def test_flipped_bits_at_rest_are_found_told_stored_again_and_hide_nothing_else(
         for victim, content in originals.items():  # the checker hashes all there is
             (place.store / "local" / "packs" / victim[:2] / victim).write_bytes(content)
         place.check()
+
+
+def rebuild_measured(place, base):
+    """An offline run over a repository of bench_rebuild: its report, seconds and bytes of memory."""
+    words = [str(BUILD / "holdfast-worker"), "once", "rebuild", "--store", str(base / "store"), "--key-set", "test", "--keys",
+             str(base / "keys"), "--catalogue", administrator(place), "--json"]
+    begun = time.monotonic()
+    with open(place.top / "report", "w+b") as out:
+        process = subprocess.Popen(words, stdout=out, stderr=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        report = json.load(out)
+    assert process.returncode == 0, report
+    return report, time.monotonic() - begun, used.ru_maxrss * 1024
+
+
+def test_ten_thousand_backups_come_back_in_bounded_time_and_memory():
+    """300 of them in each run, ten thousand when it runs whole: the catalogue is dropped, told again, dropped and told
+    again; each time it holds what was written, and nothing else."""
+    count = short_or(300, 10000)
+    base = None
+    with Installation(workers=0, sources=1, files=1, file_bytes=10) as place:
+        try:
+            made = subprocess.run([str(BUILD / "bench" / "bench_rebuild"), str(count), "50"], capture_output=True, text=True, check=True)
+            lines = made.stdout.splitlines()
+            base = pathlib.Path(lines[0])
+            truth = sorted(line.split() for line in lines[1:])
+            assert len(truth) == count
+            told = []
+            for _ in range(2):
+                drop(place)
+                report, seconds, memory = rebuild_measured(place, base)
+                print(f"{count} backups: {seconds:.1f} s, {memory >> 20} MiB")
+                assert report["imported"] == count and not report["findings"], report
+                assert place.catalogue.rows("SELECT b.id, s.name, b.sequence, encode(b.manifest_sha256, 'hex') FROM backup b "
+                                            "JOIN source s ON s.no = b.source ORDER BY b.id::text") == truth
+                told.append([row[:-1] for row in place.catalogue.rows(RESTORE_SET)])
+                assert seconds < 30 + count * 0.2 and memory < 192 << 20, (seconds, memory)
+            assert told[0] == told[1] and len(told[0]) == count
+            again, _, _ = rebuild_measured(place, base)
+            assert again["known"] == count and again["imported"] + again["packs"] == 0, again
+            drop(place)  # of an empty catalogue the rest can be said
+            place.check()
+        finally:
+            if base is not None:
+                shutil.rmtree(base)
 
 
 def test_a_damaged_bundle_is_read_again_though_its_files_did_not_change():

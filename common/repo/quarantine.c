@@ -48,9 +48,7 @@ static bool same(Store *store, const char *name, uint64_t size, const char *plac
         return false;
     return (equal && memcmp(&here, &there, sizeof here) == 0) ||
            err_set(err, ERR_CONFLICT, "quarantine.other",
-                   "%s holds other bytes than %s: look at both, and take the one in quarantine "
-                   "away",
-                   place, name);
+                   "%s holds other bytes than %s: nothing was changed; look at both", place, name);
 }
 
 bool quarantine_copy(Store *store, const char *name, const char *place, bool *found, Err *err)

@@ -8,6 +8,7 @@
 #include "worker/vault/vault_keys.h"
 #include "worker/vault/vault_list.h"
 #include "worker/vault/vault_lock.h"
+#include "worker/vault/vault_put_back.h"
 
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -201,6 +202,7 @@ static bool run(const char *noun, const VaultArgs *args, Err *err)
         {"key", "passphrase", vault_passphrase},
         {"repo", "create", repo_make},
         {"repo", "rekey", vault_rekey},
+        {"repo", "put-back", vault_put_back},
     };
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (strcmp(noun, verbs[i].noun) == 0 && strcmp(args->verb, verbs[i].verb) == 0)

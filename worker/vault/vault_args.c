@@ -37,6 +37,9 @@ const char vault_args_help[] =
     "holdfast-worker repo create SET --store DIR --kit FILE --keys FILE\n"
     "    makes the repository DIR/SET; `repo create plain --store DIR` makes one\n"
     "    that is not encrypted\n"
+    "holdfast-worker repo put-back SET --store DIR [--object quarantine/N/NAME]\n"
+    "    copies an object out of quarantine to where it was; then `holdfast catalogue\n"
+    "    merge`. Without --object: what lies there\n"
     "DIR of --store may be s3://BUCKET[/PREFIX][?endpoint=URL][&region=NAME];\n"
     "its keys are AWS_ACCESS_KEY_ID and so on, a profile, or the machine's role\n";
 
@@ -67,6 +70,7 @@ bool vault_args_parse(int argc, char **argv, VaultArgs *out, Err *err)
                  {"--role", &out->role},
                  {"--sources", &out->sources},
                  {"--stolen-at", &out->stolen_at},
+                 {"--object", &out->object},
                  {"--passphrase-file", &out->passphrase},
                  {"--new-passphrase-file", &out->new_passphrase}};
     for (int i = 1; i < argc; i++) {

@@ -16,6 +16,7 @@ typedef struct VaultArgs {
     const char *stores[VAULT_STORES_MOST]; /* the first is NULL where none is named */
     size_t store_count;
     const char *stolen_at;
+    const char *object; /* in quarantine; NULL: all are listed */
     const char *role;
     const char *sources;
     const char *passphrase;     /* file or fd:N; NULL: the terminal is asked */

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Orphans on S3, under the pruner's own key: a PUT that a dead writer had sent and that lands when its job is long
 over is found; listings that lack rows harm nothing; what the server does not let go is tried again; a damaged pack
-is laid aside and stored anew; nobody but the pruner writes to quarantine."""
+is laid aside and stored anew; nobody but the pruner writes to quarantine; what lies there can be put back."""
 import json
 import pathlib
 import shutil
+import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -75,6 +76,28 @@ def a_put_of_a_dead_writer_that_lands_late_is_found(place):
     assert place.scan()["orphans"] == 0
 
 
+def what_was_laid_aside_can_be_put_back(place):
+    def put_back(*words):
+        return place.tool("repo", "put-back", "local", "--store", place.url, *words)
+    kept = next(name for name in place.aside() if "/manifests/" in name)
+    name = kept.split("/", 2)[2]
+    assert kept in put_back()
+    assert "merge" in put_back("--object", kept)
+    assert (place.repository() / name).read_bytes() == (place.repository() / kept).read_bytes()
+    put_back("--object", kept)
+    (place.repository() / name).write_bytes(b"another")
+    for wrong in (kept, kept.replace("quarantine/", "quarantine/9"), "quarantine/1/config", "packs/x", f"quarantine/{name}"):
+        try:
+            put_back("--object", wrong)
+        except subprocess.CalledProcessError:
+            continue
+        raise AssertionError(f"{wrong} was taken")
+    (place.repository() / name).write_bytes((place.repository() / kept).read_bytes())
+    assert place.scan()["fresh"] == 1
+    assert place.scan()["quarantined"] == 1
+    assert len([each for each in place.aside() if each.endswith(name)]) == 2
+
+
 def a_listing_that_lacks_rows_harms_nothing(place):
     names = [place.stray(number) for number in range(1, 5)]
     for number in range(3):
@@ -143,6 +166,7 @@ def main():
         place.do("UPDATE setting SET value = 0 WHERE name = 'orphan_age_s'")
         place.complete(*[place.run(source) for source in place.sources])
         a_put_of_a_dead_writer_that_lands_late_is_found(place)
+        what_was_laid_aside_can_be_put_back(place)
         a_listing_that_lacks_rows_harms_nothing(place)
         what_the_server_does_not_let_go_is_tried_again(place)
         a_damaged_pack_is_laid_aside_and_stored_anew(place)

@@ -147,10 +147,24 @@ def test_a_rebuild_runs_as_a_job_too_and_again_without_harm():
         place.check()
 
 
+def nothing_is_an_orphan(place):
+    """A scan whose every clock has run out touches nothing that only the store knows of."""
+    place.do("UPDATE setting SET value = 0 WHERE name IN ('orphan_age_s', 'orphan_keep_s')")
+    for number in range(4):
+        if number == 2:  # nobody has noticed yet
+            place.do("UPDATE repository SET rolled_back = false, set_back_at = NULL, confirmed_epoch = 0")
+        job = int(place.catalogue.one("SELECT job FROM repository_job('prune', 'manual', 'main', 'local', '{\"orphans\": true}', 'test', NULL)"))
+        place.complete(job)
+        answer = place.call("GET", f"/jobs/{place.catalogue.one(f'SELECT job_text({job})')}")["answer"]["orphans"]
+        assert answer["orphans"] >= 16 and answer["unknown_backups"] == 4 and answer["blocked"], answer
+        assert not (place.store / "local/quarantine").exists(), answer
+    assert place.count("SELECT count(*) FROM event WHERE data ->> 'code' = 'repo.unknown_backups'") == 4
+
+
 def test_a_catalogue_that_lost_its_last_commits_is_merged_with_the_markers():
     """A standby without the last commits is promoted: what they made is in the store, and comes back beside what
     was made since, though both have the same numbers."""
-    with Installation(workers=1, files=4, file_bytes=3000, sources=2,
+    with Installation(workers=1, files=4, file_bytes=3000, sources=2, prune=True,
                       postgres_options=("-c", "fsync=off", "-c", "wal_level=replica", "-c", "max_wal_senders=4")) as place:
         expected = history(place, 2)
         standby = Postgres(place.top / "standby", ("-c", "fsync=off", "-c", "hot_standby=on"), copy_of=place.postgres)
@@ -166,6 +180,7 @@ def test_a_catalogue_that_lost_its_last_commits_is_merged_with_the_markers():
         place.adopt(standby)
         since = history(place, 1)
         assert place.count("SELECT count(*) FROM repository WHERE rolled_back") == 1
+        nothing_is_an_orphan(place)
         report = through_the_queue(place, "merge")
         assert report["imported"] == 4 and report["lost"] + report["bad"] + report["gaps"] + report["gone"] == 0, report
         assert place.count("SELECT count(*) FROM repository WHERE rolled_back OR set_back_at IS NOT NULL OR frozen_at IS NULL") == 0

@@ -25,7 +25,8 @@ RESTORE_SET = ("SELECT s.name, b.id, b.sequence, b.outcome, encode(b.manifest_sh
 # Errors of statements that the soak itself causes: a server that was killed, and what is refused for a reason.
 EXPECTED = ("connection to server", "server closed the connection", "terminating connection", "no backup has the id",
             "this backup is not deleted", "fenced", "is frozen since")
-TIMERS = {"collect_few": 100000, "prune_every_s": 5}
+# Every run of the collector looks for orphans, and only open sessions keep one: no clock spares what is needed.
+TIMERS = {"collect_few": 100000, "prune_every_s": 5, "orphan_scan_s": 0, "orphan_age_s": 0, "orphan_keep_s": 5}
 
 
 def differences(before, after):
@@ -55,7 +56,7 @@ class SoakInstallation(Installation):
 # Where a worker's children stop or kill themselves: moments that a signal from outside seldom meets.
 POINTS = ("collect.condemned", "collect.condemned", "collect.condemned", "collect.flipped", "collect.epoch", "collect.told",
           "collect.confirmed", "collect.deleted", "collect.gone", "forget.deleted", "forget.said", "forget.unmarked", "forget.manifest",
-          "repack.looked", "repack.staged", "repack.before", "repack.before", "repack.committed", "forget.objects", "repo.pack_durable", "repo.packs_staged", "repo.index_durable", "repo.manifest_durable", "commit.before",
+          "repack.looked", "repack.staged", "repack.before", "repack.before", "repack.committed", "orphan.moving", "orphan.copied", "orphan.removed", "orphan.quarantined", "forget.objects", "repo.pack_durable", "repo.packs_staged", "repo.index_durable", "repo.manifest_durable", "commit.before",
           "commit.after", "commit.marked")
 
 
@@ -319,7 +320,7 @@ class Soak:
     def collect_all(self):
         """Retention, then the collector, with the passes against late writes at once."""
         self.finish("retention", *[s for s in self.place.sources if s != FORGED])
-        for _ in range(2):
+        for _ in range(3):
             self.place.do("UPDATE pack SET again_at = clock_timestamp() - interval '1 second' WHERE again_at IS NOT NULL")
             self.finish("prune")
 
@@ -345,10 +346,11 @@ class Soak:
         known = {row[0]: row[1] for row in place.catalogue.rows("SELECT object, state FROM pack")}
         gone = {row[0] for row in place.catalogue.rows("SELECT id FROM backup WHERE gone_at IS NOT NULL")}
         found = [f"pack {p.name} is {known.get(p.name, 'of no row')}" for p in (base / "packs").rglob("*")
-                 if p.is_file() and not p.name.startswith(".") and known.get(p.name, "deleted") == "deleted"
-                 and not (p.name in self.forger.refused and p.name not in known)]
+                 if p.is_file() and not p.name.startswith(".") and known.get(p.name, "deleted") == "deleted"]
+        backups = {row[0] for row in place.catalogue.rows("SELECT id FROM backup")}
         for folder in ("commits", "manifests", "parents"):
-            found += [f"{folder}/{p.name} of a backup that was let go" for p in (base / folder).iterdir() if p.name[:36] in gone]
+            found += [f"{folder}/{p.name} of a backup that {'was let go' if p.name[:36] in gone else 'nobody committed'}"
+                      for p in (base / folder).iterdir() if p.name[:36] in gone or p.name[:36] not in backups]
         return found
 
     def check(self):
@@ -382,6 +384,9 @@ class Soak:
 
     def repacked(self):
         return self.place.count("SELECT sum((detail ->> 'repacked')::bigint) FROM audit_event WHERE action = 'repository.prune'")
+
+    def laid_aside(self):
+        return self.place.count("SELECT count(*) FROM orphan WHERE state IN ('quarantined', 'deleted')")
 
     def freed(self):
         return self.place.count("SELECT sum((detail ->> 'freed')::bigint) FROM audit_event WHERE action = 'repository.prune'")
@@ -427,6 +432,7 @@ def soak(seed, seconds, writers=8, workers=3):
         one.check()
         one.jobs()
         one.outcomes[("packs", "repacked")] = one.repacked()
+        one.outcomes[("orphans", "laid aside")] = one.laid_aside()
         freed, backups = one.freed(), len(one.ledger)
         one.rebuild()
         one.tell()

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Orphans on S3, under the pruner's own key: a PUT that a dead writer had sent and that lands when its job is long
-over is found; listings that lack rows harm nothing; what the server does not let go is tried again; a damaged pack
-is laid aside and stored anew; nobody but the pruner writes to quarantine; what lies there can be put back."""
+over is found, and what a writer at work has put stays; listings that lack rows harm nothing; what the server does
+not let go is tried again; a damaged pack is laid aside and stored anew; nobody but the pruner writes to quarantine;
+what lies there can be put back."""
 import json
 import pathlib
 import shutil
@@ -73,6 +74,21 @@ def a_put_of_a_dead_writer_that_lands_late_is_found(place):
     assert second["quarantined"] >= first["orphans"] > 0, (first, second)
     assert len([n for n in place.objects() if n.startswith("manifests/")]) == backups
     assert {item["state"] for item in place.listed().values()} == {"quarantined"}
+    assert place.scan()["orphans"] == 0
+
+
+def a_writer_at_work_keeps_what_it_wrote(place):
+    held = place.server.place.held
+    place.control(faults=[{"id": "working", "op": "PutObject", "key": "/manifests/", "kind": "late", "seconds": 20, "times": 1}])
+    place.grow("s2", 10, 300_000)
+    job = place.run("s2")
+    wait_until(lambda: place.server.place.held > held, what="its index is in no row, its manifest on its way")
+    for _ in range(3):
+        done = place.scan()
+        assert done["orphans"] > 0 and done["quarantined"] == 0 and done["blocked"] is None, done
+    assert place.state(job) == "running", "the scans were meant to see it at work"
+    place.control()
+    place.complete(job)
     assert place.scan()["orphans"] == 0
 
 
@@ -166,6 +182,7 @@ def main():
         place.do("UPDATE setting SET value = 0 WHERE name = 'orphan_age_s'")
         place.complete(*[place.run(source) for source in place.sources])
         a_put_of_a_dead_writer_that_lands_late_is_found(place)
+        a_writer_at_work_keeps_what_it_wrote(place)
         what_was_laid_aside_can_be_put_back(place)
         a_listing_that_lacks_rows_harms_nothing(place)
         what_the_server_does_not_let_go_is_tried_again(place)

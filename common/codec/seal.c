@@ -105,6 +105,44 @@ void seal_short(const uint8_t key[SEAL_SHORT_KEY], Slice bytes, uint8_t out[SEAL
     must(crypto_shorthash_siphashx24(out, bytes.at, bytes.len, key) == 0);
 }
 
+struct SealMarker {
+    EVP_CIPHER_CTX *gmac;
+    uint8_t outer[SEAL_SHORT_KEY];
+};
+
+SealMarker *seal_marker_new(const uint8_t key[SEAL_KEY], const uint8_t outer[SEAL_SHORT_KEY])
+{
+    SealMarker *marker = mem_new(SealMarker);
+    marker->gmac = EVP_CIPHER_CTX_new();
+    must(marker->gmac != NULL);
+    must(EVP_EncryptInit_ex(marker->gmac, EVP_aes_256_gcm(), NULL, key, zero_nonce));
+    memcpy(marker->outer, outer, sizeof marker->outer);
+    return marker;
+}
+
+void seal_mark(SealMarker *marker, Slice content, uint8_t out[SEAL_MARK])
+{
+    uint8_t inner[SEAL_TAG + 8];
+    int len;
+    must(EVP_EncryptInit_ex(marker->gmac, NULL, NULL, NULL, zero_nonce));
+    if (content.len != 0)
+        must(EVP_EncryptUpdate(marker->gmac, NULL, &len, content.at, (int)content.len));
+    must(EVP_EncryptFinal_ex(marker->gmac, inner, &len));
+    must(EVP_CIPHER_CTX_ctrl(marker->gmac, EVP_CTRL_AEAD_GET_TAG, SEAL_TAG, inner));
+    for (unsigned i = 0; i < 8; i++)
+        inner[SEAL_TAG + i] = (uint8_t)((uint64_t)content.len >> (8 * i));
+    seal_short(marker->outer, (Slice){inner, sizeof inner}, out);
+}
+
+void seal_marker_free(SealMarker *marker)
+{
+    if (marker == NULL)
+        return;
+    EVP_CIPHER_CTX_free(marker->gmac); /* wipes the key */
+    explicit_bzero(marker->outer, sizeof marker->outer);
+    mem_free(marker);
+}
+
 void seal_box(const uint8_t to[SEAL_PUBLIC], const uint8_t key[SEAL_KEY], uint8_t out[SEAL_BOX])
 {
     pthread_once(&sodium_once, start_sodium);

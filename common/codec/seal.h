@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * seal.h — the cryptography of stored bytes, in five primitives; protocol/README.md says how
+ * seal.h — the cryptography of stored bytes, in six primitives; protocol/README.md says how
  * records use them. AES-256-GCM (OpenSSL) with a nonce of zero: every key seals one message, once,
  * because it is derived for it from a random key. HKDF-SHA-256's expand step with one block. X25519
  * sealed boxes and Ed25519 signatures (libsodium). */
@@ -31,6 +31,17 @@ MUST_CHECK bool seal_decrypt(const uint8_t key[SEAL_KEY], Slice ad, Slice sealed
  * content: two texts of one name can be found by whoever has the key. */
 enum { SEAL_SHORT_KEY = 16, SEAL_SHORT = 16 };
 void seal_short(const uint8_t key[SEAL_SHORT_KEY], Slice bytes, uint8_t out[SEAL_SHORT]);
+
+/* A name of content for whoever wrote it, several times as fast as a hash that needs no key: GMAC
+ * (NIST SP 800-38D) under the first key and a nonce of zero, a universal hash while nobody sees it,
+ * and SipHash-2-4 with 128 bits of its value and the length under the second (Wegman and Carter,
+ * 1981). Without the keys two contents of one name are found by chance only, at 2^-100 a pair; with
+ * them they can be made. */
+enum { SEAL_MARK = 16 };
+typedef struct SealMarker SealMarker; /* of one thread at a time */
+SealMarker *seal_marker_new(const uint8_t key[SEAL_KEY], const uint8_t outer[SEAL_SHORT_KEY]);
+void seal_mark(SealMarker *marker, Slice content, uint8_t out[SEAL_MARK]); /* up to 1 GiB */
+void seal_marker_free(SealMarker *marker);                                 /* NULL is fine */
 
 /* HKDF-Expand(SHA-256, key, info, 32): HMAC(key, info | 0x01). */
 void seal_derive(const uint8_t key[SEAL_KEY], Slice info, uint8_t out[SEAL_KEY]);

@@ -27,12 +27,16 @@ enum {
     SETTLED_NS = 2000000000,
 };
 
-/* rows: key, le32 length, that many bytes of extents; then the next. */
+enum { FLAG_BARE = 1, FLAG_MARKED = 2 };
+
+/* rows: key, flags, the mark where there is one, a varint of length, that many bytes of extents;
+ * then the next. */
 struct Parents {
     IdMap ids;
     Buf rows;
     uint64_t row_count;
-    uint32_t *slots; /* offset of a row / its alignment of one, + 1; 0: free */
+    uint32_t *slots; /* by stamp: offset of a row + 1; 0: free */
+    uint32_t *names; /* the same by name; NULL: not needed so far */
     uint64_t mask;
     uint64_t parts;
     int64_t newest_ns;
@@ -112,12 +116,16 @@ bool parents_extent(Parents *parents, Buf *row, const Extent *extent)
     return true;
 }
 
-void parents_add(Parents *parents, const ParentsKey *key, Slice row)
+void parents_add(Parents *parents, const ParentsKey *key, const ParentsFacts *facts, Slice row)
 {
     if (parents->rows.len + row.len > ROWS_MAX)
         return;
     buf_add(&parents->rows, key->bytes, sizeof key->bytes);
-    buf_add_le32(&parents->rows, (uint32_t)row.len);
+    buf_add_byte(&parents->rows,
+                 (uint8_t)((facts->bare ? FLAG_BARE : 0) | (facts->marked ? FLAG_MARKED : 0)));
+    if (facts->marked)
+        buf_add(&parents->rows, facts->mark, sizeof facts->mark);
+    add_varint(&parents->rows, row.len);
     buf_add_slice(&parents->rows, row);
     parents->row_count++;
 }
@@ -161,34 +169,81 @@ void parents_body(const Parents *parents, const ParentsEnd *end, Buf *out)
     }
 }
 
-static uint64_t slot_of(const Parents *parents, const uint8_t *key)
+static bool take_varint(ParentsRow *row, uint64_t *value)
 {
-    return load64(key) & parents->mask;
+    *value = 0;
+    for (unsigned shift = 0; shift < 63 && row->left > 0; shift += 7) {
+        uint8_t byte = *row->at++;
+        row->left--;
+        *value |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80)
+            return true;
+    }
+    return false;
+}
+
+/* The row whose key begins at an offset; false when it does not lie in the part. */
+static bool open_row(const Parents *parents, size_t at, ParentsRow *row)
+{
+    uint64_t len;
+    if (parents->rows.len - at < PARENTS_KEY + 1)
+        return false;
+    const uint8_t *flags = parents->rows.at + at + PARENTS_KEY;
+    *row = (ParentsRow){.at = flags + 1, .left = parents->rows.len - at - PARENTS_KEY - 1};
+    row->facts.bare = (*flags & FLAG_BARE) != 0;
+    row->facts.marked = (*flags & FLAG_MARKED) != 0;
+    if (row->facts.marked) {
+        if (row->left < PARENTS_MARK)
+            return false;
+        memcpy(row->facts.mark, row->at, PARENTS_MARK);
+        row->at += PARENTS_MARK;
+        row->left -= PARENTS_MARK;
+    }
+    if (!take_varint(row, &len) || len > row->left)
+        return false;
+    row->left = (size_t)len;
+    return true;
+}
+
+static size_t behind(const Parents *parents, const ParentsRow *row)
+{
+    return (size_t)(row->at + row->left - parents->rows.at);
+}
+
+static void put_slot(const Parents *parents, uint32_t *slots, size_t at, size_t of_key)
+{
+    uint64_t slot = load64(parents->rows.at + at + of_key) & parents->mask;
+    while (slots[slot] != 0)
+        slot = (slot + 1) & parents->mask;
+    slots[slot] = (uint32_t)(at + 1);
 }
 
 /* A hash table of offsets over the rows; false when lengths do not add up. */
 static bool index_rows(Parents *parents)
 {
     uint64_t room = 64;
+    ParentsRow row;
     while (room < parents->row_count * 2)
         room *= 2;
     parents->mask = room - 1;
     parents->slots = mem_array(uint32_t, room);
     size_t at = 0;
-    uint64_t rows = 0;
-    while (parents->rows.len - at >= PARENTS_KEY + 4) {
-        const uint8_t *row = parents->rows.at + at;
-        uint64_t slot = slot_of(parents, row);
-        while (parents->slots[slot] != 0)
-            slot = (slot + 1) & parents->mask;
-        parents->slots[slot] = (uint32_t)(at + 1);
-        uint32_t len = load32(row + PARENTS_KEY);
-        at += PARENTS_KEY + 4;
-        if (len > parents->rows.len - at || ++rows > parents->row_count)
+    for (uint64_t rows = 0; rows < parents->row_count; rows++) {
+        if (!open_row(parents, at, &row))
             return false;
-        at += len;
+        put_slot(parents, parents->slots, at, 0);
+        at = behind(parents, &row);
     }
-    return at == parents->rows.len && rows == parents->row_count;
+    return at == parents->rows.len;
+}
+
+static void index_names(Parents *parents)
+{
+    ParentsRow row;
+    parents->names = mem_array(uint32_t, parents->mask + 1);
+    for (size_t at = 0; at < parents->rows.len && open_row(parents, at, &row);
+         at = behind(parents, &row))
+        put_slot(parents, parents->names, at, PARENTS_STAMP);
 }
 
 bool parents_read(Parents **out, Slice body, Err *err)
@@ -219,7 +274,7 @@ bool parents_read(Parents **out, Slice body, Err *err)
     }
     bool good = canon_done(&r) && format == PARENTS_FORMAT && ids.len % sizeof(ChunkId) == 0 &&
                 ids.len / sizeof(ChunkId) <= PARENTS_IDS_MAX &&
-                parents->row_count <= rows.len / (PARENTS_KEY + 4) &&
+                parents->row_count <= rows.len / (PARENTS_KEY + 2) &&
                 signs.len % PARENTS_SIGN == 0 && parents->parts < UINT32_MAX && newest <= INT64_MAX;
     for (size_t i = 0; good && i < ids.len; i += sizeof(ChunkId)) {
         ChunkId id;
@@ -248,13 +303,15 @@ const IdMap *parents_ids(const Parents *parents)
     return &parents->ids;
 }
 
-/* The next row of that stamp from a slot on, which is moved behind it; NULL: there is no other. */
-static const uint8_t *next_of(const Parents *parents, const ParentsKey *key, uint64_t *slot)
+/* The next row from a slot on, which is moved behind it, that has `len` bytes of the key at `from`;
+ * NULL: there is no other. */
+static const uint8_t *next_of(const Parents *parents, const uint32_t *slots, const ParentsKey *key,
+                              size_t from, size_t len, uint64_t *slot)
 {
-    while (parents->slots[*slot] != 0) {
-        const uint8_t *at = parents->rows.at + parents->slots[*slot] - 1;
+    while (slots[*slot] != 0) {
+        const uint8_t *at = parents->rows.at + slots[*slot] - 1;
         *slot = (*slot + 1) & parents->mask;
-        if (memcmp(at, key->bytes, PARENTS_STAMP) == 0)
+        if (memcmp(at + from, key->bytes + from, len) == 0)
             return at;
     }
     return NULL;
@@ -264,12 +321,12 @@ static bool find(const Parents *parents, const ParentsKey *key, size_t from, siz
                  ParentsRow *row)
 {
     const uint8_t *at;
-    uint64_t slot = slot_of(parents, key->bytes);
-    for (unsigned i = 0; i < SAME_STAMP && (at = next_of(parents, key, &slot)) != NULL; i++)
-        if (memcmp(at + from, key->bytes + from, len) == 0) {
-            *row = (ParentsRow){at + PARENTS_KEY + 4, load32(at + PARENTS_KEY)};
-            return true;
-        }
+    uint64_t slot = load64(key->bytes) & parents->mask;
+    for (unsigned i = 0; i < SAME_STAMP && (at = next_of(parents, parents->slots, key, 0,
+                                                         PARENTS_STAMP, &slot)) != NULL;
+         i++)
+        if (memcmp(at + from, key->bytes + from, len) == 0)
+            return open_row(parents, (size_t)(at - parents->rows.at), row);
     return false;
 }
 
@@ -283,6 +340,17 @@ bool parents_find_moved(const Parents *parents, const ParentsKey *key, ParentsRo
     return key->movable && find(parents, key, PARENTS_STAMP + PARENTS_NAME, PARENTS_DEVICE, row);
 }
 
+bool parents_find_marked(Parents *parents, const ParentsKey *key, const uint8_t mark[PARENTS_MARK],
+                         ParentsRow *row)
+{
+    if (parents->names == NULL)
+        index_names(parents);
+    uint64_t slot = load64(key->bytes + PARENTS_STAMP) & parents->mask;
+    const uint8_t *at = next_of(parents, parents->names, key, PARENTS_STAMP, PARENTS_NAME, &slot);
+    return at != NULL && open_row(parents, (size_t)(at - parents->rows.at), row) &&
+           row->facts.marked && memcmp(row->facts.mark, mark, PARENTS_MARK) == 0;
+}
+
 uint64_t parents_stamp(const ParentsKey *key)
 {
     return load64(key->bytes);
@@ -290,25 +358,12 @@ uint64_t parents_stamp(const ParentsKey *key)
 
 bool parents_stamps(const Parents *parents, size_t *at, uint64_t *stamp)
 {
-    if (*at >= parents->rows.len)
+    ParentsRow row;
+    if (*at >= parents->rows.len || !open_row(parents, *at, &row))
         return false;
-    const uint8_t *row = parents->rows.at + *at;
-    *stamp = load64(row);
-    *at += PARENTS_KEY + 4 + load32(row + PARENTS_KEY); /* index_rows saw that they add up */
+    *stamp = load64(parents->rows.at + *at);
+    *at = behind(parents, &row);
     return true;
-}
-
-static bool take_varint(ParentsRow *row, uint64_t *value)
-{
-    *value = 0;
-    for (unsigned shift = 0; shift < 63 && row->left > 0; shift += 7) {
-        uint8_t byte = *row->at++;
-        row->left--;
-        *value |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte < 0x80)
-            return true;
-    }
-    return false;
 }
 
 bool parents_next(const Parents *parents, ParentsRow *row, Extent *extent, uint32_t *index)
@@ -339,5 +394,6 @@ void parents_free(Parents *parents)
     buf_free(&parents->rows);
     buf_free(&parents->signs);
     mem_free(parents->slots);
+    mem_free(parents->names);
     mem_free(parents);
 }

@@ -76,9 +76,10 @@ Parents *today_join(Today *today)
     return part->parents;
 }
 
-void today_add(Today *today, Parents *parents, const ParentsKey *key, Slice row)
+void today_add(Today *today, Parents *parents, const ParentsKey *key, const ParentsFacts *facts,
+               Slice row)
 {
-    parents_add(parents, key, row);
+    parents_add(parents, key, facts, row);
     if (key->ctime_ns > today->newest_ns)
         today->newest_ns = key->ctime_ns;
     if (key->token % SIGN_SPREAD != 0 || today->signs.len >= SIGNS_MAX)

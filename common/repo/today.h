@@ -15,7 +15,8 @@ typedef struct Today Today;
 Today *today_new(TodayPut *put, void *ctx);
 
 Parents *today_join(Today *today);
-void today_add(Today *today, Parents *part, const ParentsKey *key, Slice row);
+void today_add(Today *today, Parents *part, const ParentsKey *key, const ParentsFacts *facts,
+               Slice row);
 MUST_CHECK bool today_leave(Today *today, Parents *part, Err *err);
 MUST_CHECK bool today_page(Today *today, const ChunkId *id, Err *err); /* of the manifest */
 

@@ -119,6 +119,19 @@ static bool put_parents(void *ctx, uint64_t part, Slice body, Err *err)
                     err);
 }
 
+static void make_lanes(RepoWriter *w)
+{
+    uint8_t key[32];
+    keyring_derive(repo_keyring(w->params.repo), "parents.marks", slice_of_text(w->params.source),
+                   key);
+    w->lanes = mem_array(Lane, w->params.lanes);
+    for (unsigned i = 0; i < w->params.lanes; i++) {
+        w->lanes[i].last = &w->lanes[i].first;
+        w->lanes[i].marker = seal_marker_new(key, w->parents_secret);
+    }
+    explicit_bzero(key, sizeof key);
+}
+
 static void prepare(RepoWriter *w)
 {
     uint8_t key[32];
@@ -128,9 +141,7 @@ static void prepare(RepoWriter *w)
     explicit_bzero(key, sizeof key);
     keyring_derive(keyring, "parents", slice_of_text(w->params.source), w->parents_key);
     keyring_derive(keyring, "parents.rows", slice_of_text(w->params.source), w->parents_secret);
-    w->lanes = mem_array(Lane, w->params.lanes);
-    for (unsigned i = 0; i < w->params.lanes; i++)
-        w->lanes[i].last = &w->lanes[i].first;
+    make_lanes(w);
     w->pages = pages_new(&w->chunker, writer_page, w);
     w->today = today_new(put_parents, w);
     writer_bench_init(&w->page_bench);

@@ -41,6 +41,9 @@ MUST_CHECK bool writer_open(RepoWriter **out, const WriterParams *params, Err *e
  * there; nothing may be given before writer_entry_end. */
 MUST_CHECK bool writer_entry_begin(RepoWriter *w, unsigned lane, const Entry *entry, bool *known,
                                    Err *err);
+/* The entry that began is known and had no attributes, so it has none: else they must be there when
+ * it ends. */
+bool writer_entry_bare(const RepoWriter *w, unsigned lane);
 /* Room for content, at least one byte; then how much of it was filled. */
 MUST_CHECK bool writer_reserve(RepoWriter *w, unsigned lane, uint8_t **at, size_t *room, Err *err);
 MUST_CHECK bool writer_advance(RepoWriter *w, unsigned lane, size_t filled, Err *err);

@@ -137,19 +137,24 @@ static bool page_record(RepoWriter *w, Text path, Slice record, uint64_t bytes, 
     return pages_add(w->pages, path, record, bytes, err);
 }
 
-/* Only what did not change while it was read: what did is read again tomorrow. */
+/* What changed while it was read, or just before, is read again tomorrow: its row has no stamp that
+ * a file could have, and is found by the mark alone. */
 static void remember(RepoWriter *w, Pending *pending)
 {
     const Entry *entry = &pending->entry;
-    bool changed = entry->size != pending->began_size || entry->inode != pending->began_inode ||
-                   entry->mtime_ns != pending->began_mtime_ns ||
-                   entry->ctime_ns != pending->began_ctime_ns;
-    if (!pending->has_key || changed || pending->parent_full ||
-        !parents_worthy(entry, clock_wall_ns()))
+    bool steady = entry->size == pending->began_size && entry->inode == pending->began_inode &&
+                  entry->mtime_ns == pending->began_mtime_ns &&
+                  entry->ctime_ns == pending->began_ctime_ns &&
+                  parents_worthy(entry, clock_wall_ns());
+    if (!pending->has_key || pending->parent_full || (!steady && !pending->facts.marked))
         return;
+    if (!steady)
+        memcpy(pending->key.bytes, pending->facts.mark, PARENTS_STAMP);
     if (pending->parent_part == NULL)
         pending->parent_part = today_join(w->today);
-    today_add(w->today, pending->parent_part, &pending->key, buf_slice(&pending->parent_row));
+    pending->facts.bare = entry->attribute_count == 0;
+    today_add(w->today, pending->parent_part, &pending->key, &pending->facts,
+              buf_slice(&pending->parent_row));
 }
 
 static bool leave_today(RepoWriter *w, Pending *pending, Err *err)
@@ -164,7 +169,7 @@ static bool leave_today(RepoWriter *w, Pending *pending, Err *err)
 /* The entry is whole: writes its record. Caller holds manifest_lock. */
 static bool finish_entry(RepoWriter *w, Pending *pending, Err *err)
 {
-    if (pending->known && !take_known(w, pending, err))
+    if (pending->known_part != NULL && !take_known(w, pending, err))
         return false;
     if (pending->page_count > 0 && pending->extent_count > 0 && !extents_page(w, pending, err))
         return false;

@@ -13,6 +13,7 @@
 #define COMMON_REPO_WRITER_INTERNAL_H
 
 #include "common/codec/codec.h"
+#include "common/codec/seal.h"
 #include "common/repo/chunker.h"
 #include "common/repo/idmap.h"
 #include "common/repo/manifest.h"
@@ -64,8 +65,9 @@ typedef struct Piece {
 typedef struct Pending {
     struct Pending *next;
     Entry entry; /* deep copy, made when it ends */
-    bool ended, keep, known;
-    YesterdayPart *known_part; /* held while `known` */
+    bool ended, keep;
+    bool known;                /* by its stamp: it is not read */
+    YesterdayPart *known_part; /* where its content is found, held; NULL: in its pieces */
     ParentsRow known_row;
     bool heals; /* unchanged, and the bundle that it lay in is not to be found any more: */
     ChunkId lost;
@@ -77,7 +79,8 @@ typedef struct Pending {
     uint32_t page_count, page_room;
     Parents *parent_part; /* of today's list: joined with the first extent */
     Buf parent_row;
-    bool parent_full; /* too much for the parent list */
+    ParentsFacts facts; /* of that row */
+    bool parent_full;   /* too much for the parent list */
     uint64_t size;
     ParentsKey key; /* of the entry as it began; has_key: it is a file that may have one */
     bool has_key;
@@ -96,7 +99,8 @@ typedef struct Lane {
     bool bundled;                     /* the current entry's content goes into the bundle */
     bool heals;                       /* the bundle is made again out of what is left of `lost` */
     ChunkId lost;
-    bool open; /* between begin and end */
+    SealMarker *marker; /* names small content for tomorrow */
+    bool open;          /* between begin and end */
     Pending *first, **last, *current;
     size_t pending;
 } Lane;
@@ -186,6 +190,8 @@ bool writer_known_row(RepoWriter *w, const Entry *entry, Pending *pending, Err *
 bool writer_known_lookup(RepoWriter *w, const ChunkId *ids, size_t count, ChunkPlace *places,
                          Err *err);
 bool writer_known_id(RepoWriter *w, const ChunkId *id, bool *here, Err *err); /* known_lock held */
+/* An entry that was read: is its content where yesterday's was? Sets pending->known_part. */
+bool writer_known_again(RepoWriter *w, uint64_t size, Pending *pending, Err *err);
 void writer_known_use(RepoWriter *w, const YesterdayPart *part, uint32_t index);
 void writer_known_drop(RepoWriter *w, Pending *pending); /* lets go of what is held for it */
 bool writer_known_adopt(RepoWriter *w, Err *err);

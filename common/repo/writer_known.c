@@ -94,33 +94,41 @@ void writer_known_use(RepoWriter *w, const YesterdayPart *part, uint32_t index)
     pthread_mutex_unlock(&w->known_lock);
 }
 
-/* A small file's content is one piece of one chunk. Where much is gone, and more than is here (the
- * store was set back, it is another domain), nothing is made again as it was: what changed file by
- * file over the years would stay in as many pieces. */
-static void note_lost(const RepoWriter *w, const Extent *extent, const ParentsRow *row,
-                      uint64_t size, Pending *pending)
-{
-    pending->heals = !extent->zeros && row->left == 0 && extent->length == size &&
-                     size < SMALL_FILE && (w->ids_here >= w->ids_gone || w->ids_gone <= LOST_MOST);
-    pending->lost = extent->id;
-}
+/* The extents of a row, looked up one by one up to the first that is gone. */
+typedef struct RowLook {
+    ParentsRow row; /* what was not looked at */
+    Extent last;
+    uint64_t sum;
+    bool gone;
+} RowLook;
 
-static bool row_here(RepoWriter *w, YesterdayPart *part, uint64_t size, Pending *pending, Err *err)
+static bool look_at_row(RepoWriter *w, YesterdayPart *part, RowLook *look, Err *err)
 {
-    ParentsRow row = pending->known_row;
-    Extent extent;
     uint32_t index;
-    uint64_t sum = 0;
     bool here = true;
-    while (here && parents_next(part->parents, &row, &extent, &index)) {
-        sum += extent.length;
+    while (here && parents_next(part->parents, &look->row, &look->last, &index)) {
+        look->sum += look->last.length;
         if (index != IDMAP_NONE && !known_here(w, part, index, &here, err))
             return false;
     }
-    pending->known = here && row.left == 0 && sum == size;
-    if (!here && sum == extent.length)
-        note_lost(w, &extent, &row, size, pending);
+    look->gone = !here;
     return true;
+}
+
+static bool row_whole(const RowLook *look, uint64_t size)
+{
+    return !look->gone && look->row.left == 0 && look->sum == size;
+}
+
+/* A small file's content is one piece of one chunk. Where much is gone, and more than is here (the
+ * store was set back, it is another domain), nothing is made again as it was: what changed file by
+ * file over the years would stay in as many pieces. */
+static void note_lost(const RepoWriter *w, const RowLook *look, uint64_t size, Pending *pending)
+{
+    const Extent *extent = &look->last;
+    pending->heals = !extent->zeros && look->row.left == 0 && extent->length == size &&
+                     size < SMALL_FILE && (w->ids_here >= w->ids_gone || w->ids_gone <= LOST_MOST);
+    pending->lost = extent->id;
 }
 
 bool writer_known_row(RepoWriter *w, const Entry *entry, Pending *pending, Err *err)
@@ -130,9 +138,34 @@ bool writer_known_row(RepoWriter *w, const Entry *entry, Pending *pending, Err *
         return true;
     pthread_mutex_lock(&w->known_lock);
     YesterdayPart *part = yesterday_row(w->yesterday, &pending->key, &pending->known_row);
+    RowLook look = {.row = pending->known_row};
     if (part != NULL)
-        good = row_here(w, part, entry->size, pending, err);
+        good = look_at_row(w, part, &look, err);
+    pending->known = good && part != NULL && row_whole(&look, entry->size);
+    if (look.gone && look.sum == look.last.length)
+        note_lost(w, &look, entry->size, pending);
     if (pending->known)
+        pending->known_part = part;
+    else
+        yesterday_release(part);
+    pthread_mutex_unlock(&w->known_lock);
+    if (pending->known)
+        pending->facts = pending->known_row.facts;
+    return good;
+}
+
+bool writer_known_again(RepoWriter *w, uint64_t size, Pending *pending, Err *err)
+{
+    bool good = true;
+    if (w->yesterday == NULL)
+        return true;
+    pthread_mutex_lock(&w->known_lock);
+    YesterdayPart *part =
+        yesterday_marked(w->yesterday, &pending->key, pending->facts.mark, &pending->known_row);
+    RowLook look = {.row = pending->known_row};
+    if (part != NULL)
+        good = look_at_row(w, part, &look, err);
+    if (good && part != NULL && row_whole(&look, size))
         pending->known_part = part;
     else
         yesterday_release(part);

@@ -210,6 +210,12 @@ bool writer_entry_begin(RepoWriter *w, unsigned lane_index, const Entry *entry, 
     return !lane->bundled || bundle_begin(w, lane, err);
 }
 
+bool writer_entry_bare(const RepoWriter *w, unsigned lane_index)
+{
+    const Pending *pending = w->lanes[lane_index].current;
+    return pending->known && pending->facts.bare;
+}
+
 bool writer_reserve(RepoWriter *w, unsigned lane_index, uint8_t **at, size_t *room, Err *err)
 {
     Lane *lane = &w->lanes[lane_index];
@@ -331,9 +337,17 @@ static bool end_content(RepoWriter *w, Lane *lane, bool keep, Err *err)
     Pending *pending = lane->current;
     if (!lane->bundled)
         return lane->segment == NULL || cut(w, lane, true, err);
-    if (!keep)
-        lane->bundle_fill = lane->bundle_start;
     size_t len = lane->bundle_fill - lane->bundle_start;
+    if (keep && len > 0 && pending->has_key) {
+        seal_mark(lane->marker, (Slice){lane->bundle_segment->at + lane->bundle_start, len},
+                  pending->facts.mark);
+        pending->facts.marked = true;
+        if (!writer_known_again(w, len, pending, err))
+            return false;
+    }
+    if (!keep || pending->known_part != NULL)
+        lane->bundle_fill = lane->bundle_start;
+    len = lane->bundle_fill - lane->bundle_start;
     if (len > 0)
         add_piece(pending, lane->bundle,
                   (uint32_t)lane->bundle_start -
@@ -388,6 +402,7 @@ void writer_lane_free(RepoWriter *w, Lane *lane)
 {
     if (lane->bundle != NULL)
         writer_release(lane->bundle);
+    seal_marker_free(lane->marker);
     pool_release(lane->segment);
     pool_release(lane->bundle_segment);
     while (lane->first != NULL) {

@@ -200,6 +200,21 @@ YesterdayPart *yesterday_row(Yesterday *y, const ParentsKey *key, ParentsRow *ro
     return part;
 }
 
+YesterdayPart *yesterday_marked(Yesterday *y, const ParentsKey *key,
+                                const uint8_t mark[PARENTS_MARK], ParentsRow *row)
+{
+    YesterdayPart *held[WINDOW + 1] = {y->window[0], y->window[1], y->last};
+    for (unsigned i = 0; i <= WINDOW; i++) {
+        if (held[i] == NULL || !parents_find_marked(held[i]->parents, key, mark, row))
+            continue;
+        held[i]->holders++;
+        if (i == 1)
+            move_to(y, held[i]->number);
+        return held[i];
+    }
+    return NULL;
+}
+
 YesterdayPart *yesterday_id(Yesterday *y, const ChunkId *id, uint32_t *index)
 {
     YesterdayPart *held[WINDOW + 1] = {y->window[0], y->window[1], y->last};

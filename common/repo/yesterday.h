@@ -4,7 +4,8 @@
  * held: a row found in the second lets go of the first. Where the two walks lost each other (what
  * lay between was deleted, or all changed), the next sign leads on. A file that lies in a folder
  * which was renamed or moved is found by what its inode says, in a part that is held beside the
- * others. What is not found costs reading, nothing else. Not thread-safe. */
+ * others. A small file that was written anew with what it had is found by its content once that was
+ * read. What is not found costs reading, nothing else. Not thread-safe. */
 #ifndef COMMON_REPO_YESTERDAY_H
 #define COMMON_REPO_YESTERDAY_H
 
@@ -29,6 +30,10 @@ Yesterday *yesterday_open(YesterdayLoad *load, void *ctx, bool in_order);
 
 /* The part that holds the row, lent until yesterday_release; NULL: it is not known. */
 YesterdayPart *yesterday_row(Yesterday *yesterday, const ParentsKey *key, ParentsRow *row);
+/* The same for a file whose stamp is not known, with the mark of what it holds; looks only into the
+ * parts that are held. */
+YesterdayPart *yesterday_marked(Yesterday *yesterday, const ParentsKey *key,
+                                const uint8_t mark[PARENTS_MARK], ParentsRow *row);
 /* A part in memory that has the id, good until the next call. */
 YesterdayPart *yesterday_id(Yesterday *yesterday, const ChunkId *id, uint32_t *index);
 void yesterday_release(YesterdayPart *part); /* NULL is fine */

@@ -105,6 +105,8 @@ static void take_entry(MemoryBackup *memory, Source *source, Entry *entry)
 {
     Err err = {0};
     bool keep;
+    if (source->ops->attributes != NULL)
+        assert_true(source->ops->attributes(source, 0, entry, &err));
     keep_entry(memory, entry);
     if (entry->type == ENTRY_FILE)
         read_content(memory, source, entry);

@@ -42,6 +42,10 @@ typedef struct SourceOps {
      * lane's next call of next or close. Content is opened lazily: by the first read. An entry that
      * `end` withdrew may come once more: a second reading of what changed during the first. */
     bool (*next)(Source *s, unsigned lane, Entry *entry, bool *more, Err *err);
+    /* NULL: `next` gives them all. Else `next` leaves out what is dear to ask for and is not needed
+     * of an entry that did not change since the last backup, the attributes of files; this fills
+     * it in, before the first read. */
+    bool (*attributes)(Source *s, unsigned lane, Entry *entry, Err *err);
     /* Up to `room` bytes of the current entry; *got 0 at its end. `*zeros` may be set instead of
      * bytes: that many zero bytes follow (a hole), nothing was written to at. */
     bool (*read)(Source *s, unsigned lane, uint8_t *at, size_t room, size_t *got, uint64_t *zeros,

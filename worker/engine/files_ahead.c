@@ -2,14 +2,10 @@
 #include "worker/engine/files_ahead.h"
 
 #include "common/base/mem.h"
+#include "worker/engine/files_stand.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <unistd.h>
 
 /* Entries go over in batches, as a lock for each would cost as much as a look. */
 enum { BATCH = 64, BATCHES = 8 };
@@ -33,40 +29,12 @@ struct FilesAhead {
     bool failed;
     Err failure;
 
-    size_t at;                   /* in the batch that is being taken; the taker's alone */
-    bool own_directory;          /* the thread has one; its alone, as is */
-    FilesDirectory *standing_in; /* which is kept while it is the working directory */
+    size_t at;        /* in the batch that is being taken; the taker's alone */
+    FilesStand stand; /* the thread's alone */
 };
 
 /* --- looking ------------------------------------------------------------------------------------
  */
-
-static bool stand_in(FilesAhead *ahead, FilesDirectory *directory, int fd)
-{
-    if (ahead->standing_in == directory)
-        return directory != NULL;
-    if (ahead->standing_in != NULL)
-        files_directory_release(ahead->standing_in);
-    ahead->standing_in = NULL;
-    if (directory == NULL || !ahead->own_directory || fchdir(fd) != 0)
-        return false;
-    files_directory_keep(directory);
-    ahead->standing_in = directory;
-    return true;
-}
-
-/* By its bare name where this thread can stand in its directory, else through /proc. */
-static void look_at_attributes(FilesAhead *ahead, FilesSeen *seen)
-{
-    const FilesFound *found = &seen->found;
-    char path[FILES_XATTR_PATH];
-    const char *name = found->name;
-    if (!stand_in(ahead, found->open, found->directory)) {
-        files_xattr_path(found->directory, found->name, path);
-        name = path;
-    }
-    seen->xattr_errno = files_xattr_read(&seen->xattr, name) ? 0 : errno;
-}
 
 /* The walk's own words are gone with its next step. */
 static void keep(FilesSeen *seen, const FilesFound *found)
@@ -92,7 +60,9 @@ static bool fill(FilesAhead *ahead, Batch *batch, bool *more, Err *err)
             return true;
         FilesSeen *seen = &batch->seen[batch->count++];
         keep(seen, &found);
-        look_at_attributes(ahead, seen);
+        seen->looked = !S_ISREG(found.status.st_mode);
+        if (seen->looked)
+            seen->xattr_errno = files_stand_look(&ahead->stand, &seen->found, &seen->xattr);
     }
     return true;
 }
@@ -113,7 +83,6 @@ static void *run(void *ctx)
     FilesAhead *ahead = ctx;
     Batch *batch;
     bool more = true;
-    ahead->own_directory = unshare(CLONE_FS) == 0;
     while (more && (batch = room(ahead)) != NULL) {
         Err err = {0};
         bool good = fill(ahead, batch, &more, &err);
@@ -128,7 +97,7 @@ static void *run(void *ctx)
         pthread_cond_signal(&ahead->filled);
         pthread_mutex_unlock(&ahead->lock);
     }
-    stand_in(ahead, NULL, -1);
+    files_stand_leave(&ahead->stand);
     return NULL;
 }
 

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * files_ahead.h — the walk, some hundred entries ahead of whoever takes them.
- * To look at an unchanged tree has two halves of about the same length: asking the file system what
- * each name is and which attributes it has, and looking it up in yesterday's list. The first half
- * runs in a thread of its own here. That thread has a working directory of its own too: attributes
- * of a name can only be asked for by a path, and a path through /proc costs as much as all the rest
- * of a look. What changes between the look and the reading is found by whoever reads. */
+ * To look at an unchanged tree has two halves: asking the file system what each name is, and
+ * looking it up in yesterday's list. The first half runs in a thread of its own here. Attributes of
+ * regular files are left to whoever finds that the file is not the one of yesterday's list. What
+ * changes between the look and the reading is found by whoever reads. */
 #ifndef WORKER_ENGINE_FILES_AHEAD_H
 #define WORKER_ENGINE_FILES_AHEAD_H
 
@@ -16,7 +15,8 @@ typedef struct FilesSeen {
     FilesFound found;
     Buf path; /* what found's texts lie in */
     FilesXattr xattr;
-    int xattr_errno; /* 0: the attributes are all here */
+    bool looked;     /* at the attributes */
+    int xattr_errno; /* 0: they are all here */
 } FilesSeen;
 
 typedef struct FilesAhead FilesAhead;

@@ -8,6 +8,7 @@
 #include "worker/engine/files_glob.h"
 #include "worker/engine/files_links.h"
 #include "worker/engine/files_owner.h"
+#include "worker/engine/files_stand.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,10 +41,11 @@ typedef struct FilesSource {
     FilesOwner *owner;
     FilesSeen *seen;
     FilesFound found; /* of `seen`; its status is the latest look's */
-    Buf link;         /* target of a symbolic link, or first path of a hard link */
-    bool linked;      /* the current entry is the first name of its inode */
-    bool content;     /* the current entry has bytes to read */
-    int fd;           /* of the current content, or -1 */
+    FilesStand stand;
+    Buf link;     /* target of a symbolic link, or first path of a hard link */
+    bool linked;  /* the current entry is the first name of its inode */
+    bool content; /* the current entry has bytes to read */
+    int fd;       /* of the current content, or -1 */
     struct stat opened;
     uint64_t at;                   /* in the content */
     bool sparse, withdrawn, again; /* again: the same entry is to be yielded once more */
@@ -163,10 +165,9 @@ static void fill_attributes(FilesSource *source, Entry *entry)
 
 static void look_at_attributes(FilesSource *source)
 {
-    char path[FILES_XATTR_PATH];
-    FilesSeen *seen = source->seen;
-    files_xattr_path(source->found.directory, source->found.name, path);
-    seen->xattr_errno = files_xattr_read(&seen->xattr, path) ? 0 : errno;
+    source->seen->xattr_errno =
+        files_stand_look(&source->stand, &source->found, &source->seen->xattr);
+    source->seen->looked = true;
 }
 
 static bool read_link(FilesSource *source)
@@ -231,7 +232,8 @@ static bool fill_entry(FilesSource *source, Entry *entry)
         }
         entry->link = buf_text(&source->link);
     }
-    fill_attributes(source, entry);
+    if (source->seen->looked)
+        fill_attributes(source, entry);
     return true;
 }
 
@@ -248,7 +250,7 @@ static bool look_again(FilesSource *source)
     source->second = true;
     if (fstatat(source->found.directory, source->found.name, &source->found.status,
                 AT_SYMLINK_NOFOLLOW) == 0) {
-        look_at_attributes(source);
+        source->seen->looked = false;
         return true;
     }
     tell_unreadable(source, errno);
@@ -279,6 +281,18 @@ static bool source_next(Source *s, unsigned lane, Entry *entry, bool *more, Err 
             return true;
         }
     }
+}
+
+static bool source_attributes(Source *s, unsigned lane, Entry *entry, Err *err)
+{
+    FilesSource *source = own(s);
+    (void)lane;
+    (void)err;
+    if (source->seen->looked || entry->type == ENTRY_HARDLINK)
+        return true;
+    look_at_attributes(source);
+    fill_attributes(source, entry);
+    return true;
 }
 
 /* A change within one tick of the file system's clock would leave no trace in the stamps. */
@@ -445,6 +459,7 @@ static void source_close(Source *s)
     FilesSource *source = own(s);
     if (source->fd >= 0)
         close(source->fd);
+    files_stand_leave(&source->stand);
     files_ahead_close(source->ahead);
     files_walk_close(source->walk);
     files_glob_free(source->exclude);
@@ -456,8 +471,15 @@ static void source_close(Source *s)
     mem_free(source);
 }
 
-static const SourceOps source_ops = {source_lanes, source_next,   source_read,
-                                     source_end,   source_finish, source_close};
+static const SourceOps source_ops = {
+    .lanes = source_lanes,
+    .next = source_next,
+    .attributes = source_attributes,
+    .read = source_read,
+    .end = source_end,
+    .finish = source_finish,
+    .close = source_close,
+};
 
 bool files_source_paths(const json_t *config, Text **paths, size_t *count, Err *err)
 {

@@ -46,6 +46,9 @@ static bool copy_entry(Stream *stream, unsigned lane, Entry *entry, Err *err)
     bool known = false, keep = true;
     if (!writer_entry_begin(stream->writer, lane, entry, &known, err))
         return false;
+    if (stream->source->ops->attributes != NULL && !writer_entry_bare(stream->writer, lane) &&
+        !stream->source->ops->attributes(stream->source, lane, entry, err))
+        return false;
     if (!known && has_content(entry) && !copy_content(stream, lane, err))
         return false;
     return stream->source->ops->end(stream->source, lane, entry, &keep, err) &&

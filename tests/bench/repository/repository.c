@@ -50,6 +50,8 @@ static void stream(Source *source, RepoWriter *w)
         if (!more)
             return;
         must(writer_entry_begin(w, 0, &entry, &known, &err), &err);
+        if (!writer_entry_bare(w, 0))
+            must(source->ops->attributes(source, 0, &entry, &err), &err);
         size_t got = 1;
         uint64_t zeros = 1;
         bool content = entry.type == ENTRY_FILE && !known;

@@ -84,6 +84,28 @@ static void a_second_backup_stores_almost_nothing(void **state)
     file_tree_assert_equal(stage->tree);
 }
 
+/* An unchanged file is neither read nor asked for its attributes where it had none; where it had
+ * some it keeps them, and what is given to it later is noticed. */
+static void attributes_of_unchanged_files_stay(void **state)
+{
+    Stage *stage = *state;
+    const char *tree = stage->tree->tree;
+    file_tree_shell("cd %s && setfattr -n user.kept -v 1 a/b/random", tree);
+    sleep(3); /* younger files are not known again */
+    stage_back_up(stage);
+    stage_back_up(stage);
+    stage_restore(stage, "");
+    file_tree_shell("[ \"$(getfattr --only-values -n user.kept %s%s/a/b/random)\" = 1 ]",
+                    stage->tree->out, tree);
+    file_tree_assert_equal(stage->tree);
+    file_tree_shell("cd %s && setfattr -n user.late -v 2 a/one && rm -r %s/*", tree,
+                    stage->tree->out);
+    stage_back_up(stage);
+    stage_restore(stage, "");
+    file_tree_shell("[ \"$(getfattr --only-values -n user.late %s%s/a/one)\" = 2 ]",
+                    stage->tree->out, tree);
+}
+
 static void a_selection_restores_that_and_nothing_else(void **state)
 {
     Stage *stage = *state;
@@ -204,6 +226,7 @@ int main(void)
         TEST(a_backup_is_restored_as_it_was),
         TEST(a_backup_tells_what_it_did),
         TEST(a_second_backup_stores_almost_nothing),
+        TEST(attributes_of_unchanged_files_stay),
         TEST(a_selection_restores_that_and_nothing_else),
         TEST(both_levels_of_verify_find_it_whole),
         TEST(a_pack_with_one_wrong_row_is_not_vouched_for),

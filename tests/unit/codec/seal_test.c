@@ -50,6 +50,33 @@ static void what_was_sealed_opens_and_no_changed_bit_of_it_does(void **state)
     assert_false(seal_decrypt(key, ad, (Slice){sealed, SEAL_TAG - 1}, plain, &err));
 }
 
+/* The two algorithms that a mark is made of, put together by hand. */
+static void a_mark_is_a_short_name_of_gmac_and_length(void **state)
+{
+    (void)state;
+    static const uint8_t key[SEAL_KEY] = {1}, outer[SEAL_SHORT_KEY] = {2};
+    static const size_t lengths[] = {0, 1, 15, 16, 17, 4096, 100001};
+    uint8_t content[100001], mark[SEAL_MARK], expected[SEAL_MARK], before[SEAL_MARK] = {0};
+    rand_bytes(content, sizeof content);
+    SealMarker *marker = seal_marker_new(key, outer);
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        uint8_t inner[SEAL_TAG + 8] = {0};
+        Slice part = {content, lengths[i]};
+        seal_encrypt(key, part, (Slice){0}, inner);
+        for (unsigned b = 0; b < 8; b++)
+            inner[SEAL_TAG + b] = (uint8_t)((uint64_t)part.len >> 8 * b);
+        seal_short(outer, (Slice){inner, sizeof inner}, expected);
+        seal_mark(marker, part, mark);
+        assert_memory_equal(mark, expected, sizeof mark);
+        assert_memory_not_equal(mark, before, sizeof mark);
+        memcpy(before, mark, sizeof before);
+    }
+    content[100000] ^= 0x80;
+    seal_mark(marker, (Slice){content, sizeof content}, mark);
+    assert_memory_not_equal(mark, before, sizeof mark);
+    seal_marker_free(marker);
+}
+
 static void derived_keys_differ_by_what_they_are_for(void **state)
 {
     (void)state;
@@ -126,6 +153,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sealing_is_that_of_the_standard),
         cmocka_unit_test(what_was_sealed_opens_and_no_changed_bit_of_it_does),
+        cmocka_unit_test(a_mark_is_a_short_name_of_gmac_and_length),
         cmocka_unit_test(derived_keys_differ_by_what_they_are_for),
         cmocka_unit_test(a_box_opens_for_its_holder_alone),
         cmocka_unit_test(a_signature_holds_for_its_signer_its_label_and_its_bytes),

@@ -2,8 +2,11 @@
  * files_ahead_test.c — what is looked at ahead is what the walk yields, wherever one stops. */
 #include "worker/engine/files_ahead.h"
 
+#include "worker/engine/files_stand.h"
+
 #include <fcntl.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,8 +31,9 @@ static int set_up(void **state)
         for (int f = 0; f < FILES; f++) {
             snprintf(name, sizeof name, "%s/d%02d/f%02d", top, d, f);
             close(open(name, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+            int number = 100 * d + f;
             if (f % 7 == 0)
-                assert_int_equal(setxattr(name, "user.number", &f, sizeof f, 0), 0);
+                assert_int_equal(setxattr(name, "user.number", &number, sizeof number, 0), 0);
         }
     }
     return 0;
@@ -65,14 +69,18 @@ static FilesWalk *walk_of_top(void)
     return walk;
 }
 
-/* Its directory must still be open, and its attributes be its own. */
-static void assert_is_there(const FilesSeen *seen)
+/* Its directory must still be open, and its attributes be its own: there already, or to be asked
+ * for where it is a regular file. */
+static void assert_is_there(FilesStand *stand, FilesSeen *seen)
 {
     struct stat now;
     int number;
     const FilesFound *found = &seen->found;
     assert_int_equal(fstatat(found->directory, found->name, &now, AT_SYMLINK_NOFOLLOW), 0);
     assert_int_equal(now.st_ino, found->status.st_ino);
+    assert_int_equal(seen->looked, !S_ISREG(now.st_mode));
+    if (!seen->looked)
+        seen->xattr_errno = files_stand_look(stand, found, &seen->xattr);
     assert_int_equal(seen->xattr_errno, 0);
     bool numbered = S_ISREG(now.st_mode) && atoi(found->name + 1) % 7 == 0;
     assert_int_equal(seen->xattr.count, numbered ? 1 : 0);
@@ -80,13 +88,14 @@ static void assert_is_there(const FilesSeen *seen)
         return;
     assert_int_equal(seen->xattr.list[0].value.len, sizeof number);
     memcpy(&number, seen->xattr.list[0].value.at, sizeof number);
-    assert_int_equal(number, atoi(found->name + 1));
+    assert_int_equal(number % 100, atoi(found->name + 1));
+    assert_int_equal(number / 100, atoi(found->name - 3)); /* of "d05/f07" */
 }
 
-static void it_yields_what_the_walk_does(void **state)
+static void *walk_both(void *ignored)
 {
-    (void)state;
     Err err = {0};
+    FilesStand stand = {0};
     FilesWalk *plain = walk_of_top(), *walk = walk_of_top();
     FilesAhead *ahead;
     FilesSeen *seen;
@@ -101,13 +110,22 @@ static void it_yields_what_the_walk_does(void **state)
         if (seen == NULL)
             break;
         assert_true(text_equal(seen->found.path, found.path));
-        assert_is_there(seen);
+        assert_is_there(&stand, seen);
     }
+    assert_int_equal(stand.own, gettid() != getpid());
     assert_int_equal(count, 1 + DIRECTORIES * (1 + FILES));
     assert_true(files_ahead_next(ahead, &seen, &err) && seen == NULL);
+    files_stand_leave(&stand);
     files_ahead_close(ahead);
     files_walk_close(walk);
     files_walk_close(plain);
+    return ignored;
+}
+
+static void it_yields_what_the_walk_does(void **state)
+{
+    (void)state;
+    walk_both(NULL);
 }
 
 static void it_can_be_left_anywhere(void **state)
@@ -126,7 +144,7 @@ static void it_can_be_left_anywhere(void **state)
     }
 }
 
-/* The thread's directory is its own: relative paths of this program mean what they did. */
+/* The threads' directories are their own: relative paths of this program mean what they did. */
 static void it_leaves_the_working_directory_alone(void **state)
 {
     (void)state;
@@ -143,6 +161,13 @@ static void it_leaves_the_working_directory_alone(void **state)
     assert_string_equal(before, after);
     files_ahead_close(ahead);
     files_walk_close(walk);
+
+    pthread_t other;
+    walk_both(NULL);
+    assert_int_equal(pthread_create(&other, NULL, walk_both, NULL), 0);
+    assert_int_equal(pthread_join(other, NULL), 0);
+    assert_non_null(getcwd(after, sizeof after));
+    assert_string_equal(before, after);
 }
 
 int main(void)

@@ -94,6 +94,35 @@ static void a_changed_small_file_costs_itself_not_its_bundle(void **state)
     repository_free(r);
 }
 
+/* A build or a checkout writes files anew that are what they were: one of them, or all. */
+static void small_files_of_the_same_content_cost_nothing(void **state)
+{
+    (void)state;
+    Repository *r = repository_new(false);
+    Tree *tree = tree_new();
+    RepoBackup first, out, third;
+    for (size_t i = 0; i < FILES; i += 2) /* too young to be known by their stamps */
+        tree->entries[i].entry.ctime_ns = tree->entries[i].entry.mtime_ns = clock_wall_ns();
+    repository_backup(r, tree->entries, FILES, NULL, &first);
+    for (size_t i = 0; i < FILES - 1; i++) {
+        touch(tree, i, 7);
+        tree->bytes[tree->entries[i].content.at - tree->bytes + 7] ^= 0x55; /* back again */
+    }
+    second(r, tree, &first, &out);
+    assert_int_equal(out.new_bytes, 0);
+    /* What is known by its content only is known tomorrow too; what did change is stored. */
+    tree->entries[3].entry.ctime_ns += 1000;
+    touch(tree, 100, 5000);
+    repository_backup(r, tree->entries, FILES, &out, &third);
+    repository_compare(r, &third, tree->entries, FILES);
+    assert_int_equal(third.new_bytes, 10 * 1024);
+    repo_backup_free(&first);
+    repo_backup_free(&out);
+    repo_backup_free(&third);
+    tree_free(tree);
+    repository_free(r);
+}
+
 static void a_changed_page_of_an_image_costs_one_chunk(void **state)
 {
     (void)state;
@@ -119,6 +148,24 @@ static void what_is_gone_is_read_again_though_it_did_not_change(void **state)
     Tree *tree = tree_new();
     RepoBackup first, out;
     repository_backup(r, tree->entries, FILES, NULL, &first);
+    ledger_lose(r->ledger);
+    second(r, tree, &first, &out);
+    assert_int_equal(out.new_bytes, first.new_bytes);
+    repo_backup_free(&first);
+    repo_backup_free(&out);
+    tree_free(tree);
+    repository_free(r);
+}
+
+static void what_is_gone_is_stored_again_though_it_has_the_mark(void **state)
+{
+    (void)state;
+    Repository *r = repository_new(false);
+    Tree *tree = tree_new();
+    RepoBackup first, out;
+    repository_backup(r, tree->entries, FILES, NULL, &first);
+    for (size_t i = 0; i < FILES; i++)
+        tree->entries[i].entry.ctime_ns += 1000;
     ledger_lose(r->ledger);
     second(r, tree, &first, &out);
     assert_int_equal(out.new_bytes, first.new_bytes);
@@ -449,8 +496,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_does_not_grow_with_the_number_of_entries),
         cmocka_unit_test(a_changed_small_file_costs_itself_not_its_bundle),
+        cmocka_unit_test(small_files_of_the_same_content_cost_nothing),
         cmocka_unit_test(a_changed_page_of_an_image_costs_one_chunk),
         cmocka_unit_test(what_is_gone_is_read_again_though_it_did_not_change),
+        cmocka_unit_test(what_is_gone_is_stored_again_though_it_has_the_mark),
         cmocka_unit_test(a_renamed_folder_costs_what_was_edited_in_it),
         cmocka_unit_test(a_path_is_needed_where_the_inode_is_no_proof),
         cmocka_unit_test(a_file_changed_just_now_is_read_again),

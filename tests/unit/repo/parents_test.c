@@ -79,6 +79,15 @@ static void id_of(unsigned number, ChunkId *id)
     memcpy(id->bytes + 8, &number, sizeof number);
 }
 
+/* One in three is marked, one in two had no attributes. */
+static ParentsFacts facts_of(unsigned number)
+{
+    ParentsFacts facts = {.bare = number % 2 == 0, .marked = number % 3 == 0};
+    if (facts.marked)
+        memcpy(facts.mark, &number, sizeof number);
+    return facts;
+}
+
 /* ROWS files of one chunk each. */
 static void fill(Shelf *shelf)
 {
@@ -91,11 +100,12 @@ static void fill(Shelf *shelf)
         ParentsKey key;
         Entry entry = entry_of(i, path);
         Extent extent = {.offset = 5, .length = 100};
+        ParentsFacts facts = facts_of(i);
         id_of(i, &extent.id);
         parents_key(&key, SECRET, &entry);
         Parents *part = today_join(today);
         assert_true(parents_extent(part, &row, &extent));
-        today_add(today, part, &key, buf_slice(&row));
+        today_add(today, part, &key, &facts, buf_slice(&row));
         assert_true(today_leave(today, part, &err));
     }
     assert_true(today_finish(today, &err));
@@ -110,7 +120,10 @@ static bool right(YesterdayPart *part, ParentsRow row, unsigned number)
     ChunkId id;
     uint32_t index;
     id_of(number, &id);
-    return parents_next(part->parents, &row, &extent, &index) && extent.offset == 5 &&
+    ParentsFacts facts = facts_of(number);
+    return row.facts.bare == facts.bare && row.facts.marked == facts.marked &&
+           memcmp(row.facts.mark, facts.mark, sizeof facts.mark) == 0 &&
+           parents_next(part->parents, &row, &extent, &index) && extent.offset == 5 &&
            extent.length == 100 && memcmp(&extent.id, &id, sizeof id) == 0 && row.left == 0;
 }
 
@@ -257,6 +270,38 @@ static void files_of_a_renamed_folder_are_found_wherever_they_were(void **state)
     device = 0;
 }
 
+/* As after a checkout or a copy: every file has other stamps, and what it had in it. */
+static void what_was_written_anew_is_known_by_its_content(void **state)
+{
+    (void)state;
+    Shelf shelf;
+    char path[40];
+    unsigned known = 0;
+    fill(&shelf);
+    Yesterday *yesterday = yesterday_open(load_part, &shelf, true);
+    for (unsigned i = 0; i < ROWS; i++) {
+        ParentsKey key;
+        ParentsRow row;
+        Entry entry = entry_of(i, path);
+        ParentsFacts facts = facts_of(i);
+        entry.mtime_ns = entry.ctime_ns = LONG_AGO + i + 1;
+        parents_key(&key, SECRET, &entry);
+        assert_null(yesterday_row(yesterday, &key, &row));
+        facts.mark[8] ^= i % 4 == 0; /* its content is another one */
+        YesterdayPart *part = yesterday_marked(yesterday, &key, facts.mark, &row);
+        assert_true(part == NULL || (i % 3 == 0 && i % 4 != 0));
+        if (part == NULL)
+            continue;
+        assert_true(right(part, row, i));
+        yesterday_release(part);
+        known++;
+    }
+    /* Where the walk lost its place, up to the next sign, it is found no more. */
+    assert_true(known > ROWS / 4 - ROWS / 16);
+    yesterday_free(yesterday);
+    shelf_free(&shelf);
+}
+
 static void a_row_outlives_the_window_while_it_is_held(void **state)
 {
     (void)state;
@@ -289,7 +334,8 @@ static void an_entry_of_too_many_pieces_is_left_out(void **state)
         assert_true(i <= PARENTS_IDS_MAX);
     assert_int_equal(i, PARENTS_IDS_MAX);
     for (i = 0; i < 20; i++)
-        parents_add(part, &(ParentsKey){.bytes = {(uint8_t)i}}, buf_slice(&row));
+        parents_add(part, &(ParentsKey){.bytes = {(uint8_t)i}}, &(ParentsFacts){0},
+                    buf_slice(&row));
     parents_body(part, &(ParentsEnd){0}, &body);
     assert_true(body.len < DISK_OBJECT_MOST);
     /* A hole and a block in turn name one id and need a row without end all the same. */
@@ -308,6 +354,7 @@ int main(void)
         cmocka_unit_test(where_inodes_tell_files_nothing_is_read_for_what_was_deleted),
         cmocka_unit_test(a_part_that_is_lost_or_swapped_costs_its_rows_alone),
         cmocka_unit_test(files_of_a_renamed_folder_are_found_wherever_they_were),
+        cmocka_unit_test(what_was_written_anew_is_known_by_its_content),
         cmocka_unit_test(a_row_outlives_the_window_while_it_is_held),
         cmocka_unit_test(an_entry_of_too_many_pieces_is_left_out),
     };

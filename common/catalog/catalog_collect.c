@@ -102,11 +102,13 @@ bool catalog_collect_condemn(Catalog *c, const Fence *fence, bool anyway, Collec
                              Err *err)
 {
     scoped(args_free) Args args = {0};
-    uint64_t n[4];
+    uint64_t n[5];
     statement_fence(&args, fence);
     args_flag(&args, anyway);
-    if (!numbers(c, &asset_sql_collect_condemn_sql, &args, n, 4, err))
-        return false;
+    do {
+        if (!numbers(c, &asset_sql_collect_condemn_sql, &args, n, 5, err))
+            return false;
+    } while (n[4] > 0);
     *out = (CollectCondemned){n[0], n[1], n[2], n[3]};
     return true;
 }

@@ -25,6 +25,7 @@ static int start(void **state)
     pruner = fleet_pruner(fleet, "p1");
     fleet_do(fleet, "CREATE TABLE go(one int); GRANT SELECT ON go TO PUBLIC; UPDATE setting SET "
                     "value = 600 WHERE name IN ('lease_s', 'liveness_s')");
+    fleet_do(fleet, "UPDATE setting SET value = 3 WHERE name = 'collect_condemn'");
     return 0;
 }
 
@@ -541,6 +542,39 @@ static void once_a_day_a_served_repository_is_collected(void **state)
                      1);
 }
 
+static void lacks(const char *params, const char *want)
+{
+    char sql[600], why[512];
+    snprintf(
+        sql, sizeof sql,
+        "SELECT job_missing(j, i.facts, w.reader) FROM worker w JOIN worker_instance i ON "
+        "i.worker = w.no AND i.bye_at IS NULL CROSS JOIN LATERAL (SELECT (jsonb_populate_record("
+        "NULL::job, jsonb_build_object('kind', 'prune', 'repository', 1, 'params', "
+        "'%s'::jsonb))).*) j WHERE w.name = 'p1'",
+        params);
+    fleet_ask(fleet, sql, why);
+    assert_string_equal(why, want);
+}
+
+static void a_pruner_hears_exactly_what_it_lacks_and_is_asked_for_no_writers_key(void **state)
+{
+    (void)state;
+    fleet_do(fleet, "UPDATE store SET config = config || '{\"access_key\":{\"credential\":\"w\"},"
+                    "\"prune_access_key\":{\"credential\":\"p\"}}'; UPDATE worker_instance SET "
+                    "facts = facts || '{\"credentials\":[\"p\"],\"pruner\":true}'");
+    lacks("{}", "");
+    lacks("{\"repack\":true}", "lacks reader key of keys, writer key of keys, reader login (enroll "
+                               "it with --reader), credential w");
+    fleet_do(fleet, "SELECT enroll_pruner('p1', false)");
+    lacks("{}", "lacks prune login (enroll it with --prune)");
+    fleet_do(fleet, "UPDATE worker_instance SET facts = facts || '{\"credentials\":[\"w\"]}'");
+    lacks("{}", "lacks prune login (enroll it with --prune), credential p");
+    fleet_do(fleet, "SELECT enroll_pruner('p1', true); UPDATE store SET config = config - "
+                    "'access_key' - 'prune_access_key'; UPDATE worker_instance SET facts = facts - "
+                    "'credentials'");
+    lacks("{}", "");
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, alive)
 
 int main(void)
@@ -558,6 +592,7 @@ int main(void)
         TEST(what_is_not_confirmed_is_not_deleted),
         TEST(late_writes_of_a_fenced_attempt_are_deleted_again),
         TEST(a_held_locked_read_or_last_good_backup_is_not_forgotten),
+        TEST(a_pruner_hears_exactly_what_it_lacks_and_is_asked_for_no_writers_key),
         TEST(once_a_day_a_served_repository_is_collected),
     };
     return cmocka_run_group_tests_name("integration.catalog.collect", tests, start, stop);

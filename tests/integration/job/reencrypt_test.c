@@ -20,7 +20,8 @@ static int set_up(void **state)
     fleet_do(
         stage->fleet,
         "UPDATE setting SET value = 600 WHERE name IN ('lease_s', 'liveness_s'); UPDATE worker "
-        "SET reader = true WHERE pruner; GRANT holdfast_reader TO p1");
+        "SET reader = true WHERE pruner; GRANT holdfast_reader TO p1; UPDATE worker_instance SET "
+        "facts = facts || '{\"roles\":[\"read\",\"write\",\"prune\"]}'");
     *state = stage;
     return 0;
 }

@@ -6,6 +6,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import time
 
@@ -485,4 +486,39 @@ def test_holds_come_back_and_what_a_collector_took_is_no_damage():
         hire_again(place)
         del expected[first]
         all_restore(place, expected)
+        place.check()
+
+
+def test_a_backup_that_stands_still_while_all_before_it_goes_is_whole():
+    """It has found its chunks in packs of a backup that is then deleted, by another hand, and collected again and again."""
+    with Installation(workers=1, sources=1, files=4, file_bytes=600000, prune=True, rate="4MiB/s") as place:
+        tree = place.top / "tree" / "s1"
+        place.complete(place.run("s1"))
+        shutil.copytree(tree, place.top / "old")
+        for path in tree.iterdir():
+            path.write_bytes(os.urandom(600000))
+        place.complete(place.run("s1"))  # something good is left when the first goes
+        first, second = backup_ids(place, "s1")
+        shutil.copytree(place.top / "old", tree, dirs_exist_ok=True)
+        (tree / "zz").write_bytes(os.urandom(30 << 20))  # behind what is known: its packs say how far the walk has come
+        job = place.run("s1")
+        wait_until(lambda: place.count(f"SELECT count(*) FROM pack WHERE job = {job} AND sha256 IS NOT NULL") > 0, what="it has stored a pack")
+        child = place.child("w1")
+        os.kill(child, signal.SIGSTOP)
+        assert place.state(job) == "running"
+        shared = place.count(f"SELECT cardinality(packs) FROM backup WHERE id = '{first}'")
+        name = place.catalogue.one(f"SELECT backup_text('{first}')")
+        asked = place.call("DELETE", f"/backups/{name}?reason=not+needed")["id"]
+        place.complete(int(place.catalogue.one(f"SELECT id FROM job WHERE job_text(id) = '{asked}'")))
+        for _ in range(3):
+            prune(place)
+        assert place.count(f"SELECT count(*) FROM backup WHERE id = '{first}' AND gone_at IS NOT NULL") == 1 and shared > 0
+        assert place.state(job) == "running"
+        os.kill(child, signal.SIGCONT)
+        place.complete(job)
+        third = backup_ids(place, "s1")[2]
+        assert place.count(f"SELECT (new_bytes < 32 << 20)::int FROM backup WHERE id = '{third}'") == 1  # it did share
+        assert verify(place, third) == "completed"
+        all_restore(place, {third: ("s1", trees(tree))})
+        assert second
         place.check()

@@ -265,3 +265,26 @@ def test_a_job_ten_times_as_long_as_its_lease_runs_once():
         assert place.count(f"SELECT extract(epoch FROM ended_at - started_at)::int FROM job_attempt WHERE job = {job}") >= 14
         assert place.attempts(job) == 1
         place.check()
+
+
+def test_a_storm_of_signals_while_lines_are_written_blocks_nothing():
+    """Handlers only note that a signal came: one that wrote a line itself would wait for ever for the lock of the line that
+    it broke into. SIGHUP reads files again and logs; it comes as fast as it can, at worker and scheduler."""
+    with Installation(workers=1, files=6, file_bytes=20000, sources=3) as place:
+        sent = 0
+        for _ in range(short_or(3, 60)):
+            jobs = [place.run(source) for source in place.sources]
+            while any(place.state(job) not in ("completed", "failed", "partial") for job in jobs):
+                for _ in range(400):
+                    for name in ("w1", "c1"):
+                        place.processes[name].send_signal(signal.SIGHUP)
+                    sent += 1
+            place.complete(*jobs)
+        assert sent > 1000, sent
+        lines = {name: (place.top / "log" / name).read_bytes() for name in ("w1", "c1")}
+        assert all(text.count(b"\n") > 10 for text in lines.values())
+        for name in ("w1", "c1"):
+            assert place.processes[name].poll() is None, name
+        begun = time.monotonic()
+        assert place.kill("w1", signal.SIGTERM) == 0 and time.monotonic() - begun < 30
+        place.check_idle()

@@ -37,7 +37,7 @@ const char vault_args_help[] =
     "holdfast-worker repo create SET --store DIR --kit FILE --keys FILE\n"
     "    makes the repository DIR/SET; `repo create plain --store DIR` makes one\n"
     "    that is not encrypted\n"
-    "holdfast-worker repo put-back SET --store DIR [--object quarantine/N/NAME]\n"
+    "holdfast-worker repo put-back SET --store DIR [--object quarantine/NAME.N]\n"
     "    copies an object out of quarantine to where it was; then `holdfast catalogue\n"
     "    merge`. Without --object: what lies there\n"
     "DIR of --store may be s3://BUCKET[/PREFIX][?endpoint=URL][&region=NAME];\n"

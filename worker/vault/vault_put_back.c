@@ -15,28 +15,28 @@ static bool show(void *ctx, const char *name, uint64_t size, Err *err)
     return true;
 }
 
-/* "packs/…" of "quarantine/7/packs/…"; NULL: nothing is kept under such a name. */
-static const char *place_of(const char *object)
+/* "packs/…" of "quarantine/packs/….7"; false: nothing is kept under such a name. */
+static bool place_of(const char *object, char place[STORE_NAME_MOST + 1])
 {
     static const char *const folders[] = {"packs/", "index/", "manifests/", "parents/", "commits/"};
     static const char aside[] = "quarantine/";
     if (!store_name_valid(object) || strncmp(object, aside, sizeof aside - 1) != 0)
-        return NULL;
-    const char *number = object + sizeof aside - 1;
-    size_t digits = strspn(number, "0123456789");
-    if (digits == 0 || number[digits] != '/')
-        return NULL;
+        return false;
+    const char *name = object + sizeof aside - 1, *dot = strrchr(name, '.');
+    if (dot == NULL || dot[1 + strspn(dot + 1, "0123456789")] != 0)
+        return false;
+    snprintf(place, STORE_NAME_MOST + 1, "%.*s", (int)(dot - name), name);
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
-        if (strncmp(number + digits + 1, folders[i], strlen(folders[i])) == 0)
-            return number + digits + 1;
-    return NULL;
+        if (strncmp(name, folders[i], strlen(folders[i])) == 0)
+            return true;
+    return false;
 }
 
 static bool put_back(Store *store, const VaultArgs *args, Err *err)
 {
     bool found;
     uint64_t size;
-    const char *place = args->object == NULL ? NULL : place_of(args->object);
+    char place[STORE_NAME_MOST + 1];
     if (!store_head(store, "config", &found, &size, err))
         return false;
     if (!found)
@@ -45,7 +45,7 @@ static bool put_back(Store *store, const VaultArgs *args, Err *err)
                        args->name);
     if (args->object == NULL)
         return store_list(store, "quarantine/", show, NULL, err);
-    if (place == NULL)
+    if (!place_of(args->object, place))
         return err_set(err, ERR_USAGE, "repo.object",
                        "'%s' is not the name of an object in quarantine; without --object they are "
                        "listed",

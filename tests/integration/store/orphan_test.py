@@ -18,6 +18,11 @@ from queue_test import same  # noqa: E402
 STRAY = "packs/0a/0a000000-0000-4000-8000-00000000000"
 
 
+def place_of(name):
+    """Where an object in quarantine was."""
+    return name.removeprefix("quarantine/").rsplit(".", 1)[0]
+
+
 class Watched(Guarded):
     """Two scans need not lie a day apart."""
 
@@ -96,13 +101,13 @@ def what_was_laid_aside_can_be_put_back(place):
     def put_back(*words):
         return place.tool("repo", "put-back", "local", "--store", place.url, *words)
     kept = next(name for name in place.aside() if "/manifests/" in name)
-    name = kept.split("/", 2)[2]
+    name = place_of(kept)
     assert kept in put_back()
     assert "merge" in put_back("--object", kept)
     assert (place.repository() / name).read_bytes() == (place.repository() / kept).read_bytes()
     put_back("--object", kept)
     (place.repository() / name).write_bytes(b"another")
-    for wrong in (kept, kept.replace("quarantine/", "quarantine/9"), "quarantine/1/config", "packs/x", f"quarantine/{name}"):
+    for wrong in (kept, kept + "9", "quarantine/config.1", "packs/x", f"quarantine/{name}"):
         try:
             put_back("--object", wrong)
         except subprocess.CalledProcessError:
@@ -111,7 +116,7 @@ def what_was_laid_aside_can_be_put_back(place):
     (place.repository() / name).write_bytes((place.repository() / kept).read_bytes())
     assert place.scan()["fresh"] == 1
     assert place.scan()["quarantined"] == 1
-    assert len([each for each in place.aside() if each.endswith(name)]) == 2
+    assert len([each for each in place.aside() if place_of(each) == name]) == 2
 
 
 def a_listing_that_lacks_rows_harms_nothing(place):
@@ -123,7 +128,7 @@ def a_listing_that_lacks_rows_harms_nothing(place):
     place.scan()
     place.scan()
     assert not set(names) & set(place.objects())
-    assert {name.split("/", 2)[2] for name in place.aside()} >= set(names)
+    assert {place_of(name) for name in place.aside()} >= set(names)
 
 
 def what_the_server_does_not_let_go_is_tried_again(place):
@@ -162,7 +167,7 @@ def a_damaged_pack_is_laid_aside_and_stored_anew(place):
         place.must("backup", "delete", one[0], "--reason", "it is damaged", "--wait")
     place.must("prune", "main", "--wait", "--reason", "a test")
     assert f"packs/{pack[:2]}/{pack}" not in place.objects()
-    kept = [name for name in place.aside() if name.endswith(pack)]
+    kept = [name for name in place.aside() if place_of(name).endswith(pack)]
     assert len(kept) == 1 and (place.repository() / kept[0]).read_bytes() == bytes(body)
     assert json.loads(place.must("damage", "--json")) == []
     assert place.listed()[f"packs/{pack[:2]}/{pack}"]["why"] == "damaged"

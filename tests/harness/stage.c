@@ -6,6 +6,7 @@
 #include "common/base/rand.h"
 #include "common/catalog/catalog_collect.h"
 #include "common/catalog/catalog_policy.h"
+#include "common/catalog/catalog_verify.h"
 
 #include <fcntl.h>
 #include <libgen.h>
@@ -278,6 +279,18 @@ static TicketRow retention_ticket(Stage *stage, const char *expires)
     return fleet_dispatched(stage->fleet, &created);
 }
 
+/* A round of content, one pack after another. */
+static TicketRow round_ticket(Stage *stage)
+{
+    VerifyAsk ask = {.source = TEXT("s1"), .level = TEXT("content"), .actor = TEXT("test")};
+    JobCreated created;
+    Err err = {0};
+    must(catalog_verify_ask(stage->fleet->scheduler, &ask, &created, &err), &err, "job");
+    fleet_do(stage->fleet, "UPDATE job SET params = params || '{\"rate\": 1000000000}' WHERE state "
+                           "= 'pending'");
+    return fleet_dispatched(stage->fleet, &created);
+}
+
 void stage_start(Stage *stage, const char *kind, const char *params)
 {
     bool retention = strcmp(kind, "retention") == 0;
@@ -286,6 +299,8 @@ void stage_start(Stage *stage, const char *kind, const char *params)
     if (stage->prunes)
         claim(stage,
               retention ? retention_ticket(stage, params) : prune_ticket(stage, kind, params));
+    else if (strcmp(kind, "round") == 0)
+        claim(stage, round_ticket(stage));
     else
         claim(stage, fleet_job(stage->fleet, &(JobRequest){.kind = text_of(kind),
                                                            .source = TEXT("s1"),

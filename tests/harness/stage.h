@@ -57,7 +57,8 @@ void stage_config(Stage *stage, const char *allow, const char *more);
 void stage_prune_config(Stage *stage, unsigned packs, const char *more);
 
 /* Creates a job of this kind for s1, or, to prune, for its repository (params: JSON, "" for none),
- * claims it, starts it. Of kind retention params is SQL: which backups b its plan lets go. */
+ * claims it, starts it. Of kind retention params is SQL: which backups b its plan lets go.
+ * Of kind round: a round of content over s1, one pack after another. */
 void stage_start(Stage *stage, const char *kind, const char *params);
 /* The same with the next attempt of the last job. */
 void stage_start_again(Stage *stage);

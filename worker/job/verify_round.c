@@ -111,6 +111,7 @@ static bool look_at(Round *round, size_t first, size_t count, Err *err)
         judge(round, &looks[i]);
     for (size_t i = 0; i < count; i++)
         mem_free(kept[i]);
+    CRASHPOINT("verify.looked");
     fine = fine && (round->seen_count == 0 || patient_call(job->catalog, call_seen, round, err));
     CRASHPOINT("verify.seen");
     return fine && rate_wait(rate_take(&round->rate, bytes), go_on, job, err);

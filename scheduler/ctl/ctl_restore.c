@@ -2,6 +2,7 @@
  * A restore is two steps: a plan, which a worker with the reader key makes and which the operator
  * reads, and the restore of exactly that plan, named by the plan's token. */
 #include "scheduler/ctl/ctl.h"
+#include "common/base/json.h"
 #include "scheduler/ctl/follow.h"
 
 #include <unistd.h>
@@ -44,6 +45,29 @@ static json_t *request_of(const Ctl *ctl, const json_t *backup)
     return body;
 }
 
+/* "about 38m 2s, measured 2026-11-19 (rto 1h 0m)". No basis, no time. */
+static json_t *takes_text(const json_t *plan)
+{
+    scoped(buf_free) Buf text = {0};
+    const json_t *seconds = json_object_get(plan, "takes_seconds");
+    const json_t *rto = json_object_get(plan, "rto_seconds");
+    const char *basis = print_text_at(plan, "takes_basis");
+    if (!json_is_number(seconds))
+        return NULL;
+    buf_add_text(&text, strcmp(basis, "checked") == 0 ? TEXT("at least ") : TEXT("about "));
+    print_span(&text, (int64_t)json_number_value(seconds));
+    buf_printf(&text, ", measured %.10s%s", print_text_at(plan, "takes_measured_at"),
+               strcmp(basis, "checked") == 0  ? " by a check"
+               : strcmp(basis, "others") == 0 ? " of other sources"
+                                              : "");
+    if (json_is_integer(rto)) {
+        buf_add_text(&text, TEXT(" (rto "));
+        print_span(&text, json_integer_value(rto));
+        buf_add_text(&text, TEXT(")"));
+    }
+    return json_string(buf_cstr(&text));
+}
+
 static void show_plan(const Ctl *ctl, const json_t *backup, const json_t *plan)
 {
     static const PrintColumn columns[] = {
@@ -61,11 +85,15 @@ static void show_plan(const Ctl *ctl, const json_t *backup, const json_t *plan)
         {"replaces", "replaces", AS_TEXT},
         {"entries", "entries", AS_COUNT},
         {"free there", "free_bytes", AS_BYTES},
-        {"took last", "last_seconds", AS_SECONDS},
+        {"takes", "takes", AS_TEXT},
         {"warning", "warning", AS_TEXT},
     };
     print_card(stderr, backup, columns, sizeof columns / sizeof *columns, ctl->args->utc);
-    print_card(stderr, plan, effects, sizeof effects / sizeof *effects, ctl->args->utc);
+    scoped(json_release) json_t *shown = json_copy((json_t *)(uintptr_t)plan);
+    json_t *takes = takes_text(plan);
+    if (takes != NULL)
+        json_object_set_new(shown, "takes", takes);
+    print_card(stderr, shown, effects, sizeof effects / sizeof *effects, ctl->args->utc);
 }
 
 /* Asks on a terminal; refuses where nobody can answer. */

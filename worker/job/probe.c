@@ -33,11 +33,30 @@ static bool source_test(Job *job, JobResult *result, Err *err)
 
 /* --- restore_plan --------------------------------------------------------------------------- */
 
+/* Measured, or not told: what restores took before, and whether that is soon enough. */
+static void tell_time(json_t *plan, const Job *job)
+{
+    const json_t *estimate = json_object_get(job->order, "estimate");
+    uint64_t seconds = json_u64_or(estimate, "seconds", 0);
+    uint64_t rto = json_u64_or(estimate, "rto_seconds", 0);
+    if (!json_is_object(estimate))
+        return;
+    json_object_set(plan, "takes_seconds", json_object_get(estimate, "seconds"));
+    json_object_set(plan, "takes_basis", json_object_get(estimate, "basis"));
+    json_object_set(plan, "takes_samples", json_object_get(estimate, "samples"));
+    json_object_set(plan, "takes_measured_at", json_object_get(estimate, "at"));
+    if (rto == 0)
+        return;
+    json_object_set_new(plan, "rto_seconds", json_integer((json_int_t)rto));
+    if (seconds > rto)
+        json_object_set_new(plan, "warning",
+                            json_string("it takes longer than the policy's rto allows"));
+}
+
 static void tell_backup(json_t *plan, const Job *job, const Opened *opened, bool whole)
 {
     char id[BACKUP_ID_TEXT], when[CLOCK_TEXT];
     const RepoBackup *backup = reader_backup(opened->reader);
-    const json_t *last = json_object_get(job->order, "last");
     uuid_backup_text(&opened->row.backup, id);
     clock_rfc3339(opened->row.consistent_ns, when);
     json_object_set_new(plan, "backup", json_string(id));
@@ -50,9 +69,8 @@ static void tell_backup(json_t *plan, const Job *job, const Opened *opened, bool
         json_object_set_new(plan, "entries", json_integer((json_int_t)backup->entries));
         json_object_set_new(plan, "bytes", json_integer((json_int_t)backup->bytes));
     }
-    if (json_is_object(last))
-        json_object_set_new(plan, "last_seconds",
-                            json_integer((json_int_t)json_u64_or(last, "seconds", 0)));
+    if (whole)
+        tell_time(plan, job);
     uint64_t room = json_u64_or(plan, "free_bytes", UINT64_MAX);
     if (whole && room < backup->bytes)
         json_object_set_new(plan, "warning",

@@ -38,6 +38,11 @@ class Plain(Installation):
     def restore_paths(self):
         return [self.targets]
 
+    def enroll(self, name):
+        super().enroll(name)
+        own = self.top / f"{name}.yaml"
+        own.write_text(f"api: http://127.0.0.1:{self.api_c1}\n" + own.read_text())
+
 
 class PeakMemory:
     """The largest resident set of any child of the worker while the verb runs, in MiB."""

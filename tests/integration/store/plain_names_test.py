@@ -180,7 +180,7 @@ def what_an_attempt_left_on_its_way_is_given_up(place):
     # Strangers upload beside it, and into a folder of the same name.
     made = next(iter((place.top / "s3/uploads").iterdir()))
     for number, key in enumerate(("prod/backups/theirs.tar.gz", "prod/theirs")):
-        folder = made.parent / f"stranger{number}"
+        folder = made.parent / hashlib.sha256(f"stranger{number}".encode()).hexdigest()
         folder.mkdir()
         about = json.loads((made / "about").read_text())
         (folder / "about").write_text(json.dumps({**about, "key": key, "name": f"stranger{number}"}))

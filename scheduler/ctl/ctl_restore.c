@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A restore is two steps: a plan, which a worker with the reader key makes and which the operator
  * reads, and the restore of exactly that plan, named by the plan's token. */
-#include "scheduler/ctl/ctl.h"
 #include "common/base/json.h"
+#include "scheduler/ctl/ctl.h"
 #include "scheduler/ctl/follow.h"
 
 #include <unistd.h>

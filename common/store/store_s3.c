@@ -128,27 +128,21 @@ static bool s3_head(Store *s, const char *name, bool *found, uint64_t *size, Err
     return *found || ask_bucket(s3_of(s), err);
 }
 
-static bool s3_get_range(Store *s, const char *name, uint64_t offset, size_t len, uint8_t *at,
-                         Err *err)
+static bool fetch(void *ctx, const char *name, uint64_t offset, size_t least, size_t most,
+                  uint8_t *at, size_t *got, Err *err)
 {
-    S3Store *s3 = s3_of(s);
+    S3Store *s3 = ctx;
     S3Answer answer;
     char key[STORE_S3_KEY_MOST], range[64];
-    if (len == 0) {
-        bool found;
-        uint64_t size;
-        return s3_head(s, name, &found, &size, err) &&
-               (found || damaged(s3, name, "is not there", err));
-    }
     snprintf(range, sizeof range, "bytes=%llu-%llu", (unsigned long long)offset,
-             (unsigned long long)(offset + len - 1));
+             (unsigned long long)(offset + most - 1));
     S3Field header = {TEXT("range"), text_of(range)};
     S3Request request = {.method = "GET",
                          .key = store_s3_key(s3, name, key),
                          .headers = &header,
                          .header_count = 1,
                          .into = at,
-                         .into_len = len};
+                         .into_len = most};
     if (!s3_client_send(s3->client, &request, &answer, err))
         return false;
     if (answer.status == 404)
@@ -161,7 +155,20 @@ static bool s3_get_range(Store *s, const char *name, uint64_t offset, size_t len
     if (answer.too_large || (!whole && (answer.status != 206 || answer.first != offset)))
         return err_set(err, ERR_CORRUPT, "store.protocol",
                        "%s: the server sends another part of it than was asked for", name);
-    return answer.received == len || damaged(s3, name, "ends early", err);
+    *got = answer.received;
+    return answer.received >= least || damaged(s3, name, "ends early", err);
+}
+
+static bool s3_get_range(Store *s, const char *name, uint64_t offset, size_t len, uint8_t *at,
+                         Err *err)
+{
+    S3Store *s3 = s3_of(s);
+    bool found;
+    uint64_t size;
+    if (len > 0)
+        return s3_ahead_read(s3->ahead, name, offset, len, at, err);
+    return s3_head(s, name, &found, &size, err) &&
+           (found || damaged(s3, name, "is not there", err));
 }
 
 /* What the server was not asked for is no part of the listing, whatever it sends. */
@@ -222,6 +229,7 @@ static void s3_close(Store *s)
 {
     S3Store *s3 = s3_of(s);
     s3_client_close(s3->client);
+    s3_ahead_free(s3->ahead);
     for (size_t i = 0; i < s3->spare_count; i++)
         mem_free(s3->spare[i]);
     pthread_mutex_destroy(&s3->lock);
@@ -255,6 +263,7 @@ static S3Store *make(const StoreS3Params *params)
 {
     S3Store *s3 = mem_new(S3Store);
     s3->store.ops = &s3_ops;
+    s3->ahead = s3_ahead_new(fetch, s3);
     s3->bucket = mem_string(params->bucket);
     s3->prefix = mem_string(params->prefix == NULL ? "" : params->prefix);
     s3->storage_class = mem_string(params->storage_class);

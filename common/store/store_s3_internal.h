@@ -5,6 +5,7 @@
 #define COMMON_STORE_STORE_S3_INTERNAL_H
 
 #include "common/base/clock.h"
+#include "common/store/s3_ahead.h"
 #include "common/store/s3_client.h"
 #include "common/store/store_s3.h"
 
@@ -19,6 +20,7 @@ enum {
 typedef struct S3Store {
     Store store;
     S3Client *client;
+    S3Ahead *ahead;
     char *bucket, *prefix, *storage_class, *encryption, *kms_key, *lock_mode; /* NULL: none */
     int64_t lock_ms;
     size_t part_bytes;

@@ -27,7 +27,9 @@ class Copies:
         if self.body or not source.startswith("/") or urllib.parse.quote(source, safe="-_.~/") != given:
             raise Refusal(400, "InvalidArgument", "a copy has a source, encoded, and no body")
         bucket, _, key = source[1:].partition("/")
-        return self.stored(bucket, key)
+        file, meta = self.stored(bucket, key)
+        with file:
+            return file.read(), meta
 
     def CopyObject(self, bucket, key, settings, _kind):
         body, meta = self.copied()

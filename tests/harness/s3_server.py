@@ -14,6 +14,7 @@ nobody. DIR/control.json is read for each request:
   condition "honour" | "ignore" | "refuse": what becomes of If-None-Match
   lock      true: the buckets have object locks
   host      a bucket may stand before this name in the Host header
+  unsigned  true: a body whose hash the signature does not cover is taken, as other clients send it over TLS
   role      {"id", "seconds"}: the machine's role has this key for so long; asked for as on EC2
   faults    [{"id", "op", "key": regex, "kind", "times", …}], see FAULTS; one with a new id is new
 """
@@ -46,7 +47,7 @@ from s3_copies import Copies, Refusal
 NS = "http://s3.amazonaws.com/doc/2006-03-01/"
 CLASSES = {"STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
 DEFAULTS = {"keys": {}, "region": "us-east-1", "page": 100, "part": 5 << 20, "quota": None, "clock": 0,
-            "condition": "honour", "lock": False, "host": None, "role": None, "faults": []}
+            "condition": "honour", "unsigned": False, "lock": False, "host": None, "role": None, "faults": []}
 # What may befall a request: error (instead of doing it), after (done, and an error told), reset
 # (instead), reset_after (done), error200 (a refusal with status 200; done where "done"), cut (half of
 # the answer's body), short (an answer that is cut and looks whole), swallow (half of the request's
@@ -170,7 +171,8 @@ class Handler(Copies, http.server.BaseHTTPRequestHandler):
         payload = headers["x-amz-content-sha256"]
         if given != signature(key, settings, self.command, raw, pairs, headers, names, date, payload):
             raise Refusal(403, "SignatureDoesNotMatch")
-        if hashlib.sha256(self.body).hexdigest() != payload:
+        unsigned = payload == "UNSIGNED-PAYLOAD" and settings["unsigned"] and isinstance(self.connection, ssl.SSLSocket)
+        if not unsigned and hashlib.sha256(self.body).hexdigest() != payload:
             raise Refusal(400, "XAmzContentSHA256Mismatch")
         self.asked = {name: urllib.parse.unquote(value) for name, value in pairs}
         return set(key["rights"].split(","))
@@ -320,8 +322,8 @@ class Handler(Copies, http.server.BaseHTTPRequestHandler):
 
     def perform(self, op, bucket, key, rights, settings, kind):
         right = {"PutObject": "put", "CreateUpload": "put", "UploadPart": "put", "CompleteUpload": "put",
-                 "AbortUpload": "abort", "GetObject": "get", "HeadObject": "get", "ListObjects": "list", "ListUploads": "list",
-                 "DeleteObject": "delete", "CopyObject": "put", "UploadPartCopy": "put"}.get(op)
+                 "AbortUpload": "abort", "GetObject": "get", "HeadObject": "get", "HeadBucket": "list", "ListObjects": "list",
+                 "ListUploads": "list", "DeleteObject": "delete", "CopyObject": "put", "UploadPartCopy": "put"}.get(op)
         if op in self.COPIES.values() and "get" not in rights:
             raise Refusal(403, "AccessDenied", f"{op} reads what it copies")
         if right is None or not (right in rights or (right == "abort" and "delete" in rights)):
@@ -390,37 +392,51 @@ class Handler(Copies, http.server.BaseHTTPRequestHandler):
         return 200, {"ETag": etag}, b""
 
     def stored(self, bucket, key):
+        """An open file and what was said of it."""
         path = self.place.object_path(bucket, key)
         with self.place.lock:
             if not path.is_file():
                 raise Refusal(404, "NoSuchKey")
             meta_path = self.place.meta_path(bucket, key)
             meta = json.loads(meta_path.read_text()) if meta_path.exists() else {"etag": '"strange"'}
-            return path.read_bytes(), meta
+            return open(path, "rb"), meta
+
+    @staticmethod
+    def about(file, meta):
+        return {"ETag": meta["etag"], "Last-Modified": email.utils.formatdate(os.fstat(file.fileno()).st_mtime, usegmt=True),
+                **{n: v for n, v in meta.items() if n.startswith("x-amz-")}}
 
     def GetObject(self, bucket, key, _settings, kind):
-        body, meta = self.stored(bucket, key)
-        headers = {"ETag": meta["etag"], **{n: v for n, v in meta.items() if n.startswith("x-amz-")}}
-        match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        if match is None:
-            return 200, headers, body
-        first, last = int(match[1]), min(int(match[2]), len(body) - 1)
-        if first >= len(body):
-            raise Refusal(416, "InvalidRange", headers={"Content-Range": f"bytes */{len(body)}"})
-        if kind == "short":
-            last = first + (last - first) // 2
-        headers["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
-        return 206, headers, body[first:last + 1]
+        file, meta = self.stored(bucket, key)
+        headers = self.about(file, meta)
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        with file:
+            if match is None:
+                return 200, headers, file.read()
+            size = os.fstat(file.fileno()).st_size
+            first, last = int(match[1]), min(int(match[2] or size), size - 1)
+            if first >= size:
+                raise Refusal(416, "InvalidRange", headers={"Content-Range": f"bytes */{size}"})
+            if kind == "short":
+                last = first + (last - first) // 2
+            headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+            file.seek(first)
+            return 206, headers, file.read(last + 1 - first)
 
-    def HeadObject(self, bucket, key, settings, kind):
-        status, headers, body = self.GetObject(bucket, key, settings, kind)
-        return status, {**headers, "Content-Length": str(len(body))}, b""
+    def HeadObject(self, bucket, key, _settings, _kind):
+        file, meta = self.stored(bucket, key)
+        with file:
+            return 200, {**self.about(file, meta), "Content-Length": str(os.fstat(file.fileno()).st_size)}, b""
+
+    def HeadBucket(self, _bucket, _key, _settings, _kind):
+        return 200, {}, b""
 
     def DeleteObject(self, bucket, key, settings, _kind):
         path = self.place.object_path(bucket, key)
         with self.place.lock:
             if path.is_file():
-                _, meta = self.stored(bucket, key)
+                file, meta = self.stored(bucket, key)
+                file.close()
                 if "x-amz-object-lock-mode" in meta and settings["lock"]:
                     raise Refusal(403, "AccessDenied", "the object is locked")
                 path.unlink()

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 
+import bucket as s3
 from installation import BUILD, Installation
 from peers import bytes_below
 
@@ -19,8 +20,8 @@ class Plain(Installation):
     """Programs that reach their servers directly, with the timers they ship with."""
     base_timers = {}
 
-    def __init__(self, store, source, targets):
-        self.source, self.targets = source, targets
+    def __init__(self, store, source, targets, bucket=None):
+        self.source, self.targets, self.bucket = source, targets, bucket
         super().__init__(workers=1, sources=1, store=store, postgres_options=DURABLE, prune=True)
 
     def grow(self, source, files, file_bytes):
@@ -29,9 +30,25 @@ class Plain(Installation):
     def servers(self, name):
         return f"host=127.0.0.1 port={self.postgres.port}", f"redis://127.0.0.1:{self.redis.port}/0"
 
+    def make_keys(self):
+        if self.bucket is not None:
+            for name, text in (("s3-id", s3.KEY), ("s3-key", s3.SECRET)):
+                (self.top / "credentials" / name).write_text(text + "\n", encoding="ascii")
+                (self.top / "credentials" / name).chmod(0o600)
+            os.environ.update(self.bucket.environment())  # for `repo create`
+            self.store = f"s3://backups/ours?endpoint={self.bucket.endpoint}&ca_file={self.bucket.authority}"
+        super().make_keys()
+
+    def store_of_fleet(self):
+        if self.bucket is None:
+            return f"{{type: local, path: {self.store}}}"
+        keys = "access_key: {credential: s3-id}, secret_key: {credential: s3-key}"
+        return (f"{{type: s3, bucket: backups, prefix: ours/, endpoint: '{self.bucket.endpoint}', ca_file: {self.bucket.authority}, "
+                f"{keys}, prune_{keys.replace(', secret', ', prune_secret')}}}")
+
     def fleet(self, rate, policy, schedule, retry):
         return ("version: 1\nfleet: bench\ndefaults: {timezone: UTC, encryption: local}\nkeys: {local: {}}\n"
-                f"stores: {{main: {{type: local, path: {self.store}}}}}\n"
+                f"stores: {{main: {self.store_of_fleet()}}}\n"
                 "policies: {p: {schedule: \"0 0 1 1 *\", copies: [{store: main}]}}\n"
                 f"sources: {{s1: {{type: files, policy: p, paths: [{self.source}]}}}}\n")
 
@@ -74,11 +91,11 @@ class PeakMemory:
 class Holdfast:
     name = "holdfast"
 
-    def __init__(self, place, source):
+    def __init__(self, place, source, bucket=None):
         self.peak = 0
-        store = pathlib.Path(place) / "repository"
-        store.mkdir()
-        self.installation = Plain(store, source, pathlib.Path(place).parent)
+        self.stored = bucket.below("ours") if bucket else pathlib.Path(place) / "repository"
+        self.stored.mkdir()
+        self.installation = Plain(self.stored, source, pathlib.Path(place).parent, bucket)
         top = self.installation.top
         self.command = [str(BUILD / "holdfast"), "--server", f"http://127.0.0.1:{self.installation.api_c1}", "--token-file",
                         str(top / "secrets" / "token")]
@@ -123,7 +140,7 @@ class Holdfast:
         return tuple(map(sum, zip(*seconds)))
 
     def size(self):
-        return bytes_below(self.installation.store)
+        return bytes_below(self.stored)
 
 
 def older(listed):

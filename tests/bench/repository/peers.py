@@ -28,27 +28,32 @@ def bytes_below(directory):
 class Restic:
     name = "restic"
 
-    def __init__(self, place, source):
+    def __init__(self, place, source, bucket=None):
         self.place, self.source = pathlib.Path(place), pathlib.Path(source)
-        self.repository = self.place / "repository"
-        self.environment = {"RESTIC_REPOSITORY": str(self.repository), "RESTIC_PASSWORD": "bench", "RESTIC_CACHE_DIR": str(self.place / "cache")}
-        timed(["restic", "init"], self.environment)
+        self.repository = bucket.below("theirs") if bucket else self.place / "repository"
+        where = f"s3:{bucket.endpoint}/backups/theirs" if bucket else str(self.repository)
+        self.environment = {"RESTIC_REPOSITORY": where, "RESTIC_PASSWORD": "bench", "RESTIC_CACHE_DIR": str(self.place / "cache")}
+        self.tool = ["restic"]
+        if bucket:
+            self.environment |= bucket.environment()
+            self.tool += ["--cacert", str(bucket.authority)]
+        timed([*self.tool, "init"], self.environment)
 
     @staticmethod
     def missing():
         return "" if shutil.which("restic") else "restic is not installed"
 
     def backup(self):
-        return timed(["restic", "backup", "-q", self.source], self.environment)
+        return timed([*self.tool, "backup", "-q", self.source], self.environment)
 
     def check(self):
-        return timed(["restic", "check", "-q", "--read-data"], self.environment)
+        return timed([*self.tool, "check", "-q", "--read-data"], self.environment)
 
     def restore(self, target):
-        return timed(["restic", "restore", "-q", "latest", "--target", target], self.environment)
+        return timed([*self.tool, "restore", "-q", "latest", "--target", target], self.environment)
 
     def prune(self):
-        return timed(["restic", "forget", "-q", "--keep-last", "1", "--prune"], self.environment)
+        return timed([*self.tool, "forget", "-q", "--keep-last", "1", "--prune"], self.environment)
 
     def size(self):
         return bytes_below(self.repository)
@@ -57,7 +62,9 @@ class Restic:
 class Borg:
     name = "borg"
 
-    def __init__(self, place, source):
+    def __init__(self, place, source, bucket=None):
+        if bucket:
+            raise ValueError("borg has no buckets")
         self.place, self.source, self.count = pathlib.Path(place), pathlib.Path(source), 0
         self.repository = self.place / "repository"
         self.environment = {"BORG_REPO": str(self.repository), "BORG_PASSPHRASE": "bench", "BORG_BASE_DIR": str(self.place),

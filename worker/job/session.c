@@ -10,6 +10,7 @@
 #include "worker/job/stores.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static bool check_use(const Session *session, SessionUse use, Err *err)
 {
@@ -49,7 +50,16 @@ static bool open_keys(Session *session, const Job *job, Text set, SessionUse use
         return false;
     scoped(mem_release) char *name = mem_text(set.len == 0 ? TEXT("plain") : set);
     KeyringPlace place = {job->settings->keys, passphrase_of, (void *)(uintptr_t)job->settings};
-    return keyring_open_at(&session->keyring, &place, name, use == SESSION_PRUNE, err);
+    if (keyring_open_at(&session->keyring, &place, name, use == SESSION_PRUNE, err))
+        return true;
+    /* Whole objects are hashed without a key: the root's public part in a prune file will do. */
+    if (use != SESSION_STORED || strcmp(err->cause, "key.missing") != 0)
+        return false;
+    Err ignored = {0};
+    bool pruner = keyring_open_at(&session->keyring, &place, name, true, &ignored);
+    if (pruner)
+        *err = (Err){0};
+    return pruner;
 }
 
 /* Who reads by its own key needs none. */

@@ -139,6 +139,24 @@ static void both_levels_of_verify_find_it_whole(void **state)
         fleet_count(stage->fleet, "SELECT count(*) FROM pack WHERE verified_at IS NULL"), 0);
 }
 
+/* A prune worker's host has neither a writer file nor a reader file. */
+static void a_prune_file_will_do_to_hash_whole_objects(void **state)
+{
+    Stage *stage = *state;
+    char params[200], id[UUID_TEXT];
+    StageEnd end;
+    stage_back_up(stage);
+    stage_backup(stage, id);
+    file_tree_shell("cd %s && mkdir away && mv *.writer *.reader away", stage->keys);
+    snprintf(params, sizeof params, "{\"backup\":\"%s\",\"level\":\"stored\"}", id);
+    stage_must(stage, "verify", params, "completed");
+    snprintf(params, sizeof params, "{\"backup\":\"%s\",\"level\":\"content\"}", id);
+    stage_run(stage, "verify", params, &end);
+    assert_string_equal(end.cause, "key.missing");
+    stage_end_free(&end);
+    file_tree_shell("mv %s/away/* %s", stage->keys, stage->keys);
+}
+
 /* A writer that lies has the catalogue say that a chunk lies where another one does. This backup
  * needs no such chunk, but others would take it from there once a reader vouched for the pack. */
 static void a_pack_with_one_wrong_row_is_not_vouched_for(void **state)
@@ -229,6 +247,7 @@ int main(void)
         TEST(attributes_of_unchanged_files_stay),
         TEST(a_selection_restores_that_and_nothing_else),
         TEST(both_levels_of_verify_find_it_whole),
+        TEST(a_prune_file_will_do_to_hash_whole_objects),
         TEST(a_pack_with_one_wrong_row_is_not_vouched_for),
         TEST(a_pack_that_was_vouched_for_is_read_again),
         TEST(probes_list_plan_and_test),

@@ -83,6 +83,20 @@ bool catalog_pack_begin(Catalog *c, const Fence *fence, const Uuid *object, cons
     return true;
 }
 
+bool catalog_index_begin(Catalog *c, const Fence *fence, const Uuid *backup, const Uuid *object,
+                         const uint64_t *pack_nos, size_t count, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    statement_fence(&args, fence);
+    args_uuid(&args, object);
+    args_uuid(&args, uuid_is_nil(backup) ? NULL : backup);
+    args_array(&args, ELEMENT_I64, count);
+    for (size_t i = 0; i < count; i++)
+        args_element_i64(&args, (int64_t)pack_nos[i]);
+    args_array_end(&args);
+    return statement_run(c, &asset_sql_index_begin_sql, &args, NULL, err);
+}
+
 #define COLUMN(args, element, add, rows, count, value)                                             \
     do {                                                                                           \
         args_array((args), (element), (count));                                                    \

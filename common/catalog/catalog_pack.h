@@ -49,6 +49,12 @@ MUST_CHECK bool catalog_pack_begin(Catalog *c, const Fence *fence, const Uuid *o
  * another sha256 is ERR_CONFLICT pack.restaged. */
 MUST_CHECK bool catalog_pack_stage(Catalog *c, const Fence *fence, const PackRow *row, Err *err);
 
+/* Before an index object is written: its session's backup (nil: none, a repack), and the packs that
+ * it names, all of this attempt. Repeating the same is fine. */
+MUST_CHECK bool catalog_index_begin(Catalog *c, const Fence *fence, const Uuid *backup,
+                                    const Uuid *object, const uint64_t *pack_nos, size_t count,
+                                    Err *err);
+
 /* ids ascending and without doubles (any order works, sorted is what the index likes); out has
  * count rows in the same order. */
 MUST_CHECK bool catalog_chunk_lookup(Catalog *c, const Fence *fence, const ChunkId *ids,

@@ -2,6 +2,7 @@
  * index.c — building and reading index objects. */
 #include "common/repo/index.h"
 
+#include "common/base/crashpoint.h"
 #include "common/base/mem.h"
 #include "common/base/rand.h"
 #include "common/repo/canon.h"
@@ -25,15 +26,22 @@ typedef struct IndexedPack {
 } IndexedPack;
 
 struct IndexBuilder {
+    Repo *repo;
+    RepoLedger *ledger; /* NULL: nobody is told */
     Uuid backup;
+    size_t full; /* bytes of one object */
     IndexedPack *packs;
     size_t count, room;
     size_t fresh; /* bytes added since the last put */
 };
 
-IndexBuilder *index_builder_new(const Uuid *backup)
+IndexBuilder *index_builder_new(Repo *repo, RepoLedger *ledger, const Uuid *backup)
 {
     IndexBuilder *builder = mem_new(IndexBuilder);
+    size_t wanted = repo_index_bytes(repo);
+    builder->repo = repo;
+    builder->ledger = ledger;
+    builder->full = wanted == 0 ? OBJECT_FULL : wanted;
     builder->backup = *backup;
     return builder;
 }
@@ -78,7 +86,7 @@ void index_builder_add(IndexBuilder *builder, const PackRow *row)
 
 bool index_builder_full(const IndexBuilder *builder)
 {
-    return builder->fresh >= OBJECT_FULL;
+    return builder->fresh >= builder->full;
 }
 
 /* {format, [pack, …]}: the frame of both parts; the head says whose it is. */
@@ -96,17 +104,44 @@ static void frame(Buf *out, uint32_t count, Slice packs, const Uuid *backup)
     canon_bin(out, (Slice){backup->bytes, sizeof backup->bytes});
 }
 
-static bool put_one(Repo *repo, const Uuid *backup, uint32_t count, Slice heads, Slice bodies,
-                    Uuid *index, Err *err)
+/* What one object is made of. */
+typedef struct Object {
+    Buf heads, bodies;
+    uint64_t *nos;
+    uint32_t count;
+} Object;
+
+static void object_clear(Object *object)
+{
+    buf_clear(&object->heads);
+    buf_clear(&object->bodies);
+    object->count = 0;
+}
+
+static void object_free(Object *object)
+{
+    buf_free(&object->heads);
+    buf_free(&object->bodies);
+    mem_free(object->nos);
+}
+
+static bool put_one(const IndexBuilder *builder, const Object *object, Uuid *index, Err *err)
 {
     scoped(buf_free) Buf head = {0}, body = {0};
     char name[REPO_NAME];
-    frame(&head, count, heads, backup);
-    frame(&body, count, bodies, NULL);
-    *index = rand_uuid();
-    repo_name("index", index, name);
-    if (!repo_put(repo, DISK_INDEX, name, NULL, buf_slice(&head), buf_slice(&body), NULL, err))
+    RepoLedger *ledger = builder->ledger;
+    Uuid id = rand_uuid();
+    frame(&head, object->count, buf_slice(&object->heads), &builder->backup);
+    frame(&body, object->count, buf_slice(&object->bodies), NULL);
+    if (ledger != NULL &&
+        !ledger->ops->index_begin(ledger, &builder->backup, &id, object->nos, object->count, err))
+        return err_note(err, "announcing the index");
+    CRASHPOINT("repo.index_begun");
+    repo_name("index", &id, name);
+    if (!repo_put(builder->repo, DISK_INDEX, name, NULL, buf_slice(&head), buf_slice(&body), NULL,
+                  err))
         return err_note(err, "storing the index");
+    *index = id;
     return true;
 }
 
@@ -117,11 +152,9 @@ static void pack_done(IndexedPack *pack)
 }
 
 /* Moves the packs in `used` into objects; what is left stays for the next time. */
-bool index_builder_put(IndexBuilder *builder, Repo *repo, const PackSet *used, Uuid *index,
-                       Err *err)
+bool index_builder_put(IndexBuilder *builder, const PackSet *used, Uuid *index, Err *err)
 {
-    scoped(buf_free) Buf heads = {0}, bodies = {0};
-    uint32_t count = 0;
+    scoped(object_free) Object object = {.nos = mem_array(uint64_t, builder->count)};
     size_t kept = 0;
     bool good = true;
     memset(index, 0, sizeof *index);
@@ -131,22 +164,18 @@ bool index_builder_put(IndexBuilder *builder, Repo *repo, const PackSet *used, U
             builder->packs[kept++] = pack;
             continue;
         }
-        buf_add_slice(&heads, buf_slice(&pack.head));
-        buf_add_slice(&bodies, buf_slice(&pack.body));
+        buf_add_slice(&object.heads, buf_slice(&pack.head));
+        buf_add_slice(&object.bodies, buf_slice(&pack.body));
+        object.nos[object.count++] = pack.pack_no;
         pack_done(&pack);
-        count++;
-        if (bodies.len < OBJECT_FULL)
+        if (object.bodies.len < builder->full)
             continue;
-        good = put_one(repo, &builder->backup, count, buf_slice(&heads), buf_slice(&bodies), index,
-                       err);
-        buf_clear(&heads);
-        buf_clear(&bodies);
-        count = 0;
+        good = put_one(builder, &object, index, err);
+        object_clear(&object);
     }
     builder->count = kept;
     builder->fresh = 0;
-    return good && (count == 0 || put_one(repo, &builder->backup, count, buf_slice(&heads),
-                                          buf_slice(&bodies), index, err));
+    return good && (object.count == 0 || put_one(builder, &object, index, err));
 }
 
 void index_builder_free(IndexBuilder *builder)

@@ -12,8 +12,9 @@
 #include "protocol/pack.h"
 
 typedef struct IndexBuilder IndexBuilder;
-/* backup: whose session writes; every object names it. */
-IndexBuilder *index_builder_new(const Uuid *backup);
+/* backup: whose session writes; every object names it. Each object is announced to the ledger
+ * before it is written; NULL: to nobody. Both repo and ledger are borrowed. */
+IndexBuilder *index_builder_new(Repo *repo, RepoLedger *ledger, const Uuid *backup);
 void index_builder_add(IndexBuilder *builder, const PackRow *row);
 /* Enough was added since the last put to be worth an object: put it, so that memory stays bounded.
  */
@@ -21,8 +22,8 @@ bool index_builder_full(const IndexBuilder *builder);
 /* Stores what was added and is in `used`, in as many objects as it takes, and forgets it; *index is
  * the last one's name, nil when there was nothing to store. After a failure what was being stored
  * is lost: the session has failed. */
-MUST_CHECK bool index_builder_put(IndexBuilder *builder, Repo *repo, const PackSet *used,
-                                  Uuid *index, Err *err);
+MUST_CHECK bool index_builder_put(IndexBuilder *builder, const PackSet *used, Uuid *index,
+                                  Err *err);
 void index_builder_free(IndexBuilder *builder); /* NULL is fine */
 
 /* Visits the packs of one index object (pack_no 0). With body empty only the head is read: rows

@@ -21,6 +21,11 @@ typedef struct RepoLedgerOps {
                    Err *err);
     /* Packs that an earlier attempt of the same job staged and this one took over. */
     bool (*adopted)(RepoLedger *ledger, PackVisit *visit, void *ctx, Err *err);
+    /* Announces an index object before it is written, so that the collector knows each of them:
+     * whose session writes it (nil: nobody's), and the packs that it names, all staged by this
+     * attempt. */
+    bool (*index_begin)(RepoLedger *ledger, const Uuid *backup, const Uuid *object,
+                        const uint64_t *pack_nos, size_t count, Err *err);
 } RepoLedgerOps;
 struct RepoLedger {
     const RepoLedgerOps *ops; /* first member of every ledger */

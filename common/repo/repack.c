@@ -43,7 +43,7 @@ bool repack_open(Repack **out, Repo *repo, RepoLedger *ledger, size_t pack_bytes
     repack->repo = repo;
     repack->ledger = ledger;
     repack->pack_bytes = pack_bytes == 0 ? PACK_BYTES : pack_bytes;
-    repack->index = index_builder_new(&nobody);
+    repack->index = index_builder_new(repo, ledger, &nobody);
     repack->work = codec_work_new();
     repack->plain = mem_resize(NULL, DISK_CHUNK_MOST);
     repack->coded = mem_resize(NULL, codec_bound(DISK_CHUNK_MOST));
@@ -158,8 +158,7 @@ bool repack_move(Repack *repack, const PackRow *from, uint64_t *into, bool *good
 
 bool repack_finish(Repack *repack, Uuid *index, const uint64_t **packs, size_t *count, Err *err)
 {
-    if (!repack_cut(repack, err) ||
-        !index_builder_put(repack->index, repack->repo, &repack->made, index, err))
+    if (!repack_cut(repack, err) || !index_builder_put(repack->index, &repack->made, index, err))
         return false;
     CRASHPOINT("repack.indexed");
     *packs = repack->nos;

@@ -12,7 +12,7 @@
 
 typedef struct Repack Repack;
 
-/* ledger: its pack_begin and pack_stage are called. pack_bytes 0: 16 MiB. */
+/* ledger: its pack_begin, pack_stage and index_begin are called. pack_bytes 0: 16 MiB. */
 MUST_CHECK bool repack_open(Repack **out, Repo *repo, RepoLedger *ledger, size_t pack_bytes,
                             Err *err);
 

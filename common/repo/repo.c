@@ -15,6 +15,7 @@ struct Repo {
     Store *store;
     Keyring *keyring;
     RepoFacts facts;
+    size_t index_bytes;
 };
 
 static bool not_a_repository(const char *what, Err *err)
@@ -136,6 +137,16 @@ bool repo_open(Repo **out, Store *store, Keyring *keyring, const Uuid *expected,
 const RepoFacts *repo_facts(const Repo *repo)
 {
     return &repo->facts;
+}
+
+void repo_index_bytes_set(Repo *repo, size_t bytes)
+{
+    repo->index_bytes = bytes;
+}
+
+size_t repo_index_bytes(const Repo *repo)
+{
+    return repo->index_bytes;
 }
 
 Store *repo_store(Repo *repo)

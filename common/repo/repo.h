@@ -26,6 +26,9 @@ MUST_CHECK bool repo_open(Repo **out, Store *store, Keyring *keyring, const Uuid
                           Err *err);
 const RepoFacts *repo_facts(const Repo *repo);
 Store *repo_store(Repo *repo);
+/* How much goes into one index object; 0: as much as memory stands, see index.c. */
+void repo_index_bytes_set(Repo *repo, size_t bytes);
+size_t repo_index_bytes(const Repo *repo);
 const Keyring *repo_keyring(const Repo *repo);
 void repo_close(Repo *repo); /* NULL is fine */
 
@@ -53,7 +56,7 @@ typedef struct RepoBackup {
     Uuid parent;       /* nil when there is none */
     Sha256 parent_manifest;
     Sha256 manifest; /* sha256 of the stored manifest object */
-    Uuid index;      /* object of this session's index; nil when it wrote no pack */
+    Uuid index;      /* the last object of this session's index; nil when it wrote no pack */
     int64_t consistent_ns;
     uint64_t entries, issues;
     uint64_t bytes;        /* content of all entries */

@@ -29,7 +29,7 @@ struct Packing {
 void writer_pack_init(RepoWriter *w)
 {
     w->packing = mem_new(struct Packing);
-    w->packing->index = index_builder_new(&w->params.backup);
+    w->packing->index = index_builder_new(w->params.repo, w->params.ledger, &w->params.backup);
     w->packing->rate.bytes_a_second = w->params.rate;
 }
 
@@ -56,7 +56,7 @@ static bool begin_pack(RepoWriter *w, OpenPack *open, PackKind kind, Err *err)
 static bool put_index(RepoWriter *w, Err *err)
 {
     Uuid index;
-    if (!index_builder_put(w->packing->index, w->params.repo, &w->used, &index, err))
+    if (!index_builder_put(w->packing->index, &w->used, &index, err))
         return false;
     if (!uuid_is_nil(&index))
         w->packing->last_index = index;

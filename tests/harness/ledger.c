@@ -22,7 +22,7 @@ typedef struct MemoryLedger {
     Pack *packs; /* pack_no is the index + 1 */
     size_t count;
     IdMap ids; /* value: pack index << 32 | chunk index, of the newest place */
-    uint64_t job, attempt, lookups, fail_at;
+    uint64_t job, attempt, lookups, indexes, fail_at;
     bool unsorted;
     const char *autosave;
 } MemoryLedger;
@@ -147,7 +147,20 @@ static bool memory_adopted(RepoLedger *ledger, PackVisit *visit, void *ctx, Err 
     return good;
 }
 
-static const RepoLedgerOps MEMORY_OPS = {memory_begin, memory_stage, memory_lookup, memory_adopted};
+static bool memory_index(RepoLedger *ledger, const Uuid *backup, const Uuid *object,
+                         const uint64_t *pack_nos, size_t count, Err *err)
+{
+    MemoryLedger *m = memory_of(ledger);
+    (void)backup, (void)object, (void)pack_nos;
+    pthread_mutex_lock(&m->lock);
+    m->indexes += count > 0;
+    bool good = !fails(m, err);
+    pthread_mutex_unlock(&m->lock);
+    return good;
+}
+
+static const RepoLedgerOps MEMORY_OPS = {memory_begin, memory_stage, memory_lookup, memory_adopted,
+                                         memory_index};
 
 RepoLedger *ledger_new(void)
 {
@@ -169,6 +182,11 @@ void ledger_free(RepoLedger *ledger)
     idmap_free(&m->ids);
     pthread_mutex_destroy(&m->lock);
     mem_free(m);
+}
+
+uint64_t ledger_indexes(RepoLedger *ledger)
+{
+    return memory_of(ledger)->indexes;
 }
 
 void ledger_attempt(RepoLedger *ledger)

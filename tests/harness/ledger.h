@@ -19,6 +19,7 @@ bool ledger_damage(RepoLedger *ledger, uint64_t pack_no, PackKind kind, Uuid *ob
 void ledger_lose(RepoLedger *ledger); /* every pack so far is damaged: nothing of it is found */
 
 uint64_t ledger_lookups(const RepoLedger *ledger);
+uint64_t ledger_indexes(RepoLedger *ledger); /* index objects that were announced */
 uint64_t ledger_packs(const RepoLedger *ledger);
 uint64_t ledger_bytes(const RepoLedger *ledger); /* of all staged and live objects */
 bool ledger_unsorted(const RepoLedger *ledger);  /* a lookup came with ids out of order */

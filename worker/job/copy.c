@@ -7,6 +7,7 @@
 #include "common/repo/index.h"
 #include "common/repo/repo_copy.h"
 #include "worker/job/copy_send.h"
+#include "worker/job/ledger_catalog.h"
 #include "worker/job/plain.h"
 #include "worker/job/read_back.h"
 
@@ -19,6 +20,7 @@ typedef struct Copy {
     uint32_t from_no;
     CopyOpened opened;
     CopySend send;
+    RepoLedger ledger; /* index objects are told to it */
     IndexBuilder *index;
     Uuid index_object; /* the last one; nil: none was needed */
     Text from_store, to_store;
@@ -143,10 +145,20 @@ static bool call_staged(Catalog *catalog, void *ctx, Err *err)
                                staged->copy, &staged->more, err);
 }
 
+static bool announce_index(RepoLedger *ledger, const Uuid *backup, const Uuid *object,
+                           const uint64_t *pack_nos, size_t count, Err *err)
+{
+    const Copy *copy = (const Copy *)(void *)((char *)ledger - offsetof(Copy, ledger));
+    return ledger_catalog_index(copy->job->catalog, &copy->job->fence, backup, object, pack_nos,
+                                count, err);
+}
+
+static const RepoLedgerOps LEDGER = {.index_begin = announce_index};
+
 static bool put_index(Copy *copy, Err *err)
 {
     Uuid index;
-    if (!index_builder_put(copy->index, copy->to.repo, &copy->send.here, &index, err))
+    if (!index_builder_put(copy->index, &copy->send.here, &index, err))
         return false;
     if (!uuid_is_nil(&index))
         copy->index_object = index;
@@ -156,7 +168,7 @@ static bool put_index(Copy *copy, Err *err)
 static bool write_index(Copy *copy, Err *err)
 {
     Staged staged = {.copy = copy, .more = true};
-    copy->index = index_builder_new(&copy->opened.backup);
+    copy->index = index_builder_new(copy->to.repo, &copy->ledger, &copy->opened.backup);
     while (staged.more) {
         if (!patient_call(copy->job->catalog, call_staged, &staged, err))
             return false;
@@ -275,7 +287,7 @@ static bool run(Copy *copy, JobResult *result, Err *err)
 
 bool copy_run(Job *job, JobResult *result, Err *err)
 {
-    Copy copy = {.job = job};
+    Copy copy = {.job = job, .ledger = {&LEDGER}};
     if (plain_wanted(job))
         return plain_run(job, result, err);
     bool fine = run(&copy, result, err);

@@ -189,7 +189,36 @@ static bool adopted(RepoLedger *l, PackVisit *visit, void *ctx, Err *err)
     return fine;
 }
 
-static const RepoLedgerOps ops = {begin_pack, stage_pack, lookup_chunks, adopted};
+typedef struct Index {
+    const Fence *fence;
+    const Uuid *backup, *object;
+    const uint64_t *pack_nos;
+    size_t count;
+} Index;
+
+static bool call_index(Catalog *catalog, void *ctx, Err *err)
+{
+    Index *index = ctx;
+    return catalog_index_begin(catalog, index->fence, index->backup, index->object, index->pack_nos,
+                               index->count, err);
+}
+
+bool ledger_catalog_index(Patient *catalog, const Fence *fence, const Uuid *backup,
+                          const Uuid *object, const uint64_t *pack_nos, size_t count, Err *err)
+{
+    Index index = {fence, backup, object, pack_nos, count};
+    return patient_call(catalog, call_index, &index, err);
+}
+
+static bool begin_index(RepoLedger *l, const Uuid *backup, const Uuid *object,
+                        const uint64_t *pack_nos, size_t count, Err *err)
+{
+    LedgerCatalog *ledger = own(l);
+    return ledger_catalog_index(ledger->params.catalog, &ledger->params.fence, backup, object,
+                                pack_nos, count, err);
+}
+
+static const RepoLedgerOps ops = {begin_pack, stage_pack, lookup_chunks, adopted, begin_index};
 
 RepoLedger *ledger_catalog_new(const LedgerCatalogParams *params)
 {

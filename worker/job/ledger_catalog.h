@@ -18,6 +18,12 @@ typedef struct LedgerCatalogParams {
 RepoLedger *ledger_catalog_new(const LedgerCatalogParams *params);
 void ledger_catalog_free(RepoLedger *ledger); /* NULL is fine */
 
+/* For the ledgers of other sessions: tells the catalogue of an index object before it is written.
+ */
+MUST_CHECK bool ledger_catalog_index(Patient *catalog, const Fence *fence, const Uuid *backup,
+                                     const Uuid *object, const uint64_t *pack_nos, size_t count,
+                                     Err *err);
+
 /* What this attempt staged itself, without chunks; valid while nothing is staged. */
 const PackRow *ledger_catalog_staged(const RepoLedger *ledger, size_t *count);
 

@@ -9,6 +9,7 @@
 #include "common/repo/idmap.h"
 #include "common/repo/reader.h"
 #include "common/repo/repack.h"
+#include "worker/job/ledger_catalog.h"
 #include "worker/job/locator_catalog.h"
 
 #include <inttypes.h>
@@ -265,7 +266,16 @@ static bool ledger_stage(RepoLedger *ledger, const PackRow *row, Err *err)
     return patient_call(r->job->catalog, call_stage, &stage, err);
 }
 
-static const RepoLedgerOps LEDGER = {.pack_begin = ledger_begin, .pack_stage = ledger_stage};
+static bool ledger_index(RepoLedger *ledger, const Uuid *backup, const Uuid *object,
+                         const uint64_t *pack_nos, size_t count, Err *err)
+{
+    Repacking *r = of_ledger(ledger);
+    return ledger_catalog_index(r->job->catalog, &r->job->fence, backup, object, pack_nos, count,
+                                err);
+}
+
+static const RepoLedgerOps LEDGER = {
+    .pack_begin = ledger_begin, .pack_stage = ledger_stage, .index_begin = ledger_index};
 
 typedef struct Mark {
     const Fence *fence;

@@ -154,6 +154,7 @@ bool session_open(Session *session, Job *job, SessionUse use, Err *err)
     bool changes = use == SESSION_WRITE || use == SESSION_PRUNE;
     if (!open_place(session, job, job->repository, use, err))
         return false;
+    repo_index_bytes_set(session->repo, (size_t)json_u64_or(job->params, "index_bytes", 0));
     if (!changes || (check_seal(session, job, err) && bind_repository(session, job, err) &&
                      (use != SESSION_WRITE || distrust_revoked(session, job, err))))
         return true;

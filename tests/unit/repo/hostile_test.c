@@ -102,12 +102,12 @@ static void finish(Craft *c)
     PackSet used = {0};
     Uuid index;
     static const Uuid backup = {{7}};
-    IndexBuilder *builder = index_builder_new(&backup);
+    IndexBuilder *builder = index_builder_new(c->r->repo, NULL, &backup);
     must(pack_finish(c->pack, &row, &err), &err);
     row.pack_no = 1;
     packset_add(&used, 1);
     index_builder_add(builder, &row);
-    must(index_builder_put(builder, c->r->repo, &used, &index, &err), &err);
+    must(index_builder_put(builder, &used, &index, &err), &err);
     index_builder_free(builder);
     packset_free(&used);
     pack_free(c->pack);

@@ -45,6 +45,13 @@ static bool see_object(void *ctx, const char *name, uint64_t size, Err *err)
            index_read(buf_slice(&head), buf_slice(&body), see_pack, seen, err);
 }
 
+static bool count_object(void *ctx, const char *name, uint64_t size, Err *err)
+{
+    (void)name, (void)size, (void)err;
+    ((Seen *)ctx)->objects++;
+    return true;
+}
+
 static void what_is_full_is_put_and_forgotten(void **state)
 {
     (void)state;
@@ -53,7 +60,8 @@ static void what_is_full_is_put_and_forgotten(void **state)
     Uuid index = {0}, last = {0};
     Err err = {0};
     static const Uuid backup = {{7}};
-    IndexBuilder *builder = index_builder_new(&backup);
+    RepoLedger *ledger = ledger_new();
+    IndexBuilder *builder = index_builder_new(seen.r->repo, ledger, &backup);
     ChunkRow *rows = mem_array(ChunkRow, CHUNKS);
     unsigned puts = 0;
     for (uint64_t number = 1; number <= PACKS; number++) {
@@ -71,21 +79,32 @@ static void what_is_full_is_put_and_forgotten(void **state)
         if (!index_builder_full(builder))
             continue;
         puts++;
-        assert_true(index_builder_put(builder, seen.r->repo, &used, &index, &err));
+        assert_true(index_builder_put(builder, &used, &index, &err));
         assert_false(uuid_is_nil(&index));
         assert_false(index_builder_full(builder));
     }
     assert_true(puts > 1);
     packset_add(&used, UNUSED); /* found to be needed at the very end */
-    assert_true(index_builder_put(builder, seen.r->repo, &used, &last, &err));
-    assert_true(index_builder_put(builder, seen.r->repo, &used, &index, &err));
+    assert_true(index_builder_put(builder, &used, &last, &err));
+    assert_true(index_builder_put(builder, &used, &index, &err));
     assert_true(uuid_is_nil(&index));
     assert_true(store_list(seen.r->store, "index/", see_object, &seen, &err));
     for (unsigned i = 1; i <= PACKS; i++)
         assert_int_equal(seen.packs[i], 1);
     assert_int_equal(seen.objects, puts + 1);
+    assert_int_equal(ledger_indexes(ledger), seen.objects);
+    ledger_fail_at(ledger, 1); /* what could not be announced is not written */
+    index_builder_add(builder, &(PackRow){.pack_no = 1, .chunks = rows, .chunk_count = 1});
+    assert_false(index_builder_put(builder, &used, &index, &err));
+    assert_string_equal(err.cause, "catalogue.unreachable");
+    assert_true(uuid_is_nil(&index));
+    seen.objects = 0;
+    err = (Err){0};
+    assert_true(store_list(seen.r->store, "index/", count_object, &seen, &err));
+    assert_int_equal(seen.objects, puts + 1);
     index_builder_free(builder);
     packset_free(&used);
+    ledger_free(ledger);
     mem_free(rows);
     repository_free(seen.r);
 }

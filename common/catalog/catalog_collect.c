@@ -90,11 +90,11 @@ bool catalog_collect_look(Catalog *c, const Fence *fence, CollectLook *out, Err 
 bool catalog_repack_look(Catalog *c, const Fence *fence, RepackLook *out, Err *err)
 {
     scoped(args_free) Args args = {0};
-    uint64_t n[4];
+    uint64_t n[8];
     statement_fence(&args, fence);
-    if (!numbers(c, &asset_sql_repack_look_sql, &args, n, 4, err))
+    if (!numbers(c, &asset_sql_repack_look_sql, &args, n, 8, err))
         return false;
-    *out = (RepackLook){n[0], n[1], n[2], n[3]};
+    *out = (RepackLook){n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7]};
     return true;
 }
 

@@ -36,9 +36,12 @@ MUST_CHECK bool catalog_forgets_due(Catalog *c, const Fence *fence, size_t most,
 MUST_CHECK bool catalog_forget_done(Catalog *c, const Fence *fence, const Uuid *backup, Err *err);
 
 /* What a repack would look into: packs whose own backup is gone. half_dead of them are known to be
- * from the last look, and frees is what is not needed in these. */
+ * from the last look, and frees is what is not needed in these. Of all that backups name,
+ * named_bytes, unused_bytes are known to be unused; takes packs would be packed anew within the
+ * budget of a run, which frees take_frees. */
 typedef struct RepackLook {
     uint64_t candidates, candidate_bytes, half_dead, frees;
+    uint64_t named_bytes, unused_bytes, takes, take_frees;
 } RepackLook;
 MUST_CHECK bool catalog_repack_look(Catalog *c, const Fence *fence, RepackLook *out, Err *err);
 

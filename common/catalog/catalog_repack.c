@@ -25,7 +25,6 @@ static RepackPack *take_packs(const Rows *rows, size_t *count)
         pack->row.bytes = rows_u64(rows, i, 4);
         rows_sha256(rows, i, 5, &pack->row.sha256);
         pack->domain = rows_i64(rows, i, 6);
-        pack->share = rows_double(rows, i, 7);
     }
     return packs;
 }
@@ -130,6 +129,22 @@ bool catalog_repack_looked(Catalog *c, const Fence *fence, const uint64_t *nos,
     numbers(&args, nos, count);
     numbers(&args, needed, count);
     return statement_run(c, &asset_sql_repack_looked_sql, &args, NULL, err);
+}
+
+bool catalog_repack_take(Catalog *c, const Fence *fence, const uint64_t *nos, size_t count,
+                         uint64_t **out, size_t *out_count, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    statement_fence(&args, fence);
+    numbers(&args, nos, count);
+    if (!statement_run(c, &asset_sql_repack_take_sql, &args, &rows, err))
+        return false;
+    *out_count = rows_count(&rows);
+    *out = mem_array(uint64_t, *out_count);
+    for (size_t i = 0; i < *out_count; i++)
+        (*out)[i] = rows_u64(&rows, i, 0);
+    return true;
 }
 
 bool catalog_repack_new(Catalog *c, const Fence *fence, const Uuid *object, const Uuid *pack,

@@ -12,11 +12,11 @@
 typedef struct RepackPack {
     PackRow row; /* without chunks */
     int64_t domain;
-    double share; /* so much of it must be needed by nobody */
 } RepackPack;
 
-/* By domain and kind, as many as the budget of a run takes. all: those too of which nothing was let
- * go since they were looked at. mem_free *out. */
+/* By domain and kind, as many as the budget of a run takes: first those known to be worth it, then
+ * those that were looked at longest ago. all: those too of which nothing was let go since. mem_free
+ * *out. */
 MUST_CHECK bool catalog_repack_pick(Catalog *c, const Fence *fence, bool all, size_t most,
                                     RepackPack **out, size_t *count, Err *err);
 
@@ -52,9 +52,15 @@ MUST_CHECK bool catalog_repack_backups(Catalog *c, const Fence *fence, const uin
                                        size_t no_count, Uuid *after, size_t most, RepackName **out,
                                        size_t *count, Err *err);
 
-/* needed[i]: stored bytes that backups need of nos[i]. */
+/* needed[i]: bytes of nos[i] that backups need, of all its bytes. */
 MUST_CHECK bool catalog_repack_looked(Catalog *c, const Fence *fence, const uint64_t *nos,
                                       const uint64_t *needed, size_t count, Err *err);
+
+/* Of packs that were looked at: which are worth being packed anew. The half-dead ones (setting
+ * repack_share), then the deadest until at most the share repack_max_unused of all that backups
+ * name is unused; none of which less than repack_least is. mem_free *out. */
+MUST_CHECK bool catalog_repack_take(Catalog *c, const Fence *fence, const uint64_t *nos,
+                                    size_t count, uint64_t **out, size_t *out_count, Err *err);
 
 /* Announces a pack of the domain and kind of `like`. */
 MUST_CHECK bool catalog_repack_new(Catalog *c, const Fence *fence, const Uuid *object,

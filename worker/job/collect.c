@@ -235,13 +235,20 @@ bool collect_run(Session *session, Job *job, bool anyway, CollectCounts *counts,
            delete_indexes(&c, err);
 }
 
+bool collect_unused(Job *job, RepackLook *out, Err *err)
+{
+    Collect c = {.job = job, .fence = &job->fence};
+    if (!patient_call(job->catalog, call_repack_look, &c, err))
+        return false;
+    *out = c.repack;
+    return true;
+}
+
 bool collect_preview(Job *job, CollectCounts *counts, RepackLook *repack, Err *err)
 {
     Collect c = {.job = job, .fence = &job->fence};
-    if (!patient_call(job->catalog, call_look, &c, err) ||
-        !patient_call(job->catalog, call_repack_look, &c, err))
+    if (!patient_call(job->catalog, call_look, &c, err) || !collect_unused(job, repack, err))
         return false;
-    *repack = c.repack;
     counts->condemned = c.look.unused;
     counts->condemned_bytes = c.look.unused_bytes;
     counts->flipped = c.look.condemned;

@@ -23,6 +23,8 @@ typedef struct CollectCounts {
 /* anyway: even more than half of the repository. */
 MUST_CHECK bool collect_run(Session *session, Job *job, bool anyway, CollectCounts *counts,
                             Err *err);
+/* What is known to be unused in what is kept, and what a repack would do. */
+MUST_CHECK bool collect_unused(Job *job, RepackLook *out, Err *err);
 /* What a run would do, and what a repack would look into; nothing is changed. */
 MUST_CHECK bool collect_preview(Job *job, CollectCounts *counts, RepackLook *repack, Err *err);
 

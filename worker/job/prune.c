@@ -25,7 +25,7 @@ typedef struct Prune {
     StoreSweep swept;
     ProofCounts proofs;
     ResealCounts resealed;
-    RepackLook may_repack; /* of a dry run */
+    RepackLook may_repack; /* in a dry run, and after a run of the collector */
     OrphanCounts orphans;
     uint64_t forgotten;
     json_t *answers; /* of the backups that were asked to go */
@@ -92,7 +92,11 @@ static json_t *report(const Prune *prune)
                 {"may_repack", prune->may_repack.candidates},
                 {"may_repack_bytes", prune->may_repack.candidate_bytes},
                 {"half_dead", prune->may_repack.half_dead},
-                {"half_dead_free", prune->may_repack.frees}};
+                {"half_dead_free", prune->may_repack.frees},
+                {"would_repack", prune->may_repack.takes},
+                {"would_repack_free", prune->may_repack.take_frees},
+                {"named_bytes", prune->may_repack.named_bytes},
+                {"unused_bytes", prune->may_repack.unused_bytes}};
     json_t *out = json_object();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         json_object_set_new(out, rows[i].name, json_integer((json_int_t)rows[i].value));
@@ -151,27 +155,39 @@ static void say_orphans(const Prune *prune, JobResult *result)
     snprintf(result->text, sizeof result->text, "%.*s", TEXT_ARG(buf_text(&text)));
 }
 
+static double unused_percent(const Prune *prune)
+{
+    const RepackLook *look = &prune->may_repack;
+    return look->named_bytes == 0 ? 0
+                                  : 100 * (double)look->unused_bytes / (double)look->named_bytes;
+}
+
 static void say_preview(const Prune *prune, JobResult *result)
 {
     const CollectCounts *n = &prune->counts;
     snprintf(result->text, sizeof result->text,
              "would condemn %" PRIu64 " of %" PRIu64 " packs, %" PRIu64 " bytes; %" PRIu64
-             " are condemned already; a repack would look into %" PRIu64 " packs, of which %" PRIu64
-             " are known to be half-dead, for %" PRIu64 " bytes; would abort %" PRIu64
-             " uploads that nobody completes",
-             n->condemned, n->live, n->condemned_bytes, n->flipped, prune->may_repack.candidates,
-             prune->may_repack.half_dead, prune->may_repack.frees, prune->swept.found);
+             " are condemned already; %.1f %% of the rest is known to be unused: a repack would "
+             "look into %" PRIu64 " packs and pack %" PRIu64 " anew, for %" PRIu64
+             " bytes; would abort %" PRIu64 " uploads that nobody completes",
+             n->condemned, n->live, n->condemned_bytes, n->flipped, unused_percent(prune),
+             prune->may_repack.candidates, prune->may_repack.takes, prune->may_repack.take_frees,
+             prune->swept.found);
 }
 
 static void say_done(const Prune *prune, JobResult *result)
 {
     const CollectCounts *n = &prune->counts;
+    char unused[64] = "";
+    if (prune->may_repack.named_bytes > 0)
+        snprintf(unused, sizeof unused, ", %.1f %% of what is kept is known to be unused",
+                 unused_percent(prune));
     snprintf(result->text, sizeof result->text,
              "%" PRIu64 " backups forgotten, %" PRIu64 " packs condemned, %" PRIu64
-             " deleted, %" PRIu64 " bytes freed; %" PRIu64 " half-dead packs made %" PRIu64
-             " new ones; %" PRIu64 " uploads that nobody completed were aborted%s%s%s",
+             " deleted, %" PRIu64 " bytes freed; %" PRIu64 " partly dead packs made %" PRIu64
+             " new ones%s; %" PRIu64 " uploads that nobody completed were aborted%s%s%s",
              prune->forgotten, n->condemned, n->deleted, n->freed, prune->repacked.packed,
-             prune->repacked.made, prune->swept.removed,
+             prune->repacked.made, unused, prune->swept.removed,
              n->quarantined > 0 ? "; damaged packs went to quarantine" : "",
              n->spared > 0 ? "; running jobs spare some" : "",
              n->left > 0 ? "; this worker's ceiling leaves some" : "");
@@ -245,7 +261,8 @@ static bool run(Prune *prune, Err *err)
     if (!collects)
         return true;
     if (!repack(prune, err) ||
-        !collect_run(&prune->session, prune->job, anyway, &prune->counts, err))
+        !collect_run(&prune->session, prune->job, anyway, &prune->counts, err) ||
+        !collect_unused(prune->job, &prune->may_repack, err))
         return false;
     sweep(prune);
     if (!look_for_orphans(prune, false, err))

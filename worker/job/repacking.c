@@ -54,7 +54,7 @@ typedef struct Repacking {
     Repack *repack;
 } Repacking;
 
-/* --- what may be half-dead ------------------------------------------------------------------- */
+/* --- what may be partly dead ------------------------------------------------------------------ */
 
 static bool call_chunks(Catalog *catalog, void *ctx, Err *err)
 {
@@ -190,6 +190,8 @@ typedef struct Looked {
     const Fence *fence;
     uint64_t *nos, *needed;
     size_t count;
+    uint64_t *taken;
+    size_t taken_count;
 } Looked;
 
 static bool call_looked(Catalog *catalog, void *ctx, Err *err)
@@ -199,25 +201,56 @@ static bool call_looked(Catalog *catalog, void *ctx, Err *err)
                                  err);
 }
 
+static bool call_take(Catalog *catalog, void *ctx, Err *err)
+{
+    Looked *looked = ctx;
+    mem_free(looked->taken);
+    looked->taken = NULL;
+    return catalog_repack_take(catalog, looked->fence, looked->nos, looked->count, &looked->taken,
+                               &looked->taken_count, err);
+}
+
+/* Of its bytes: its directory is needed as much as its chunks are. One of which it cannot be known
+ * counts as needed, until something is let go of it. */
+static uint64_t needed_of(const Repacking *r, Candidate *c)
+{
+    for (size_t k = 0; k < c->count; k++)
+        if ((r->ids.values[idmap_find(&r->ids, &c->chunks[k].id)] & NEEDED) != 0)
+            c->needed += c->chunks[k].stored;
+    if (c->stays || c->needed == c->total)
+        return c->pack.row.bytes;
+    return (uint64_t)((double)c->pack.row.bytes * ((double)c->needed / (double)c->total));
+}
+
+static bool take(Repacking *r, Looked *looked, Err *err)
+{
+    bool fine = r->plan->all || patient_call(r->job->catalog, call_take, looked, err);
+    for (size_t i = 0; fine && i < r->count; i++) {
+        Candidate *c = &r->candidates[i];
+        bool worth = r->plan->all;
+        for (size_t k = 0; k < looked->taken_count; k++)
+            worth = worth || looked->taken[k] == c->pack.row.pack_no;
+        c->chosen = worth && c->named && !c->stays;
+    }
+    mem_free(looked->taken);
+    return fine;
+}
+
 static bool choose(Repacking *r, Err *err)
 {
     scoped(mem_release) uint64_t *nos = mem_array(uint64_t, r->count);
     scoped(mem_release) uint64_t *needed = mem_array(uint64_t, r->count);
-    Looked looked = {&r->job->fence, nos, needed, 0};
+    Looked looked = {&r->job->fence, nos, needed, 0, NULL, 0};
     for (size_t i = 0; i < r->count; i++) {
         Candidate *c = &r->candidates[i];
-        for (size_t k = 0; k < c->count; k++)
-            if ((r->ids.values[idmap_find(&r->ids, &c->chunks[k].id)] & NEEDED) != 0)
-                c->needed += c->chunks[k].stored;
-        if (!c->named || c->stays)
+        if (!c->named)
             continue;
-        c->chosen =
-            r->plan->all || (double)(c->total - c->needed) >= c->pack.share * (double)c->total;
         nos[looked.count] = c->pack.row.pack_no;
-        needed[looked.count++] = c->needed;
+        needed[looked.count++] = needed_of(r, c);
     }
     r->counts->looked += looked.count;
-    return looked.count == 0 || patient_call(r->job->catalog, call_looked, &looked, err);
+    return looked.count == 0 ||
+           (patient_call(r->job->catalog, call_looked, &looked, err) && take(r, &looked, err));
 }
 
 /* --- moving it -------------------------------------------------------------------------------- */
@@ -451,28 +484,28 @@ bool repacking_round(Job *job, const RepackingPlan *plan, RepackingCounts *count
     return fine;
 }
 
-/* --- half-dead packs -------------------------------------------------------------------------- */
+/* --- partly dead packs ------------------------------------------------------------------------ */
 
-typedef struct HalfDead {
+typedef struct PartlyDead {
     const Fence *fence;
     bool asked;
     RepackPack **packs;
     size_t *count;
-} HalfDead;
+} PartlyDead;
 
 static bool call_pick(Catalog *catalog, void *ctx, Err *err)
 {
-    HalfDead *half = ctx;
-    return catalog_repack_pick(catalog, half->fence, half->asked, REPACKING_PACKS, half->packs,
-                               half->count, err);
+    PartlyDead *partly = ctx;
+    return catalog_repack_pick(catalog, partly->fence, partly->asked, REPACKING_PACKS,
+                               partly->packs, partly->count, err);
 }
 
-static bool pick_half_dead(void *ctx, Job *job, Session *session, RepackPack **packs, size_t *count,
-                           Err *err)
+static bool pick_partly_dead(void *ctx, Job *job, Session *session, RepackPack **packs,
+                             size_t *count, Err *err)
 {
-    HalfDead half = {&job->fence, *(const bool *)ctx, packs, count};
+    PartlyDead partly = {&job->fence, *(const bool *)ctx, packs, count};
     (void)session;
-    return patient_call(job->catalog, call_pick, &half, err);
+    return patient_call(job->catalog, call_pick, &partly, err);
 }
 
 static bool nothing_more(void *ctx, Job *job, const uint64_t *packs, size_t count, Err *err)
@@ -490,7 +523,7 @@ static bool lacks_a_role(const Err *err)
 
 bool repacking_run(Job *job, bool asked, RepackingCounts *counts, Err *err)
 {
-    RepackingPlan plan = {pick_half_dead, nothing_more, false, &asked};
+    RepackingPlan plan = {pick_partly_dead, nothing_more, false, &asked};
     *counts = (RepackingCounts){0};
     bool fine = repacking_round(job, &plan, counts, err);
     if (fine || asked || !lacks_a_role(err))

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * repacking.h — half-dead packs in a run of the collector: finds what backups need of packs whose
- * own backup is gone, moves it into new packs, and lets just the backups that were looked at name
- * the new ones. The old ones then die like all packs, by the two flips: whoever committed
+ * repacking.h — partly dead packs in a run of the collector: finds what backups need of packs whose
+ * own backup is gone, moves what is needed of the deadest into new packs until little of all that
+ * is kept is unused (catalog_repack_take), and lets just the backups that were looked at name the
+ * new ones. The old ones then die like all packs, by the two flips: whoever committed
  * meanwhile, or reads, keeps them. A damaged pack is marked and stays. */
 #ifndef WORKER_JOB_REPACKING_H
 #define WORKER_JOB_REPACKING_H

@@ -294,6 +294,85 @@ static void who_cannot_read_repacks_nothing(void **state)
     same_tree(stage);
 }
 
+/* A chunk a file, or two. Six backups of five files each, and one in which one of each five is
+ * another: the packs of the six, which go, are a fifth dead. */
+static void a_fifth_dead(Stage *stage)
+{
+    for (char folder = 'a'; folder < 'g'; folder++) {
+        file_tree_shell("mkdir %s/%c", stage->tree->tree, folder);
+        for (int i = 0; i < 5; i++)
+            file_tree_shell("head -c 700000 /dev/urandom > %s/%c/%d", stage->tree->tree, folder, i);
+        stage_back_up(stage);
+    }
+    file_tree_shell("cd %s && for i in */4; do head -c 700000 /dev/urandom > $i; done",
+                    stage->tree->tree);
+    stage_back_up(stage);
+    for (int i = 0; i < 6; i++)
+        forget_first(stage);
+}
+
+/* A run, asked for or not; what it tells. */
+static int64_t told_by(Stage *stage, const char *params, const char *name)
+{
+    StageEnd end;
+    stage_run(stage, "prune", params, &end);
+    assert_string_equal(end.outcome, "completed");
+    int64_t value = told(&end, name);
+    stage_end_free(&end);
+    return value;
+}
+
+/* The share of packs of data beyond what the tree's files are, which no compression makes less. */
+static double unused_in_store(const Stage *stage)
+{
+    double needed = 30.0 * 700000;
+    int64_t stored = fleet_count(stage->fleet, "SELECT sum(bytes)::bigint FROM pack WHERE state = "
+                                               "'live' AND kind = 'data'");
+    return ((double)stored - needed) / (double)stored;
+}
+
+static void until_little_is_unused_the_deadest_packs_go_first(void **state)
+{
+    static const char *const DRY = "{\"dry_run\":true}";
+    Stage *stage = *state;
+    int runs = 0;
+    a_fifth_dead(stage);
+    /* With no bound but the half: none of them is half-dead, and what is known is told. */
+    fleet_do(stage->fleet, "UPDATE setting SET value = 1 WHERE name = 'repack_max_unused'");
+    (void)told_by(stage, "", "repacked");
+    assert_int_equal(told_by(stage, DRY, "half_dead"), 0);
+    assert_int_equal(told_by(stage, DRY, "would_repack"), 0);
+    double unused = (double)told_by(stage, DRY, "unused_bytes");
+    double named = (double)told_by(stage, DRY, "named_bytes");
+    assert_true(unused / named > 0.15 && unused / named < 0.18);
+    assert_true(unused_in_store(stage) > 0.15);
+    /* Two packs a run: nothing is let go meanwhile, and all the same each goes on. */
+    fleet_do(stage->fleet,
+             "UPDATE setting SET value = CASE name WHEN 'repack_max_unused' THEN 0.05 "
+             "ELSE 5000000 END WHERE name IN ('repack_max_unused', 'repack_bytes')");
+    assert_int_equal(told_by(stage, DRY, "would_repack"), 2);
+    for (int64_t repacked = 1; repacked > 0; runs++) {
+        repacked = told_by(stage, "", "repacked");
+        assert_true(repacked <= 2);
+    }
+    assert_int_equal(runs, 4); /* two packs, two, one, none: the sixth is a thirtieth of all */
+    assert_int_equal(told_by(stage, DRY, "would_repack"), 0);
+    assert_true(unused_in_store(stage) < 0.05);
+    unused = (double)told_by(stage, DRY, "unused_bytes");
+    named = (double)told_by(stage, DRY, "named_bytes");
+    assert_true(unused / named < 0.05);
+    /* A fifth of the last one is dead: with no bound it goes, unless that is next to nothing. */
+    fleet_do(stage->fleet, "UPDATE setting SET value = CASE name WHEN 'repack_least' THEN 0.3 ELSE "
+                           "0 END WHERE name IN ('repack_max_unused', 'repack_least')");
+    assert_int_equal(told_by(stage, DRY, "would_repack"), 0);
+    assert_int_equal(told_by(stage, "", "repacked"), 0);
+    fleet_do(stage->fleet, "UPDATE setting SET value = 0.02 WHERE name = 'repack_least'");
+    assert_int_equal(told_by(stage, DRY, "would_repack"), 1);
+    assert_int_equal(told_by(stage, "", "repacked"), 1);
+    assert_int_equal(told_by(stage, DRY, "unused_bytes"), 0);
+    same_tree(stage);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -307,6 +386,7 @@ int main(void)
         TEST(a_backup_that_nobody_looked_at_still_names_the_old_packs),
         TEST(a_damaged_pack_is_marked_and_nothing_of_it_is_swapped),
         TEST(who_cannot_read_repacks_nothing),
+        TEST(until_little_is_unused_the_deadest_packs_go_first),
     };
     return cmocka_run_group_tests_name("integration.job.repack", tests, NULL, NULL);
 }

@@ -205,7 +205,7 @@ class Soak:
         if not waited:
             return
         rows = self.place.catalogue.rows(
-            "SELECT j.id, j.kind, j.state, coalesce(j.error, ''), coalesce(b.id::text, '') FROM job j "
+            "SELECT j.id, j.kind, j.state, coalesce(j.cause || ': ' || j.error, ''), coalesce(b.id::text, '') FROM job j "
             f"LEFT JOIN backup b ON b.job = j.id WHERE j.id IN ({','.join(map(str, waited))})")
         for job, kind, state, error, backup in rows:
             if state not in ENDED:
@@ -229,6 +229,8 @@ class Soak:
         if state == "completed":
             if tree_of(to / str(self.place.top / "tree" / source).lstrip("/")) != tree and source != FORGED:
                 self.wrong(f"backup {backup} of {source} came back otherwise")
+        elif error.startswith("job.died: "):
+            self.restore(backup)  # whoever waits for a restore is told at once, and asks again
         elif source != FORGED and not self.deleted(backup):
             self.wrong(f"backup {backup} of {source} did not come back: {state} {error}")
         shutil.rmtree(to, ignore_errors=True)

@@ -48,7 +48,7 @@ static bool set_chunk_search(ZSTD_CCtx *context)
         int value;
     } search[] = {
         {ZSTD_c_compressionLevel, 3}, {ZSTD_c_strategy, ZSTD_fast}, {ZSTD_c_windowLog, 22},
-        {ZSTD_c_hashLog, 18},         {ZSTD_c_minMatch, 5},
+        {ZSTD_c_hashLog, 17},         {ZSTD_c_minMatch, 5},
     };
     bool good = true;
     for (size_t i = 0; i < sizeof search / sizeof search[0]; i++)

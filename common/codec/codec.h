@@ -21,10 +21,12 @@ void codec_work_free(CodecWork *work); /* NULL is fine */
 size_t codec_bound(size_t plain);
 
 /* Level 0 is what pays for chunks. For zstd that is a search of its own: the fast strategy with a
- * table that remembers all of a chunk and matches from five bytes. Beside level 3 it takes two
- * thirds of the processor for chunks of an image or a large file (100 KiB; 0 to 2 % longer), and
- * four fifths for bundles of small files (1 MiB; 2.7 %); levels 1 and 2, whose tables are
- * small, take up to a quarter less and find 1 to 11 % less. For zlib it is 6.
+ * table that remembers nearly all of a chunk and still lies in a processor's own cache (512 KiB),
+ * and matches from five bytes. Beside level 3 it takes two thirds of the processor for chunks of an
+ * image or a large file (100 KiB; 0 to 2 % longer), and two thirds to four fifths for bundles of
+ * small files (1 MiB; 3 %): twice the table takes a tenth more for them and finds half of one per
+ * cent, half of it takes a twelfth less and loses one. Levels 1 and 2, whose tables are small, find
+ * 1 to 11 % less. For zlib it is 6.
  * Encodes into `out` (codec_bound(plain.len) bytes at least). *used is CODEC_NONE, with the bytes
  * as they came, when encoding saves less than 1/32: a reader then saves the decoding. */
 MUST_CHECK bool codec_encode(CodecWork *work, uint8_t codec, int level, Slice plain, uint8_t *out,

@@ -15,9 +15,10 @@ COMMON = "[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {port}\nworkers = 0\nuser 
 STORAGE = (COMMON + "devices = {devices}\nmount_check = false\ndisable_fallocate = true\n[pipeline:main]\n"
            "pipeline = {part}-server\n[app:{part}-server]\nuse = egg:swift#{part}\n"
            "[{part}-replicator]\n[{part}-updater]\n[{part}-auditor]\n")
+# A proxy gives up for a minute on a server that refused it ten times, as each does that starts behind it.
 PROXY = (COMMON + "[pipeline:main]\n"
          "pipeline = catch_errors cache listing_formats s3api tempauth slo dlo proxy-server\n"
-         "[app:proxy-server]\nuse = egg:swift#proxy\nallow_account_management = true\naccount_autocreate = true\n"
+         "[app:proxy-server]\nuse = egg:swift#proxy\nallow_account_management = true\naccount_autocreate = true\nerror_suppression_limit = 1000000\n"
          "[filter:catch_errors]\nuse = egg:swift#catch_errors\n"
          "[filter:cache]\nuse = egg:swift#memcache\nmemcache_servers = 127.0.0.1:{cache}\n"
          "[filter:listing_formats]\nuse = egg:swift#listing_formats\n"

@@ -49,8 +49,9 @@ typedef struct Entry {
     Text link; /* symlink: its target, raw bytes; hard link: entry path */
     const EntryAttribute *attributes;
     size_t attribute_count;
-    uint64_t rows; /* tables: rows copied, known at the end; 0 elsewhere */
-    Text note;     /* what the engine must know again at restore: canonical JSON, may be empty */
+    bool attributes_unsure; /* there may be others that could not be asked for; not stored */
+    uint64_t rows;          /* tables: rows copied, known at the end; 0 elsewhere */
+    Text note; /* what the engine must know again at restore: canonical JSON, may be empty */
 } Entry;
 
 /* What was noticed about one entry and did not end the job. Written into the ledger of a backup. */

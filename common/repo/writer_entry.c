@@ -152,7 +152,7 @@ static void remember(RepoWriter *w, Pending *pending)
         memcpy(pending->key.bytes, pending->facts.mark, PARENTS_STAMP);
     if (pending->parent_part == NULL)
         pending->parent_part = today_join(w->today);
-    pending->facts.bare = entry->attribute_count == 0;
+    pending->facts.bare = entry->attribute_count == 0 && !entry->attributes_unsure;
     today_add(w->today, pending->parent_part, &pending->key, &pending->facts,
               buf_slice(&pending->parent_row));
 }

@@ -144,10 +144,14 @@ class Repository:
             for row in rows:
                 self.chunks.setdefault(row[0], []).append((pack, *row[1:]))
 
+    def object_of(self, pack):
+        name = str(uuid.UUID(bytes=self.packs[pack][0]))
+        return self.path / "packs" / name[:2] / name
+
     def pack(self, pack):
         """The stored bytes and the key of a pack."""
         if pack not in self.keys:
-            name = str(uuid.UUID(bytes=self.packs[pack][0]))
+            name = self.object_of(pack).name
             data = self.read(f"packs/{name[:2]}/{name}")
             need(data[:4] == b"HFPK" and data[4:6] == b"\1\1" and data[8:40] == self.set_id + pack, f"pack {name}")
             at = 40 + 96 * data[7]
@@ -158,7 +162,10 @@ class Repository:
 
     def chunk(self, name):
         need(name in self.chunks, "a chunk is in no index")
-        pack, ordinal, codec, offset, stored, plain = self.chunks[name][-1]
+        # An index object may name packs that were collected since; what is needed of them lies in others too.
+        there = [place for place in self.chunks[name] if self.object_of(place[0]).exists()]
+        need(there, "no pack that holds a chunk is there")
+        pack, ordinal, codec, offset, stored, plain = there[-1]
         need(plain <= 4 << 20, "a chunk is too long")
         data, key = self.pack(pack)
         place = struct.pack("<I", ordinal)

@@ -161,6 +161,7 @@ static void fill_attributes(FilesSource *source, Entry *entry)
              "its extended attributes could not be read: they are not in the backup");
     entry->attributes = source->seen->xattr.list;
     entry->attribute_count = source->seen->xattr.count;
+    entry->attributes_unsure = source->seen->xattr.unsure;
 }
 
 static void look_at_attributes(FilesSource *source)

@@ -82,12 +82,14 @@ bool files_xattr_read(FilesXattr *set, const char *path)
     size_t count = 0;
     bool fine = true;
     set->count = 0;
+    set->unsure = false;
     buf_clear(&set->bytes);
     ssize_t len = llistxattr(path, small, sizeof small);
     if (len < 0 && errno == ERANGE) {
         len = llistxattr(path, (char *)buf_extend(&large, LIST_BYTES), LIST_BYTES);
         names = (const char *)large.at;
     }
+    set->unsure = len < 0;
     if (len <= 0)
         return len == 0 || errno == ENOTSUP;
     for (const char *at = names; at < names + len; at += strlen(at) + 1) {
@@ -98,6 +100,7 @@ bool files_xattr_read(FilesXattr *set, const char *path)
             if (errno == ENODATA)
                 continue; /* removed since it was listed */
             fine = false;
+            set->unsure = true;
             break;
         }
         spans = mem_resize(spans, (count + 1) * sizeof spans[0]);

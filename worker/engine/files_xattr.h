@@ -14,6 +14,7 @@ typedef struct FilesXattr {
     Buf bytes; /* names and values; the attributes point into it */
     EntryAttribute *list;
     size_t count, room;
+    bool unsure; /* there may be others: the file system has none, or did not tell */
 } FilesXattr;
 
 void files_xattr_free(FilesXattr *set);

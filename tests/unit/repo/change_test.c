@@ -157,6 +157,34 @@ static void what_is_gone_is_read_again_though_it_did_not_change(void **state)
     repository_free(r);
 }
 
+/* "None" of yesterday is believed only where there were none, not where they could not be read. */
+static void attributes_that_could_not_be_read_are_asked_for_again(void **state)
+{
+    (void)state;
+    Err err = {0};
+    Repository *r = repository_new(false);
+    Tree *tree = tree_new();
+    RepoBackup first;
+    WriterParams params;
+    RepoWriter *w;
+    tree->entries[3].entry.attributes_unsure = true;
+    repository_backup(r, tree->entries, FILES, NULL, &first);
+    repository_params(r, &first, &params);
+    assert_true(writer_open(&w, &params, &err));
+    for (size_t i = 2; i <= 4; i++) {
+        bool known;
+        const Entry *entry = &tree->entries[i].entry;
+        assert_true(writer_entry_begin(w, 0, entry, &known, &err));
+        assert_true(known);
+        assert_int_equal(writer_entry_bare(w, 0), i != 3);
+        assert_true(writer_entry_end(w, 0, entry, true, &err));
+    }
+    writer_close(w);
+    repo_backup_free(&first);
+    tree_free(tree);
+    repository_free(r);
+}
+
 static void what_is_gone_is_stored_again_though_it_has_the_mark(void **state)
 {
     (void)state;
@@ -499,6 +527,7 @@ int main(void)
         cmocka_unit_test(small_files_of_the_same_content_cost_nothing),
         cmocka_unit_test(a_changed_page_of_an_image_costs_one_chunk),
         cmocka_unit_test(what_is_gone_is_read_again_though_it_did_not_change),
+        cmocka_unit_test(attributes_that_could_not_be_read_are_asked_for_again),
         cmocka_unit_test(what_is_gone_is_stored_again_though_it_has_the_mark),
         cmocka_unit_test(a_renamed_folder_costs_what_was_edited_in_it),
         cmocka_unit_test(a_path_is_needed_where_the_inode_is_no_proof),

@@ -278,8 +278,10 @@ static bool run(Copy *copy, JobResult *result, Err *err)
     if (!copy_manifest(copy, err))
         return false;
     CRASHPOINT("copy.stored");
+    /* The manifest's name is the backup's, so it may be what an earlier attempt left, and a scan
+     * for orphans may have taken that just then: it is put once more, or found to be there. */
     if (!read_back(copy->job, copy->to.repo, copy->send.rows, copy->send.count, &seen, err) ||
-        !job_go_on(copy->job, err) || !commit_and_mark(copy, err))
+        !copy_manifest(copy, err) || !job_go_on(copy->job, err) || !commit_and_mark(copy, err))
         return false;
     report(copy, result);
     return true;

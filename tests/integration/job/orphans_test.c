@@ -245,6 +245,35 @@ static void a_backup_that_the_catalogue_does_not_know_stops_it(void **state)
 }
 
 /* What a manifest reaches nobody knows who cannot read it: it goes first. */
+/* A manifest of a copy has a name that the next copy of that backup uses too: while a copy is on
+ * its way none goes, however late it began. What is accounted for again by then stays in
+ * quarantine. */
+static void a_copy_on_its_way_keeps_a_manifest_and_quarantine_keeps_what_is_known(void **state)
+{
+    Stage *stage = *state;
+    stage_back_up(stage);
+    file_tree_shell("cd %s && cp manifests/* manifests/00000000-0000-7000-8000-000000000001",
+                    stage->repository->store_path);
+    told(stage, SCAN, "fresh");
+    fleet_do(
+        stage->fleet,
+        "UPDATE orphan SET first_seen = first_seen - interval '2 days';"
+        "UPDATE job SET kind = 'copy' WHERE kind = 'backup';"
+        "UPDATE session SET state = 'open' WHERE job = (SELECT id FROM job WHERE kind = 'copy')");
+    assert_int_equal(told(stage, SCAN, "quarantined"), 0);
+    fleet_do(
+        stage->fleet,
+        "UPDATE session SET state = 'closed' WHERE job = (SELECT id FROM job WHERE kind = 'copy');"
+        "UPDATE job SET kind = 'backup' WHERE kind = 'copy'");
+    assert_int_equal(told(stage, SCAN, "quarantined"), 1);
+    fleet_do(stage->fleet, "UPDATE setting SET value = 0 WHERE name = 'orphan_keep_s';"
+                           "UPDATE orphan SET name = (SELECT 'manifests/' || id FROM backup)");
+    assert_int_equal(told(stage, SCAN, "deleted"), 0);
+    fleet_do(stage->fleet,
+             "UPDATE orphan SET name = 'manifests/00000000-0000-7000-8000-000000000001'");
+    assert_int_equal(told(stage, SCAN, "deleted"), 1);
+}
+
 static void a_manifest_goes_before_what_it_may_need(void **state)
 {
     Stage *stage = *state;
@@ -447,6 +476,7 @@ int main(void)
         TEST(a_late_write_of_a_pack_that_was_deleted_is_found),
         TEST(what_is_not_ours_is_reported_and_never_touched),
         TEST(a_backup_that_the_catalogue_does_not_know_stops_it),
+        TEST(a_copy_on_its_way_keeps_a_manifest_and_quarantine_keeps_what_is_known),
         TEST(a_manifest_goes_before_what_it_may_need),
         TEST(an_index_that_names_a_needed_pack_stays),
         TEST(a_repository_that_is_set_back_or_frozen_is_only_reported),

@@ -143,10 +143,14 @@ static bool bring_epoch(Collect *c, Err *err)
 /* What is damaged is evidence: it is laid aside. */
 static bool delete_one(Collect *c, const DeadPack *pack, bool *gone, Err *err)
 {
+    bool aside;
     *gone = true;
     if (!pack->damaged)
         return repo_pack_remove(c->session->repo, &pack->object, err);
-    return quarantining_damaged(c->session, c->job, pack->no, &pack->object, gone, err);
+    if (!quarantining_damaged(c->session, c->job, pack, gone, &aside, err))
+        return false;
+    c->counts->quarantined += aside;
+    return true;
 }
 
 static void count_gone(Collect *c)
@@ -154,7 +158,6 @@ static void count_gone(Collect *c)
     for (size_t i = 0; i < c->count; i++) {
         const DeadPack *pack = &c->dead[i];
         c->counts->again += pack->again;
-        c->counts->quarantined += pack->damaged && !pack->again;
         c->counts->deleted += !pack->again && !pack->damaged;
         c->counts->freed += pack->again || pack->damaged ? 0 : pack->bytes;
         c->job->counters.items_done++;

@@ -155,25 +155,30 @@ bool quarantining_run(Session *session, Job *job, QuarantineCounts *counts, Err 
     return fine;
 }
 
-bool quarantining_damaged(Session *session, Job *job, uint64_t pack_no, const Uuid *object,
-                          bool *gone, Err *err)
+bool quarantining_damaged(Session *session, Job *job, const DeadPack *pack, bool *gone,
+                          bool *laid_aside, Err *err)
 {
     QuarantineCounts counts = {0};
     Aside aside = {.session = session,
                    .job = job,
                    .fence = &job->fence,
                    .counts = &counts,
-                   .pack_no = pack_no};
+                   .pack_no = pack->no};
     char name[PACK_NAME];
     uint64_t size;
-    bool found;
-    pack_name(object, name);
-    if (!store_head(session->store, name, &found, &size, err))
+    bool late = true;
+    pack_name(&pack->object, name);
+    *gone = true;
+    *laid_aside = false;
+    /* One that a run before let go is looked for again, as a late write may have brought it back.
+     */
+    if (pack->again && !store_head(session->store, name, &late, &size, err))
         return false;
-    *gone = !found;
-    if (!found)
-        return true; /* it was what is wrong with it, or a run before took it */
+    if (!late)
+        return true;
     aside.one = &aside.damaged;
-    return patient_call(job->catalog, call_damaged, &aside, err) &&
-           move_one(&aside, false, gone, err);
+    bool good =
+        patient_call(job->catalog, call_damaged, &aside, err) && move_one(&aside, false, gone, err);
+    *laid_aside = counts.moved > 0;
+    return good;
 }

@@ -5,6 +5,7 @@
 #ifndef WORKER_JOB_QUARANTINING_H
 #define WORKER_JOB_QUARANTINING_H
 
+#include "common/catalog/catalog_collect.h"
 #include "worker/job/session.h"
 
 typedef struct QuarantineCounts {
@@ -18,8 +19,9 @@ typedef struct QuarantineCounts {
 MUST_CHECK bool quarantining_run(Session *session, Job *job, QuarantineCounts *counts, Err *err);
 
 /* A damaged pack that the collector lets go is laid aside, for good. gone false: it is still in its
- * place, because the store did not let it be copied or removed; the log says why. */
-MUST_CHECK bool quarantining_damaged(Session *session, Job *job, uint64_t pack_no,
-                                     const Uuid *object, bool *gone, Err *err);
+ * place, because the store did not let it be copied or removed; the log says why. aside: a copy
+ * lies in quarantine now; where the damage is that the object is missing there is none. */
+MUST_CHECK bool quarantining_damaged(Session *session, Job *job, const DeadPack *pack, bool *gone,
+                                     bool *aside, Err *err);
 
 #endif

@@ -454,6 +454,7 @@ static void a_kill_while_a_damaged_pack_is_laid_aside_loses_nothing(void **state
         stage_again(stage, &end);
         assert_string_equal(end.outcome, "completed");
         stage_end_free(&end);
+        assert_int_equal(stage_counted(stage, "orphan WHERE state = 'moving'"), 0);
         if (i + 1 == sizeof points / sizeof points[0])
             break;
         /* As before it was let go. */
@@ -463,6 +464,25 @@ static void a_kill_while_a_damaged_pack_is_laid_aside_loses_nothing(void **state
                                "damaged_at IS NOT NULL");
     }
     laid_aside_for_good(stage, object);
+}
+
+/* Its damage is that it is not there: nothing can be laid aside, and nobody says that it was. */
+static void a_damaged_pack_that_is_missing_is_not_said_to_be_kept(void **state)
+{
+    Stage *stage = *state;
+    StageEnd end;
+    char object[512];
+    damage_one(stage, object);
+    file_tree_shell("rm -f %s/packs/%.2s/%s", stage->repository->store_path, object, object);
+    stage_run(stage, "prune", "", &end);
+    assert_string_equal(end.outcome, "completed");
+    assert_int_equal(json_integer_value(json_object_get(end.answer, "quarantined")), 0);
+    stage_end_free(&end);
+    assert_int_equal(stage_counted(stage, "orphan WHERE why = 'damaged' AND state = 'gone'"), 1);
+    assert_int_equal(stage_counted(stage, "pack WHERE damaged_at IS NOT NULL AND state = "
+                                          "'deleted'"),
+                     1);
+    restores(stage);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -484,6 +504,7 @@ int main(void)
         TEST(a_kill_between_any_two_steps_loses_nothing),
         TEST(a_damaged_pack_is_stored_anew_and_laid_aside_for_good),
         TEST(a_kill_while_a_damaged_pack_is_laid_aside_loses_nothing),
+        TEST(a_damaged_pack_that_is_missing_is_not_said_to_be_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

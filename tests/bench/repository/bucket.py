@@ -2,7 +2,6 @@
 """A bucket for both sides: the strict server of the tests, a process of its own, over TLS. Its
 processor time is in nobody's row, though it runs on the same machine."""
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -33,4 +32,3 @@ class Bucket:
     def close(self):
         self.server.stdin.close()
         self.server.wait()
-        os.unlink(self.place / "control.json")

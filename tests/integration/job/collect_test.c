@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Backups that are forgotten leave, the packs that only they named follow, and everything else
  * stays restorable; whoever may not delete does not. */
-#include "tests/harness/stage.h"
+#include "tests/harness/collecting.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -12,55 +12,14 @@
 
 #include <cmocka.h>
 
-static int set_up(void **state)
-{
-    Stage *stage = stage_new("");
-    fleet_settled(stage->fleet);
-    fleet_do(stage->fleet,
-             "UPDATE setting SET value = 600 WHERE name IN ('lease_s', 'liveness_s')");
-    file_tree_shell("cd %s && for i in 1 2 3 4; do head -c 300000 /dev/urandom > $i; done",
-                    stage->tree->tree);
-    *state = stage;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    stage_free(*state);
-    return 0;
-}
-
-/* {"forget": [the backup of this sequence]} */
-static void forget_params(const Stage *stage, unsigned sequence, char out[200])
-{
-    char sql[100], id[512];
-    snprintf(sql, sizeof sql, "SELECT id FROM backup WHERE sequence = %u", sequence);
-    fleet_ask(stage->fleet, sql, id);
-    snprintf(out, 200, "{\"forget\":[\"%.36s\"],\"reason\":\"no longer needed\"}", id);
-}
-
-static void forget(Stage *stage, unsigned sequence)
-{
-    char params[200];
-    forget_params(stage, sequence, params);
-    stage_must(stage, "prune", params, "completed");
-}
-
-/* Another tree, so that the backup before shares next to nothing with the next. */
-static void change_all(Stage *stage)
-{
-    file_tree_shell("cd %s && for i in 1 2 3 4; do head -c 300000 /dev/urandom > $i; done",
-                    stage->tree->tree);
-}
-
 static void a_forgotten_backup_leaves_and_its_packs_follow(void **state)
 {
     Stage *stage = *state;
     stage_back_up(stage);
     int64_t packs = stage_stored(stage, "packs");
-    change_all(stage);
+    collecting_change_all(stage);
     stage_back_up(stage);
-    forget(stage, 1);
+    collecting_forget(stage, 1);
     assert_int_equal(stage_counted(stage, "backup WHERE gone_at IS NOT NULL AND sequence = 1"), 1);
     assert_int_equal(stage_stored(stage, "manifests"), 1);
     assert_int_equal(stage_stored(stage, "commits"), 1);
@@ -94,12 +53,12 @@ static void killed_after_each(Stage *stage, const char *const *points, size_t co
         char params[200] = "";
         StageEnd end = {0};
         unsigned newest = (unsigned)fleet_count(stage->fleet, "SELECT max(sequence) FROM backup");
-        change_all(stage);
+        collecting_change_all(stage);
         stage_back_up(stage);
         if (forgets)
-            forget_params(stage, newest, params);
+            collecting_forget_params(stage, newest, params);
         else
-            forget(stage, newest);
+            collecting_forget(stage, newest);
         stage_killed(stage, "prune", params, points[i]);
         stage_reap(stage);
         stage_again(stage, &end);
@@ -139,9 +98,9 @@ static void a_run_deletes_no_more_than_the_workers_own_file_allows(void **state)
     Stage *stage = *state;
     StageEnd end;
     stage_back_up(stage);
-    change_all(stage);
+    collecting_change_all(stage);
     stage_back_up(stage);
-    forget(stage, 1);
+    collecting_forget(stage, 1);
     int64_t packs = stage_stored(stage, "packs");
     stage_prune_config(stage, 0, "");
     stage_run(stage, "prune", "", &end);
@@ -155,7 +114,7 @@ static void a_run_deletes_no_more_than_the_workers_own_file_allows(void **state)
     assert_int_equal(stage_stored(stage, "packs"), packs - 2);
     stage_prune_config(stage, 100, ", prune_backups: 0");
     char params[200];
-    forget_params(stage, 2, params);
+    collecting_forget_params(stage, 2, params);
     stage_run(stage, "prune", params, &end);
     assert_string_equal(end.cause, "not-allowed-here");
     stage_end_free(&end);
@@ -166,9 +125,9 @@ static void a_dry_run_tells_and_changes_nothing(void **state)
     Stage *stage = *state;
     StageEnd end;
     stage_back_up(stage);
-    change_all(stage);
+    collecting_change_all(stage);
     stage_back_up(stage);
-    forget(stage, 1);
+    collecting_forget(stage, 1);
     int64_t packs = stage_stored(stage, "packs");
     stage_run(stage, "prune", "{\"dry_run\":true}", &end);
     assert_string_equal(end.outcome, "completed");
@@ -187,9 +146,9 @@ static void collect_first(Stage *stage)
 {
     stage_back_up(stage);
     file_tree_shell("cp -a %s %s.old", stage->tree->tree, stage->tree->tree);
-    change_all(stage);
+    collecting_change_all(stage);
     stage_back_up(stage);
-    forget(stage, 1);
+    collecting_forget(stage, 1);
     fleet_do(stage->fleet, "CREATE TABLE kept_chunk AS SELECT * FROM chunk; CREATE TABLE kept_pack "
                            "AS SELECT * FROM pack");
     stage_must(stage, "prune", "", "completed");
@@ -230,9 +189,9 @@ static void a_catalogue_that_lost_what_was_condemned_collects_it_again(void **st
 {
     Stage *stage = *state;
     stage_back_up(stage);
-    change_all(stage);
+    collecting_change_all(stage);
     stage_back_up(stage);
-    forget(stage, 1);
+    collecting_forget(stage, 1);
     stage_killed(stage, "prune", "", "collect.condemned");
     stage_reap(stage);
     fleet_do(stage->fleet, "UPDATE pack SET state = 'live', condemned_epoch = NULL; UPDATE "
@@ -252,9 +211,9 @@ static void a_store_of_an_earlier_day_is_collected_no_more(void **state)
     Stage *stage = *state;
     const char *store = stage->repository->store_path;
     stage_back_up(stage);
-    change_all(stage);
+    collecting_change_all(stage);
     stage_back_up(stage);
-    forget(stage, 1);
+    collecting_forget(stage, 1);
     file_tree_shell("cp -a %s %s.old", store, store);
     stage_must(stage, "prune", "", "completed");
     file_tree_shell("rm -rf %s && mv %s.old %s", store, store, store);
@@ -271,9 +230,9 @@ static void an_epoch_that_comes_late_is_no_alarm(void **state)
     Stage *stage = *state;
     StageEnd end;
     stage_back_up(stage);
-    change_all(stage);
+    collecting_change_all(stage);
     stage_back_up(stage);
-    forget(stage, 1);
+    collecting_forget(stage, 1);
     stage_stopped(stage, "prune", "", "collect.epoch");
     pid_t zombie = stage->child;
     int to = stage->to_child, from = stage->from_child; /* as long as they are open it goes on */
@@ -282,9 +241,9 @@ static void an_epoch_that_comes_late_is_no_alarm(void **state)
     stage_again(stage, &end);
     assert_string_equal(end.outcome, "completed");
     stage_end_free(&end);
-    change_all(stage);
+    collecting_change_all(stage);
     stage_back_up(stage);
-    forget(stage, 2);
+    collecting_forget(stage, 2);
     stage_must(stage, "prune", "", "completed");
     int64_t newest = fleet_count(stage->fleet, "SELECT confirmed_epoch FROM repository");
     kill(zombie, SIGCONT);
@@ -300,7 +259,7 @@ static void an_epoch_that_comes_late_is_no_alarm(void **state)
     assert_true(repo_facts(stage->repository->repo)->epoch >= (uint64_t)newest);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, collecting_set_up, collecting_tear_down)
 
 int main(int count, char **words)
 {

@@ -26,6 +26,7 @@ enum { WORDS_MOST = 64 };
 
 struct Postgres {
     char directory[64];
+    char data[80];
     char url[256];
     char binaries[128];
     char *words[WORDS_MOST];
@@ -197,7 +198,7 @@ static void begin(Postgres *pg)
     fail("postgres does not start");
 }
 
-Postgres *postgres_start(const char *const *options)
+Postgres *postgres_prepare(const char *const *options)
 {
     Postgres *pg = mem_new(Postgres);
     snprintf(pg->directory, sizeof pg->directory, "%s/hf-postgres.XXXXXX", scratch());
@@ -206,9 +207,25 @@ Postgres *postgres_start(const char *const *options)
     own(pg->directory);
     find_binaries(pg->binaries);
     pg->port = free_port();
-    copy_of_template(pg);
+    snprintf(pg->data, sizeof pg->data, "%s/data", pg->directory);
     server_words(pg, options);
     postgres_as(pg, "postgres", "postgres", pg->url);
+    return pg;
+}
+
+Postgres *postgres_start(const char *const *options)
+{
+    Postgres *pg = postgres_prepare(options);
+    copy_of_template(pg);
+    begin(pg);
+    return pg;
+}
+
+Postgres *postgres_standby(const Postgres *primary, const char *const *options)
+{
+    Postgres *pg = postgres_prepare(options);
+    run("cd / && %s%spg_basebackup -D %s -R -c fast -N -d '%s'", as_server(), pg->binaries,
+        pg->data, primary->url);
     begin(pg);
     return pg;
 }
@@ -216,6 +233,16 @@ Postgres *postgres_start(const char *const *options)
 const char *postgres_url(const Postgres *pg)
 {
     return pg->url;
+}
+
+const char *postgres_data(const Postgres *pg)
+{
+    return pg->data;
+}
+
+const char *postgres_binaries(const Postgres *pg)
+{
+    return pg->binaries;
 }
 
 const char *postgres_socket(const Postgres *pg)

@@ -13,9 +13,17 @@ typedef struct Postgres Postgres;
  * as "-c", "wal_level=logical"; may be NULL. Everybody may log in without a password. */
 Postgres *postgres_start(const char *const *options);
 
-const char *postgres_url(const Postgres *pg);    /* superuser, database postgres, by socket */
-const char *postgres_socket(const Postgres *pg); /* directory of the socket: PGHOST */
-uint16_t postgres_port(const Postgres *pg);      /* PGPORT, also on 127.0.0.1 */
+/* The same without data and not yet running: what the test puts into postgres_data is what
+ * postgres_again starts. */
+Postgres *postgres_prepare(const char *const *options);
+/* A standby of it, by the server's own pg_basebackup. */
+Postgres *postgres_standby(const Postgres *primary, const char *const *options);
+
+const char *postgres_data(const Postgres *pg);     /* its data directory */
+const char *postgres_binaries(const Postgres *pg); /* where its programs are; ends with '/' */
+const char *postgres_url(const Postgres *pg);      /* superuser, database postgres, by socket */
+const char *postgres_socket(const Postgres *pg);   /* directory of the socket: PGHOST */
+uint16_t postgres_port(const Postgres *pg);        /* PGPORT, also on 127.0.0.1 */
 int postgres_pid(const Postgres *pg);
 
 /* conninfo of a role and database, by socket. */

@@ -152,35 +152,77 @@ typedef struct Reaction {
     ErrCode code;
     const char *cause;
     const char *next;
+    const char *word; /* NULL, or what the message holds in every language: a setting's name */
 } Reaction;
 
 static const Reaction reactions[] = {
-    {"28", ERR_DENIED, "auth", "check user, password and pg_hba.conf"},
-    {"3D000", ERR_MISSING, "missing", "check the name of the database"},
+    {"28", ERR_DENIED, "auth", "check user, password and pg_hba.conf", NULL},
+    {"3D000", ERR_MISSING, "missing", "check the name of the database", NULL},
     {"42501", ERR_DENIED, "denied",
-     "grant the role what it lacks: pg_read_all_data to back up, SUPERUSER to restore"},
-    {"42P01", ERR_SOURCE, "changed", "it was dropped meanwhile; the next attempt sees it so"},
-    {"42703", ERR_SOURCE, "changed", "it was altered meanwhile; the next attempt sees it so"},
-    {"55P03", ERR_BUSY, "locked", "somebody holds an exclusive lock; try again later"},
-    {"53300", ERR_BUSY, "connections", "lower `jobs` or raise max_connections"},
-    {"53100", ERR_FULL, "full", "make room on the server's disk"},
-    {"53200", ERR_SOURCE, "memory", "raise max_locks_per_transaction or the server's memory"},
-    {"57014", ERR_CANCELLED, "cancelled", "somebody cancelled the statement"},
-    {"57P03", ERR_UNREACHABLE, "starting", "the server starts or stops; try again later"},
-    {"57P", ERR_UNREACHABLE, "lost", "the server ended the connection; see its log"},
-    {"08", ERR_UNREACHABLE, "lost", "the connection broke; see the server's log"},
-    {"", ERR_SOURCE, "query", "see the server's log"},
+     "grant the role what it lacks: pg_read_all_data to back up, SUPERUSER to restore", NULL},
+    {"42P01", ERR_SOURCE, "changed", "it was dropped meanwhile; the next attempt sees it so", NULL},
+    {"42703", ERR_SOURCE, "changed", "it was altered meanwhile; the next attempt sees it so", NULL},
+    {"55P03", ERR_BUSY, "locked", "somebody holds an exclusive lock; try again later", NULL},
+    {"53300", ERR_BUSY, "connections", "lower `jobs` or raise max_connections", NULL},
+    {"53100", ERR_FULL, "full", "make room on the server's disk", NULL},
+    {"53200", ERR_SOURCE, "memory", "raise max_locks_per_transaction or the server's memory", NULL},
+    {"57014", ERR_CANCELLED, "cancelled", "somebody cancelled the statement", NULL},
+    {"57P03", ERR_UNREACHABLE, "starting", "the server starts or stops; try again later", NULL},
+    {"57P", ERR_UNREACHABLE, "lost", "the server ended the connection; see its log", NULL},
+    {"08", ERR_UNREACHABLE, "lost", "the connection broke; see the server's log", NULL},
+    {"", ERR_SOURCE, "query", "see the server's log", NULL},
 };
 
-static bool react(const PostgresqlLink *link, const char *state, const char *what,
-                  const char *message, Err *err)
+/* What else it may be where the server is asked for replication. '@' stands for the role. */
+static const Reaction replication_reactions[] = {
+    {"28000", ERR_DENIED, "auth",
+     "add `host replication @ ADDRESS-OF-THIS-HOST/32 scram-sha-256` to the server's pg_hba.conf "
+     "(`local` without an address for its socket) and SELECT pg_reload_conf()",
+     "pg_hba.conf"},
+    {"42501", ERR_DENIED, "denied", "ALTER ROLE @ REPLICATION", NULL},
+    {"53300", ERR_BUSY, "connections", "raise max_wal_senders; a physical backup takes two",
+     "max_wal_senders"},
+    {"53400", ERR_BUSY, "connections",
+     "raise max_replication_slots; a physical backup takes one while it runs", NULL},
+    {"58P01", ERR_SOURCE, "wal_gone",
+     "the server has removed WAL that is still needed; see max_slot_wal_keep_size and "
+     "wal_keep_size, take a new base backup",
+     NULL},
+    {"55000", ERR_SOURCE, "state",
+     "the server is in no state for it: wal_level must be replica or more, a standby must not be "
+     "promoted meanwhile; try again",
+     NULL},
+};
+
+static const Reaction *reaction_for(const char *state, const char *message, bool replication)
 {
-    char line[240], text[400];
+    size_t extra = sizeof replication_reactions / sizeof *replication_reactions;
+    for (size_t i = 0; replication && i < extra; i++) {
+        const Reaction *row = &replication_reactions[i];
+        if (strcmp(state, row->state) == 0 &&
+            (row->word == NULL || strstr(message, row->word) != NULL))
+            return row;
+    }
     const Reaction *row = reactions;
     while (strncmp(state, row->state, strlen(row->state)) != 0)
         row++;
-    one_line(message, line, sizeof line);
-    snprintf(text, sizeof text, "%s: %s; next: %s", what, line, row->next);
+    return row;
+}
+
+static bool react(const PostgresqlLink *link, const PGconn *conn, const char *state,
+                  const char *what, const char *message, bool replication, Err *err)
+{
+    char line[240], text[400];
+    scoped(buf_free) Buf next = {0};
+    const Reaction *row = reaction_for(state, message, replication);
+    const char *role = PQuser(conn);
+    for (const char *at = row->next; *at != 0; at++)
+        if (*at == '@')
+            postgresql_name_quote(&next, text_of(role == NULL ? "" : role));
+        else
+            buf_add_byte(&next, (uint8_t)*at);
+    one_line(message, line, replication ? 170 : sizeof line);
+    snprintf(text, sizeof text, "%s: %s; next: %s", what, line, buf_cstr(&next));
     return cause_set(link, err, row->code, row->cause, text);
 }
 
@@ -205,16 +247,22 @@ static void state_of_message(const char *message, char state[6])
     }
 }
 
-static bool connect_failed(const PostgresqlLink *link, PGconn *conn, Text database, Err *err)
+static bool connect_failed(const PostgresqlLink *link, PGconn *conn, Text database,
+                           bool replication, Err *err)
 {
     char state[6], what[128];
     const char *message = PQerrorMessage(conn);
     state_of_message(message, state);
+    if (replication && state[0] != 0) /* what stands before it is known to who configured it */
+        message = strstr(message, state) + strlen(state) + 1;
     if (state[0] == 0 && PQconnectionNeedsPassword(conn) == 1)
         snprintf(state, sizeof state, "28000");
     if (state[0] == 0)
         snprintf(state, sizeof state, "08006");
-    snprintf(what, sizeof what, "connecting to database %.*s", (int)database.len, database.at);
+    if (replication)
+        snprintf(what, sizeof what, "connecting for replication");
+    else
+        snprintf(what, sizeof what, "connecting to database %.*s", (int)database.len, database.at);
     if (memcmp(state, "08", 2) == 0) {
         char line[200], text[400];
         one_line(message, line, sizeof line);
@@ -222,7 +270,7 @@ static bool connect_failed(const PostgresqlLink *link, PGconn *conn, Text databa
                  line);
         return cause_set(link, err, ERR_UNREACHABLE, "unreachable", text);
     }
-    return react(link, state, what, message, err);
+    return react(link, conn, state, what, message, replication, err);
 }
 
 static int64_t seconds_now(void)
@@ -264,12 +312,13 @@ static void ignore_notice(void *ctx, const char *message)
     (void)message;
 }
 
-bool postgresql_link_connect(PostgresqlLink *link, Text database, PGconn **out, Err *err)
+/* A walsender that waits for us while the store is slow is not dead: it gives up after this. */
+static const char replication_options[] = "-c wal_sender_timeout=600000";
+
+static bool dial(PostgresqlLink *link, const char *name, bool replication, PGconn **out, Err *err)
 {
     const char *keys[SETTINGS_MAX + 8], *values[SETTINGS_MAX + 8];
     size_t count = 0;
-    scoped(mem_release) char *name =
-        database.len > 0 ? mem_text(database) : mem_string(link->maintenance);
     for (; count < link->setting_count; count++) {
         keys[count] = link->settings[count].key;
         values[count] = link->settings[count].value;
@@ -280,6 +329,10 @@ bool postgresql_link_connect(PostgresqlLink *link, Text database, PGconn **out, 
     values[count++] = "holdfast";
     keys[count] = "password";
     values[count++] = link->has_password ? buf_cstr(&link->password) : NULL;
+    keys[count] = "replication";
+    values[count++] = replication ? "true" : NULL;
+    keys[count] = "options";
+    values[count++] = replication ? replication_options : NULL;
     keys[count] = values[count] = NULL;
     PGconn *conn = PQconnectStartParams(keys, values, 0); /* 0: the name is never a conninfo */
     *out = conn;
@@ -289,7 +342,7 @@ bool postgresql_link_connect(PostgresqlLink *link, Text database, PGconn **out, 
     PQsetNoticeProcessor(conn, ignore_notice, NULL);
     if (PQstatus(conn) == CONNECTION_BAD || !wait_connected(conn, link->patience_s)) {
         bool late = PQstatus(conn) != CONNECTION_BAD;
-        connect_failed(link, conn, text_of(name), err);
+        connect_failed(link, conn, text_of(name), replication, err);
         if (late)
             cause_set(link, err, ERR_UNREACHABLE, "unreachable",
                       "the server did not answer in time; check host, port and firewall");
@@ -297,10 +350,24 @@ bool postgresql_link_connect(PostgresqlLink *link, Text database, PGconn **out, 
         return false;
     }
     PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
-    if (postgresql_link_exec(link, conn, "preparing the session", session_settings, err))
+    return true;
+}
+
+bool postgresql_link_connect(PostgresqlLink *link, Text database, PGconn **out, Err *err)
+{
+    scoped(mem_release) char *name =
+        database.len > 0 ? mem_text(database) : mem_string(link->maintenance);
+    if (!dial(link, name, false, out, err))
+        return false;
+    if (postgresql_link_exec(link, *out, "preparing the session", session_settings, err))
         return true;
     postgresql_link_disconnect(out);
     return false;
+}
+
+bool postgresql_link_replication(PostgresqlLink *link, PGconn **out, Err *err)
+{
+    return dial(link, "replication", true, out, err);
 }
 
 void postgresql_link_disconnect(PGconn **conn)
@@ -385,15 +452,28 @@ bool postgresql_link_program(PostgresqlLink *link, Text database, Buf *conninfo,
     return true;
 }
 
-bool postgresql_link_failed(const PostgresqlLink *link, PGconn *conn, const PGresult *result,
-                            const char *what, Err *err)
+static bool failed(const PostgresqlLink *link, PGconn *conn, const PGresult *result,
+                   const char *what, bool replication, Err *err)
 {
     const char *state = result == NULL ? NULL : PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *primary =
         result == NULL ? NULL : PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     if (state == NULL)
         state = PQstatus(conn) == CONNECTION_BAD ? "08006" : "XX000";
-    return react(link, state, what, primary != NULL ? primary : PQerrorMessage(conn), err);
+    return react(link, conn, state, what, primary != NULL ? primary : PQerrorMessage(conn),
+                 replication, err);
+}
+
+bool postgresql_link_failed(const PostgresqlLink *link, PGconn *conn, const PGresult *result,
+                            const char *what, Err *err)
+{
+    return failed(link, conn, result, what, false, err);
+}
+
+bool postgresql_link_replication_failed(const PostgresqlLink *link, PGconn *conn,
+                                        const PGresult *result, const char *what, Err *err)
+{
+    return failed(link, conn, result, what, true, err);
 }
 
 bool postgresql_link_query(const PostgresqlLink *link, PGconn *conn, const char *what,

@@ -27,6 +27,8 @@ const char *postgresql_link_side(const PostgresqlLink *link);
  * search_path empty, ISO dates, the database's own encoding. */
 MUST_CHECK bool postgresql_link_connect(PostgresqlLink *link, Text database, PGconn **out,
                                         Err *err);
+/* A session that takes replication commands and no SQL (postgresql_replication.h). */
+MUST_CHECK bool postgresql_link_replication(PostgresqlLink *link, PGconn **out, Err *err);
 void postgresql_link_disconnect(PGconn **conn); /* for scoped() too */
 
 /* For the server's programs: a connection string without secrets, and an environment (both live
@@ -44,6 +46,9 @@ MUST_CHECK bool postgresql_link_exec(const PostgresqlLink *link, PGconn *conn, c
 /* Turns a failed result (NULL: the connection broke) into *err; returns false. */
 bool postgresql_link_failed(const PostgresqlLink *link, PGconn *conn, const PGresult *result,
                             const char *what, Err *err);
+/* The same of a session for replication. */
+bool postgresql_link_replication_failed(const PostgresqlLink *link, PGconn *conn,
+                                        const PGresult *result, const char *what, Err *err);
 void postgresql_link_clear(PGresult **result); /* for scoped() */
 
 Text postgresql_link_value(const PGresult *result, int row, int column);

@@ -58,6 +58,14 @@ static void commit_args(Args *args, const Fence *fence, const BackupRow *row)
     item_counts(args, row, offsetof(BackupItem, bytes));
 }
 
+bool catalog_backup_begin(Catalog *c, const Fence *fence, const Uuid *id, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    statement_fence(&args, fence);
+    args_uuid(&args, id);
+    return statement_run(c, &asset_sql_backup_begin_sql, &args, NULL, err);
+}
+
 bool catalog_backup_commit(Catalog *c, const Fence *fence, const BackupRow *row,
                            CommitAnswer *answer, char detail[256], Err *err)
 {

@@ -7,6 +7,10 @@
 
 #include "common/catalog/catalog_pack.h"
 
+/* Says the name of the backup before anything is written under it: a manifest of which no attempt
+ * said so may be a backup that the catalogue lost, and is not tidied away. */
+MUST_CHECK bool catalog_backup_begin(Catalog *c, const Fence *fence, const Uuid *id, Err *err);
+
 /* One line of the entry list: a database, a table, a path root, with its counts. */
 typedef struct BackupItem {
     Text kind; /* "database", "table", "path" */

@@ -6,14 +6,22 @@
 
 enum { PACKS_A_PAGE = 64 }; /* of adopt: at 128 KiB chunks some 8 000 chunk rows */
 
-bool catalog_session_revoked(Catalog *c, const Fence *fence, const Text *hosts, size_t count,
-                             Err *err)
+bool catalog_session_revoked(Catalog *c, const Fence *fence, const CatalogRevoked *hosts,
+                             size_t count, Err *err)
 {
     scoped(args_free) Args args = {0};
     statement_fence(&args, fence);
     args_array(&args, ELEMENT_TEXT, count);
     for (size_t i = 0; i < count; i++)
-        args_element_text(&args, hosts[i]);
+        args_element_text(&args, hosts[i].host);
+    args_array_end(&args);
+    args_array(&args, ELEMENT_I64, count);
+    for (size_t i = 0; i < count; i++)
+        args_element_i64(&args, (int64_t)hosts[i].before);
+    args_array_end(&args);
+    args_array(&args, ELEMENT_TIME, count);
+    for (size_t i = 0; i < count; i++)
+        args_element_time(&args, (int64_t)hosts[i].at_s * 1000000000);
     args_array_end(&args);
     return statement_run(c, &asset_sql_session_revoked_sql, &args, NULL, err);
 }

@@ -10,12 +10,18 @@
 #include "common/catalog/catalog.h"
 #include "protocol/pack.h"
 
+/* Hosts that the store's keys have revoked: what they stored is found by this attempt only after a
+ * reader has seen it, and not taken over. A login of such a host that is younger than the
+ * revocation counts again. */
+typedef struct CatalogRevoked {
+    Text host;
+    uint64_t before; /* certificates below this generation */
+    uint64_t at_s;   /* when, seconds since 1970; 0: not known, then no login counts */
+} CatalogRevoked;
+MUST_CHECK bool catalog_session_revoked(Catalog *c, const Fence *fence, const CatalogRevoked *hosts,
+                                        size_t count, Err *err);
 /* Binds the order's repository to the id its config carries, the first time; later another id is
  * refused: ERR_CONFLICT repo.other_id. Also gives back what the catalogue knows of its epoch. */
-/* Hosts that the store's keys have revoked: what they stored is found by this attempt only after a
- * reader has seen it. */
-MUST_CHECK bool catalog_session_revoked(Catalog *c, const Fence *fence, const Text *hosts,
-                                        size_t count, Err *err);
 MUST_CHECK bool catalog_repository_bind(Catalog *c, const Fence *fence, const Uuid *repository,
                                         uint64_t *gc_epoch, uint64_t *confirmed_epoch, Err *err);
 

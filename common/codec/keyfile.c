@@ -213,6 +213,16 @@ static void add_revoked(Record *record, const KeysRecord *keys)
     add_bytes(record, "revoked", rows.at, rows.len);
 }
 
+/* In a key of its own: records of before have none, and readers of before skip it. */
+static void add_revoked_at(Record *record, const KeysRecord *keys)
+{
+    uint8_t times[DISK_REVOKED_MOST * 8];
+    for (unsigned i = 0; i < keys->revoked_count; i++)
+        for (unsigned b = 0; b < 8; b++)
+            times[8 * i + b] = (uint8_t)(keys->revoked[i].at_s >> (8 * b));
+    add_bytes(record, "revoked_at", times, 8 * (size_t)keys->revoked_count);
+}
+
 /* Rows that a record of a first generation lacks. */
 static bool take_rows(const Reading *reading, const char *key, size_t size, unsigned most,
                       Slice *rows)
@@ -254,6 +264,19 @@ static bool take_revoked(const Reading *reading, KeysRecord *keys)
     return true;
 }
 
+/* As many as there are rows, or none. */
+static bool take_revoked_at(const Reading *reading, KeysRecord *keys)
+{
+    Slice times;
+    if (!take_rows(reading, "revoked_at", 8, DISK_REVOKED_MOST, &times))
+        return false;
+    if (times.len != 0 && times.len != 8 * (size_t)keys->revoked_count)
+        return damaged(reading->err, "revoked_at");
+    for (size_t at = 0; at < times.len; at++)
+        keys->revoked[at / 8].at_s |= (uint64_t)times.at[at] << (8 * (at % 8));
+    return true;
+}
+
 static bool take_least(const Reading *reading, uint64_t *out)
 {
     return member(reading, "least_writer") == NULL || take_number(reading, "least_writer", out);
@@ -275,7 +298,7 @@ void keyfile_kept_name(const char *set, uint64_t generation, char out[KEYFILE_OB
 void keyfile_keys_pack(const KeysRecord *keys, const uint8_t root_seed[SEAL_SIGN_SEED], Buf *out)
 {
     Record record;
-    record_begin(&record, 6u + (keys->older_count > 0) + (keys->revoked_count > 0) +
+    record_begin(&record, 6u + (keys->older_count > 0) + 2u * (keys->revoked_count > 0) +
                               (keys->least_writer > 0));
     add_set(&record, keys->set, &keys->set_id, keys->generation);
     add_bytes(&record, "root", keys->root, sizeof keys->root);
@@ -283,8 +306,10 @@ void keyfile_keys_pack(const KeysRecord *keys, const uint8_t root_seed[SEAL_SIGN
     add_bytes(&record, "boxes", keys->boxes, (size_t)keys->reader_count * SEAL_BOX);
     if (keys->older_count > 0)
         add_bytes(&record, "older", keys->older, keys->older_count * sizeof keys->older[0]);
-    if (keys->revoked_count > 0)
+    if (keys->revoked_count > 0) {
         add_revoked(&record, keys);
+        add_revoked_at(&record, keys);
+    }
     if (keys->least_writer > 0)
         add_number(&record, "least_writer", keys->least_writer);
     record_end(&record, DISK_KEYS, KEYS_LABEL, root_seed, out);
@@ -302,7 +327,7 @@ bool keyfile_keys_unpack(Slice bytes, KeysRecord *keys, Err *err)
                 take_many(&reading, "boxes", keys->boxes, SEAL_BOX, &boxes) &&
                 (boxes == keys->reader_count || damaged(err, "boxes")) &&
                 take_older(&reading, keys) && take_revoked(&reading, keys) &&
-                take_least(&reading, &keys->least_writer) &&
+                take_revoked_at(&reading, keys) && take_least(&reading, &keys->least_writer) &&
                 root_signed(&reading, KEYS_LABEL, keys->root);
     msgpack_unpacked_destroy(&reading.unpacked);
     return done;

@@ -34,7 +34,8 @@ typedef struct OlderReader {
 typedef struct RevokedHost {
     char host[128];
     uint64_t before;
-    Sha256 kept; /* of the list; of no bytes where nothing was kept, then there is no object */
+    Sha256 kept;   /* of the list; of no bytes where nothing was kept, then there is no object */
+    uint64_t at_s; /* when, seconds since 1970 by the clock of whoever revoked; 0: not known */
 } RevokedHost;
 
 /* keys/<set>, from the second generation on keys/<set>.<generation>: what a repository says of its

@@ -329,9 +329,10 @@ unsigned keyring_revoked_hosts(const Keyring *keyring)
     return keyring->revoked_count;
 }
 
-const char *keyring_revoked_host(const Keyring *keyring, unsigned index)
+KeyringRevoked keyring_revoked_host(const Keyring *keyring, unsigned index)
 {
-    return keyring->revoked[index].host;
+    const RevokedHost *one = &keyring->revoked[index];
+    return (KeyringRevoked){.host = one->host, .before = one->before, .at_s = one->at_s};
 }
 
 /* Which row takes this certificate back, counted from 1; 0: none. */

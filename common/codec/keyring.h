@@ -60,7 +60,12 @@ MUST_CHECK bool keyring_may_seal(const Keyring *keyring, Err *err);
 
 /* Whose certificates were taken back: so many hosts, and the name of one. */
 unsigned keyring_revoked_hosts(const Keyring *keyring);
-const char *keyring_revoked_host(const Keyring *keyring, unsigned index);
+typedef struct KeyringRevoked {
+    const char *host; /* lives as long as the keyring */
+    uint64_t before;  /* its certificates of generations below this one */
+    uint64_t at_s;    /* when, seconds since 1970; 0: not known */
+} KeyringRevoked;
+KeyringRevoked keyring_revoked_host(const Keyring *keyring, unsigned index);
 
 /* The lists of manifests that stay good although their writer was revoked: how many there are, the
  * object of each, its bytes. One that is not learned, or is not the one that the root signed, keeps

@@ -141,7 +141,7 @@ bool keyset_retire(KeysRecord *keys, const Kit *kit, Err *err)
     return true;
 }
 
-bool keyset_revoke(KeysRecord *keys, const char *host, const Sha256 *kept, Err *err)
+bool keyset_revoke(KeysRecord *keys, const char *host, const Sha256 *kept, uint64_t now_s, Err *err)
 {
     unsigned at = 0;
     while (at < keys->revoked_count && strcmp(keys->revoked[at].host, host) != 0)
@@ -154,7 +154,7 @@ bool keyset_revoke(KeysRecord *keys, const char *host, const Sha256 *kept, Err *
         return err_set(err, ERR_USAGE, "key.name", "the host's name is too long");
     if (at == keys->revoked_count)
         keys->revoked_count++;
-    *row = (RevokedHost){.before = ++keys->generation, .kept = *kept};
+    *row = (RevokedHost){.before = ++keys->generation, .kept = *kept, .at_s = now_s};
     memcpy(row->host, host, strlen(host));
     return true;
 }

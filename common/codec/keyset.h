@@ -23,7 +23,9 @@ MUST_CHECK bool keyset_rotate(KeysRecord *keys, Kit *kit, Err *err);
 MUST_CHECK bool keyset_retire(KeysRecord *keys, const Kit *kit, Err *err);
 
 /* Every certificate of this host from before the new generation no longer counts; `kept` is the
- * sha256 of the list of manifests that stay good. */
-MUST_CHECK bool keyset_revoke(KeysRecord *keys, const char *host, const Sha256 *kept, Err *err);
+ * sha256 of the list of manifests that stay good. now_s: the wall clock, rounded up; the host's
+ * logins to the catalogue from before it count no more either. */
+MUST_CHECK bool keyset_revoke(KeysRecord *keys, const char *host, const Sha256 *kept,
+                              uint64_t now_s, Err *err);
 
 #endif

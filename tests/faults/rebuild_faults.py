@@ -117,6 +117,7 @@ def test_a_dropped_catalogue_comes_back_from_the_store_with_the_same_restore_set
         for old, new in zip(before, after):
             assert old[:-1] == new[:-1], (old, new)
         assert place.count("SELECT count(*) FROM pack WHERE domain <= 0") == 0
+        assert place.count("SELECT count(*) FROM pack WHERE maker_host IS NULL OR maker_generation IS NULL") == 0
         all_restore(place, expected)
         assert place.count("SELECT count(*) FROM repository WHERE frozen_at IS NOT NULL") == 1
         place.complete(*[place.run(source) for source in place.sources])  # and backups go on, sharing what is there

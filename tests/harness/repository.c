@@ -2,6 +2,7 @@
  * repository.c — keys, config and store of a test. */
 #include "tests/harness/repository.h"
 
+#include "common/base/clock.h"
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/base/rand.h"
@@ -219,7 +220,8 @@ void repository_revoke(Repository *r, const char *host, const Sha256 *kept, size
     if (count > 1)
         qsort(list.at, count, sizeof kept[0], compare_sums);
     hash_sha256(buf_slice(&list), &sum);
-    must(keyset_revoke(&k->keys, host, &sum, &err), &err);
+    must(keyset_revoke(&k->keys, host, &sum, (uint64_t)(clock_wall_ns() / 1000000000 + 1), &err),
+         &err);
     keyfile_kept_name("test", k->keys.generation, name);
     must(store_put(r->store, name, buf_slice(&list), &err), &err);
     publish(r);

@@ -7,6 +7,7 @@
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "common/base/rand.h"
+#include "common/catalog/catalog_backup.h"
 #include "common/codec/codec.h"
 #include "common/repo/writer.h"
 #include "worker/job/ceiling.h"
@@ -102,6 +103,12 @@ static void take_origin(Backup *backup)
         backup->origin.slot_ns = slot_s * 1000000000;
 }
 
+static bool call_begin(Catalog *catalog, void *ctx, Err *err)
+{
+    const Backup *backup = ctx;
+    return catalog_backup_begin(catalog, &backup->job->fence, &backup->id, err);
+}
+
 static bool open_writer(Backup *backup, Err *err)
 {
     Job *job = backup->job;
@@ -122,7 +129,8 @@ static bool open_writer(Backup *backup, Err *err)
     Text codec = json_text_or(compression, "codec", TEXT("zstd"));
     if (!codec_find(codec, &params.codec, err))
         return false;
-    return take_parent(job, &params, err) && writer_open(&backup->writer, &params, err);
+    return take_parent(job, &params, err) && patient_call(job->catalog, call_begin, backup, err) &&
+           writer_open(&backup->writer, &params, err);
 }
 
 static bool open_all(Backup *backup, Err *err)

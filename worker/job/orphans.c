@@ -70,19 +70,30 @@ static bool call_look(Catalog *catalog, void *ctx, Err *err)
     return catalog_orphan_look(catalog, scan->fence, scan->epoch, &scan->look, err);
 }
 
+/* One object that the store does not give is no reason to give up what was collected before. */
+static bool concerns_one(const Err *why)
+{
+    return why->code == ERR_IO || why->code == ERR_DENIED;
+}
+
 /* An index object in no row is needed as long as one of its packs is: a session that writes many
  * packs writes several, and the catalogue has the name of the last. */
 static bool index_needed(Scan *scan, const char *name, bool *needed, Err *err)
 {
-    bool readable;
+    bool readable = false;
+    Err why = {0};
     if (!quarantine_index(scan->session->store, name, &readable, &scan->packs, &scan->pack_count,
-                          err))
+                          &why) &&
+        !concerns_one(&why)) {
+        *err = why;
         return err_note(err, "reading %s", name);
+    }
     *needed = !readable;
     if (!readable) {
         scan->counts->unreadable++;
         job_log(scan->job, LOG_WARN, "orphan.bad_index",
-                "%s is in no row, and does not say which packs it is of: it stays", name);
+                "%s is in no row, and does not say which packs it is of: it stays%s%s", name,
+                why.text[0] == 0 ? "" : ": ", why.text);
     }
     bool fine = !readable || patient_call(scan->job->catalog, call_packs, scan, err);
     if (fine && readable)

@@ -51,6 +51,7 @@ json_t *rebuild_facts(const SurveyBackup *backup, uint64_t missing)
     set_text(facts, "policy", origin->policy);
     set_text(facts, "position", m->position);
     set_text(facts, "host", text_of(backup->signer.host));
+    set_count(facts, "generation", backup->signer.generation);
     set_receipt(facts, m->details);
     uuid_text(&m->parent, parent);
     if (m->has_parent)

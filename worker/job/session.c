@@ -98,7 +98,7 @@ static bool call_bind(Catalog *catalog, void *ctx, Err *err)
 
 typedef struct Revoked {
     const Fence *fence;
-    Text hosts[DISK_REVOKED_MOST];
+    CatalogRevoked hosts[DISK_REVOKED_MOST];
     size_t count;
 } Revoked;
 
@@ -113,8 +113,11 @@ static bool call_revoked(Catalog *catalog, void *ctx, Err *err)
 static bool distrust_revoked(const Session *session, Job *job, Err *err)
 {
     Revoked revoked = {.fence = &job->fence, .count = keyring_revoked_hosts(session->keyring)};
-    for (unsigned i = 0; i < revoked.count; i++)
-        revoked.hosts[i] = text_of(keyring_revoked_host(session->keyring, i));
+    for (unsigned i = 0; i < revoked.count; i++) {
+        KeyringRevoked host = keyring_revoked_host(session->keyring, i);
+        revoked.hosts[i] =
+            (CatalogRevoked){.host = text_of(host.host), .before = host.before, .at_s = host.at_s};
+    }
     return revoked.count == 0 || patient_call(job->catalog, call_revoked, &revoked, err);
 }
 

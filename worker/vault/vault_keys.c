@@ -141,7 +141,7 @@ static bool write_revocation(const VaultArgs *args, const Kit *kit, KeysRecord *
     char suffix[40];
     Sha256 sum;
     hash_sha256(list, &sum);
-    if (!keyset_revoke(keys, args->name, &sum, err))
+    if (!keyset_revoke(keys, args->name, &sum, (uint64_t)(clock_wall_ns() / 1000000000 + 1), err))
         return false;
     snprintf(suffix, sizeof suffix, "kept.%" PRIu64, keys->generation);
     return (list.len == 0 || vault_write(args->directory, kit->set, suffix, list, err)) &&

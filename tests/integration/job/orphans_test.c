@@ -79,6 +79,24 @@ static void stray(const Stage *stage, const char *name)
         stage->repository->store_path, name, name, name);
 }
 
+static const char *const lost = "00000000-0000-7000-8000-000000000001";
+
+/* A manifest under another name, as an attempt leaves it that dies before its commit. */
+static void stray_manifest(const Stage *stage)
+{
+    file_tree_shell("cd %s && cp $(find manifests -type f | head -1) manifests/%s",
+                    stage->repository->store_path, lost);
+}
+
+/* Its attempt had said so, as each does. */
+static void said(const Stage *stage)
+{
+    char sql[200];
+    snprintf(sql, sizeof sql,
+             "UPDATE session SET backup = '%s' WHERE job = (SELECT min(job) FROM session)", lost);
+    fleet_do(stage->fleet, sql);
+}
+
 static const char *const one = "0a000000-0000-4000-8000-000000000001";
 
 static bool is_there(const Stage *stage, const char *name)
@@ -244,7 +262,6 @@ static void a_backup_that_the_catalogue_does_not_know_stops_it(void **state)
     assert_int_equal(told(stage, SCAN, "quarantined"), 1);
 }
 
-/* What a manifest reaches nobody knows who cannot read it: it goes first. */
 /* A manifest of a copy has a name that the next copy of that backup uses too: while a copy is on
  * its way none goes, however late it began. What is accounted for again by then stays in
  * quarantine. */
@@ -252,8 +269,8 @@ static void a_copy_on_its_way_keeps_a_manifest_and_quarantine_keeps_what_is_know
 {
     Stage *stage = *state;
     stage_back_up(stage);
-    file_tree_shell("cd %s && cp manifests/* manifests/00000000-0000-7000-8000-000000000001",
-                    stage->repository->store_path);
+    stray_manifest(stage);
+    said(stage);
     told(stage, SCAN, "fresh");
     fleet_do(
         stage->fleet,
@@ -274,21 +291,39 @@ static void a_copy_on_its_way_keeps_a_manifest_and_quarantine_keeps_what_is_know
     assert_int_equal(told(stage, SCAN, "deleted"), 1);
 }
 
+/* What a manifest reaches nobody knows who cannot read it: it goes first. */
 static void a_manifest_goes_before_what_it_may_need(void **state)
 {
     Stage *stage = *state;
-    const char *store = stage->repository->store_path;
     stage_back_up(stage);
     stray(stage, one);
     told(stage, SCAN, "fresh");
     fleet_do(stage->fleet, "UPDATE orphan SET first_seen = first_seen - interval '2 days'");
-    file_tree_shell("cd %s && cp manifests/* manifests/00000000-0000-7000-8000-000000000001",
-                    store);
+    stray_manifest(stage);
+    said(stage);
     assert_int_equal(told(stage, SCAN, "quarantined"), 0);
     assert_true(is_there(stage, one));
     fleet_do(stage->fleet, "UPDATE orphan SET first_seen = first_seen - interval '2 days'");
     assert_int_equal(told(stage, SCAN, "quarantined"), 2);
     assert_false(is_there(stage, one));
+}
+
+/* It may be of a backup whose COMMIT was lost with the catalogue's last minutes: a merge looks. */
+static void a_manifest_that_nobody_announced_waits_for_a_merge(void **state)
+{
+    Stage *stage = *state;
+    stage_back_up(stage);
+    stage_back_up(stage);
+    at_once(stage);
+    stray(stage, one);
+    stray_manifest(stage);
+    told(stage, SCAN, "fresh");
+    blocked_by(stage, "no attempt of this catalogue announced: holdfast catalogue merge");
+    assert_int_equal(told(stage, SCAN, "quarantined"), 0);
+    assert_true(is_there(stage, one));
+    fleet_do(stage->fleet, "UPDATE repository SET merged_at = clock_timestamp()");
+    assert_int_equal(told(stage, SCAN, "quarantined"), 2);
+    assert_int_equal(stage_counted(stage, "session s JOIN backup b ON b.id = s.backup"), 2);
 }
 
 /* A session that writes many packs writes several index objects; the catalogue names the last. */
@@ -498,6 +533,7 @@ int main(void)
         TEST(a_backup_that_the_catalogue_does_not_know_stops_it),
         TEST(a_copy_on_its_way_keeps_a_manifest_and_quarantine_keeps_what_is_known),
         TEST(a_manifest_goes_before_what_it_may_need),
+        TEST(a_manifest_that_nobody_announced_waits_for_a_merge),
         TEST(an_index_that_names_a_needed_pack_stays),
         TEST(a_repository_that_is_set_back_or_frozen_is_only_reported),
         TEST(a_dry_run_tells_and_changes_nothing),

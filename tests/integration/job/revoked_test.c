@@ -68,10 +68,15 @@ static void check(Stage *stage)
     stage_must(stage, "verify", params, "completed");
 }
 
+static void large_file(const Stage *stage)
+{
+    file_tree_shell("cd %s && head -c 3000000 /dev/urandom > large", stage->tree->tree);
+}
+
 static void packs_of_a_revoked_host_are_shared_only_after_a_reader_saw_them(void **state)
 {
     Stage *stage = *state;
-    file_tree_shell("cd %s && head -c 3000000 /dev/urandom > large", stage->tree->tree);
+    large_file(stage);
     stage_back_up(stage);
     stage_back_up(stage);
     assert_int_equal(newest(stage, "new_bytes"), 0);
@@ -85,22 +90,73 @@ static void packs_of_a_revoked_host_are_shared_only_after_a_reader_saw_them(void
     file_tree_assert_equal(stage->tree);
 }
 
+/* Bytes that the next backup stores of a tree in which nothing changed. */
+static int64_t stores_again(Stage *stage)
+{
+    stage_back_up(stage);
+    return newest(stage, "new_bytes");
+}
+
 /* What the host's new login makes counts again; what the old one made does not. */
 static void a_new_login_of_the_host_is_trusted_again(void **state)
 {
     Stage *stage = *state;
-    file_tree_shell("cd %s && head -c 3000000 /dev/urandom > large", stage->tree->tree);
+    large_file(stage);
     stage_back_up(stage);
     revoke(stage);
-    fleet_do(
-        stage->fleet,
-        "INSERT INTO worker(role_name, name, host, pools, retired_at) VALUES ('old', 'old', "
-        "'testhost', '{}', clock_timestamp()); UPDATE job_attempt SET worker = (SELECT no FROM "
-        "worker WHERE name = 'old')");
+    fleet_do(stage->fleet, "UPDATE worker SET enrolled_at = clock_timestamp() + interval '2 s'");
+    assert_true(stores_again(stage) >= 3000000);
+    assert_int_equal(stores_again(stage), 0);
+}
+
+/* A login from before the revocation is not made new by an older one that was given up, and what it
+ * stored stays its own when it moves to another host or another login takes over its jobs. */
+static void who_made_a_pack_stays_written_down(void **state)
+{
+    Stage *stage = *state;
+    large_file(stage);
     stage_back_up(stage);
+    fleet_do(stage->fleet,
+             "INSERT INTO worker(role_name, name, host, pools, retired_at) VALUES ('old', 'old', "
+             "'testhost', '{}', clock_timestamp())");
+    assert_int_equal(stores_again(stage), 0);
+    revoke(stage);
+    fleet_do(stage->fleet, "UPDATE job_attempt SET worker = (SELECT no FROM worker WHERE name = "
+                           "'old'); UPDATE worker SET host = 'elsewhere'");
+    assert_true(stores_again(stage) >= 3000000);
+    assert_int_equal(stores_again(stage), 0); /* of elsewhere, which nobody revoked */
+}
+
+/* What a catalogue was told again has no login: the generation of its certificate counts. */
+static void a_certificate_from_before_the_revocation_counts_no_more(void **state)
+{
+    Stage *stage = *state;
+    large_file(stage);
+    stage_back_up(stage);
+    fleet_do(stage->fleet, "UPDATE pack SET maker_since = NULL, maker_generation = 2");
+    revoke(stage); /* what is older than generation 2 */
+    assert_int_equal(stores_again(stage), 0);
+    fleet_do(stage->fleet, "UPDATE pack SET maker_generation = 1");
+    assert_true(stores_again(stage) >= 3000000);
+}
+
+static void what_a_revoked_host_staged_is_not_taken_over(void **state)
+{
+    Stage *stage = *state;
+    StageEnd end = {0};
+    large_file(stage);
+    stage_killed(stage, "backup", "", "commit.before");
+    assert_true(stage_counted(stage, "pack WHERE state = 'staged' AND sha256 IS NOT NULL") > 0);
+    revoke(stage);
+    fleet_do(stage->fleet, "UPDATE worker SET enrolled_at = clock_timestamp() + interval '2 s'");
+    stage_reap(stage);
+    stage_again(stage, &end);
+    assert_string_equal(end.outcome, "completed");
     assert_true(newest(stage, "new_bytes") >= 3000000);
-    stage_back_up(stage);
-    assert_int_equal(newest(stage, "new_bytes"), 0);
+    assert_int_equal(stage_counted(stage, "pack p JOIN backup b ON p.no = ANY (b.packs) WHERE "
+                                          "p.maker_since < clock_timestamp()"),
+                     0);
+    stage_end_free(&end);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -110,6 +166,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(packs_of_a_revoked_host_are_shared_only_after_a_reader_saw_them),
         TEST(a_new_login_of_the_host_is_trusted_again),
+        TEST(who_made_a_pack_stays_written_down),
+        TEST(a_certificate_from_before_the_revocation_counts_no_more),
+        TEST(what_a_revoked_host_staged_is_not_taken_over),
     };
     return cmocka_run_group_tests_name("integration.job.revoked", tests, NULL, NULL);
 }

@@ -265,11 +265,12 @@ static void of_a_revoked_host_only_what_was_kept_counts(void **state)
     hash_sha256(slice_of_text(TEXT("forged")), &other);
     Slice list = {sums[0].bytes, sizeof sums};
     hash_sha256(list, &list_sum);
-    assert_true(keyset_revoke(&keys, "db-1", &list_sum, &err));
+    assert_true(keyset_revoke(&keys, "db-1", &list_sum, 1785000000, &err));
     Keyring *reader = reader_of(&kit, &keys);
     assert_string_equal(learns(reader, &keys, &kit), "");
     assert_string_equal(signs(stolen, reader, &signer), "");
     assert_int_equal(signer.revoked, 1);
+    assert_int_equal(keyring_revoked_host(reader, 0).at_s, 1785000000);
     assert_false(keyring_keeps(reader, &signer, &sums[0])); /* no list, nothing kept */
     assert_false(keyring_learn_kept(reader, 0, (Slice){sums[1].bytes, 64}));
     assert_false(keyring_keeps(reader, &signer, &sums[1]));

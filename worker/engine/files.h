@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * files.h — the engine of type `files`: trees of files, and back.
- * Source config: paths (absolute, required), exclude (patterns, see files_glob.h), one_file_system.
+ * Source config: paths (absolute, required), exclude (patterns, see files_glob.h), one_file_system,
+ * exclude_caches and exclude_if_present (see files_marks.h).
  * An entry's path is the file's absolute path without the leading slash. Phases: 0 directories,
  * files and special files, 1 hard links to them, 2 symbolic links, 3 hard links to symbolic links;
  * so no link exists while anything is written. Target request: {"target": {"path": P}, "in_place":

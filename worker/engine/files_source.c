@@ -38,6 +38,7 @@ typedef struct FilesSource {
     FilesWalk *walk;
     FilesAhead *ahead; /* looks at what the walk yields */
     FilesLinks *links;
+    FilesMarks *marks;
     FilesOwner *owner;
     FilesSeen *seen;
     FilesFound found; /* of `seen`; its status is the latest look's */
@@ -466,6 +467,7 @@ static void source_close(Source *s)
     files_glob_free(source->exclude);
     files_links_free(source->links);
     files_owner_free(source->owner);
+    files_marks_free(source->marks);
     buf_free(&source->link);
     buf_free(&source->details);
     mem_free(source->counts);
@@ -531,8 +533,10 @@ bool files_source_open(Source **out, const EngineParams *params, Err *err)
     source->started_ns = clock_wall_ns();
     walk.one_file_system = json_is_true(json_object_get(params->config, "one_file_system"));
     bool opened = files_source_paths(params->config, &paths, &walk.root_count, err) &&
-                  add_excludes(source->exclude, params->config, err);
+                  add_excludes(source->exclude, params->config, err) &&
+                  files_marks_new(&source->marks, params->config, err);
     walk.roots = paths;
+    walk.marks = source->marks;
     opened = opened && files_walk_open(&source->walk, &walk, err) &&
              files_ahead_open(&source->ahead, source->walk, err);
     mem_free(paths);

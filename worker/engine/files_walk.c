@@ -181,6 +181,17 @@ static size_t budget_left(const FilesWalk *walk)
     return half < LEAST_BUDGET ? LEAST_BUDGET : half;
 }
 
+/* Of a directory that is marked nothing is told but the mark. */
+static void keep_mark_only(FilesWalk *walk, Level *made)
+{
+    const char *mark = files_marks_found(walk->params.marks, made->fd);
+    if (mark == NULL)
+        return;
+    files_window_add(&made->window, text_of(mark));
+    made->filled = true;
+    walk->excluded++;
+}
+
 /* Opens the directory `name` of the level and makes it the top. */
 static void descend(FilesWalk *walk, size_t at, Text name)
 {
@@ -217,6 +228,8 @@ static void descend(FilesWalk *walk, size_t at, Text name)
         return;
     }
     made.open = directory_new(made.fd);
+    if (at != 0 && nested == NULL)
+        keep_mark_only(walk, &made);
     push(walk, &made);
 }
 

@@ -10,6 +10,7 @@
 #include "protocol/entry.h"
 #include "protocol/err.h"
 #include "worker/engine/files_glob.h"
+#include "worker/engine/files_marks.h"
 
 #include <sys/stat.h>
 
@@ -17,8 +18,9 @@ typedef struct FilesWalkParams {
     const Text *roots; /* absolute paths */
     size_t root_count;
     const FilesGlob *exclude;
-    bool one_file_system; /* a mount point is an entry, what is mounted on it is not entered */
-    size_t budget;        /* bytes for names; 0 for the default */
+    const FilesMarks *marks; /* of directories that are kept with nothing but their mark */
+    bool one_file_system;    /* a mount point is an entry, what is mounted on it is not entered */
+    size_t budget;           /* bytes for names; 0 for the default */
     void (*issue)(void *ctx, const Issue *issue);
     void *ctx;
 } FilesWalkParams;

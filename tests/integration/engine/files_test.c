@@ -197,6 +197,36 @@ static void excluded_names_and_other_file_systems_stay_out(void **state)
     memory_backup_free(&memory);
 }
 
+/* The directory and its mark are kept: restored, a cache is still known as one. */
+static void marked_directories_are_kept_with_nothing_but_the_mark(void **state)
+{
+    const FileTree *place = *state;
+    MemoryBackup memory = {0};
+    Err err = {0};
+    file_tree_shell(
+        "cd %s && mkdir -p cache/deep not none/.nobackup plain named && touch cache/big "
+        "cache/deep/x not/kept none/lost plain/kept named/kept && printf 'Signature: "
+        "8a477f597d28d172789f06886806bc55 of a test' | tee cache/CACHEDIR.TAG named/CACHEDIR.TAG > "
+        "/dev/null && echo 'Signature: other' > not/CACHEDIR.TAG",
+        place->tree);
+    scoped(buf_free) Buf named = {0};
+    buf_printf(&named, "%s/named", place->tree);
+    json_t *config = json_pack("{s:[s,s],s:b,s:[s]}", "paths", place->tree, buf_cstr(&named),
+                               "exclude_caches", 1, "exclude_if_present", ".nobackup");
+    assert_true(memory_backup_take(&memory, files(), config, &err));
+    /* tree, cache, its tag, not, its tag, not/kept, none, its mark, plain, plain/kept, and of what
+     * is named itself all: named, its tag, named/kept */
+    assert_int_equal(memory.count, 13);
+    assert_non_null(strstr(memory.receipt, "\"excluded\":2"));
+    memory_backup_free(&memory);
+    json_object_set_new(config, "exclude_if_present", json_pack("[s]", "a/b"));
+    MemoryBackup none = {0};
+    assert_false(memory_backup_take(&none, files(), config, &err));
+    assert_string_equal(err.cause, "files.mark");
+    json_decref(config);
+    memory_backup_free(&none);
+}
+
 static void several_roots_keep_their_absolute_paths(void **state)
 {
     const FileTree *place = *state;
@@ -259,6 +289,7 @@ int main(void)
         TEST(power_is_not_given_back_unless_asked_for),
         TEST(a_path_longer_than_the_kernel_takes_comes_back),
         TEST(excluded_names_and_other_file_systems_stay_out),
+        TEST(marked_directories_are_kept_with_nothing_but_the_mark),
         TEST(several_roots_keep_their_absolute_paths),
         TEST(an_inherited_access_list_does_not_stay),
         TEST(a_root_that_is_not_there_ends_the_backup),

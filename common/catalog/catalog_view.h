@@ -37,6 +37,7 @@ typedef enum CatalogView {
     VIEW_DAMAGE,        /* name (of a store), limit: damaged packs and what they touch */
     VIEW_ORPHANS,       /* name (of a store), limit: objects in no row, and quarantine */
     VIEW_VERIFICATIONS, /* name (of a source): scheduled checks and how they are */
+    VIEW_WINDOWS,       /* name (of a source), limit: what can be restored to any instant */
 } CatalogView;
 
 typedef struct ViewArgs {

@@ -237,6 +237,28 @@ static void check_retention(const json_t *facts, json_t *checks)
         check(checks, OK, "retention", "", "it acts on %" PRIu64 " sources and stores", asked);
 }
 
+/* A log without a hole is what a restore to an instant stands on. */
+static void check_logs(const json_t *facts, json_t *checks)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(json_object_get(facts, "logs"), i, item)
+    {
+        Text source = json_text_or(item, "source", TEXT("?"));
+        Text trouble = json_text_or(item, "trouble", TEXT(""));
+        Text to = json_text_or(item, "to_at", TEXT("?"));
+        scoped(buf_free) Buf next = {0};
+        buf_printf(&next, "holdfast windows %.*s; a new base backup begins a new window",
+                   TEXT_ARG(source));
+        if (trouble.len > 0)
+            check(checks, FAIL, "log", buf_cstr(&next), "%.*s: %.*s", TEXT_ARG(source),
+                  TEXT_ARG(trouble));
+        else
+            check(checks, OK, "log", "", "%.*s can be restored to any instant until %.*s",
+                  TEXT_ARG(source), TEXT_ARG(to));
+    }
+}
+
 static void check_rest(const ApiCall *call, const json_t *facts, int64_t now_ns, json_t *checks)
 {
     uint64_t waiting = json_u64_or(facts, "audit_waiting", 0);
@@ -280,6 +302,7 @@ bool api_doctor(ApiCall *call, Err *err)
     check_sources(facts, checks);
     check_repositories(facts, checks);
     check_retention(facts, checks);
+    check_logs(facts, checks);
     check_rest(call, facts, now_ns, checks);
     json_t *report = json_pack("{s:s, s:o, s:o}", "schema", "holdfast.doctor/1", "now",
                                json_incref(json_object_get(facts, "now")), "checks", checks);

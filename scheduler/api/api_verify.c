@@ -34,3 +34,12 @@ bool api_verification_list(ApiCall *call, Err *err)
     args.name = buf_text(&source);
     return catalog_view(call->catalog, VIEW_VERIFICATIONS, &args, &call->answer->body, err);
 }
+
+bool api_window_list(ApiCall *call, Err *err)
+{
+    scoped(buf_free) Buf source = {0};
+    ViewArgs args = {.limit = 1000};
+    api_query(call, "source", &source);
+    args.name = buf_text(&source);
+    return catalog_view(call->catalog, VIEW_WINDOWS, &args, &call->answer->body, err);
+}

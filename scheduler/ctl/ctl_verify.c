@@ -72,3 +72,31 @@ bool ctl_verification_list(Ctl *ctl, Err *err)
     json_decref(items);
     return done;
 }
+
+bool ctl_window_list(Ctl *ctl, Err *err)
+{
+    static const PrintColumn columns[] = {
+        {"SOURCE", "source", AS_TEXT},
+        {"FROM", "from_at", AS_WHEN},
+        {"TO", "to_at", AS_WHEN},
+        {"STATE", "state", AS_TEXT},
+        {"BACKUP", "backup", AS_TEXT},
+        {"TIMELINE", "timeline", AS_COUNT},
+        {"HOLE", "hole_from", AS_TEXT},
+        {"UNTIL", "hole_to", AS_TEXT},
+        {"NEXT", "next", AS_TEXT},
+        {"FROM LSN", "from_lsn", AS_TEXT | AS_WIDE},
+        {"TO LSN", "to_lsn", AS_TEXT | AS_WIDE},
+        {"LAG", "lag_bytes", AS_BYTES | AS_WIDE},
+        {"LOG", "log", AS_TEXT | AS_WIDE},
+    };
+    json_t *items = NULL;
+    scoped(buf_free) Buf path = {0};
+    buf_printf(&path, "/windows");
+    ctl_query(&path, "source", ctl->args->words.count == 0 ? NULL : ctl->args->words.at[0]);
+    bool done = client_list(ctl->client, buf_cstr(&path), 0, &items, err);
+    if (done)
+        ctl_list(ctl, items, columns, sizeof columns / sizeof *columns, "source");
+    json_decref(items);
+    return done;
+}

@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "scheduler/plan/fleet_check.h"
 #include "scheduler/plan/fleet_keep.h"
+#include "scheduler/plan/fleet_log.h"
 #include "scheduler/plan/fleet_table.h"
 #include "scheduler/plan/fleet_tree.h"
 #include "scheduler/plan/fleet_verify.h"
@@ -306,7 +307,9 @@ static json_t *document_of(const Fleet *fleet, json_t *files)
     }
     json_object_foreach(json_object_get(fleet->walked, "sources"), name, value)
     {
-        json_object_set_new(sources, name, source_of(fleet, value));
+        json_t *compiled = source_of(fleet, value);
+        json_object_set_new(sources, name, compiled);
+        fleet_log_add(name, compiled, sources);
     }
     json_t *pools = json_object_get(fleet->walked, "pools");
     return json_pack("{s:O, s:o, s:o, s:O, s:o, s:O, s:o, s:o}", "fleet",

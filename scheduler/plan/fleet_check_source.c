@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scheduler/plan/fleet_check.h"
+#include "scheduler/plan/fleet_log.h"
 #include "scheduler/plan/fleet_tree.h"
 
 #include <stdio.h>
@@ -197,6 +198,7 @@ void fleet_check_sources(FleetCheck *check)
         note_place(check, i, pair->value, unserved);
         check_databases(check, pair->key->text, pair->value);
         check_log(check, pair->key->text, pair->value);
+        fleet_log_check(check, pair);
         if (policy != NULL)
             check_key_set(check, pair, policy);
     }

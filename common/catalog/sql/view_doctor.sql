@@ -33,4 +33,6 @@ SELECT jsonb_build_object('now', holdfast.rfc3339(clock_timestamp()), 'server', 
       'which', min(f.source) FILTER (WHERE f.overdue > 0 OR f.frozen IS NOT NULL
         OR coalesce(f.acted_at, f.covered_since) < clock_timestamp() - interval '49 hours'),
       'pruners', (SELECT count(*) FROM alive a WHERE a.facts -> 'roles' ? 'prune')) FROM holdfast.retention_facts f),
+  'logs', (SELECT coalesce(jsonb_agg(jsonb_build_object('source', f.source, 'trouble', f.trouble, 'to_at', holdfast.rfc3339(f.to_at)) ORDER BY f.source), '[]')
+    FROM (SELECT * FROM holdfast.log_facts ORDER BY trouble IS NULL, source LIMIT 100) f),
   'audit_waiting', (SELECT count(*) FROM holdfast.audit_event WHERE seq IS NULL AND at < clock_timestamp() - interval '10 seconds'))::text

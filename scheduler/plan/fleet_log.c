@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scheduler/plan/fleet_log.h"
+
+#include "common/base/json.h"
+#include "scheduler/plan/fleet_table.h"
+#include "scheduler/plan/fleet_tree.h"
+
+#include <string.h>
+
+enum {
+    RPO_S = 900,    /* a log that stands still so long is told */
+    KEEP_LAST = 60, /* batches that no base backup needs */
+    NAME_MOST = 63, /* of a slot */
+};
+
+static const char every[] = "every 1m";
+
+/* What leads to the server, and nothing that says what of it is read. */
+static json_t *config_of(const char *name, const json_t *base)
+{
+    static const char *const keys[] = {"host",    "port",    "user",       "password",
+                                       "service", "sslmode", "sslrootcert"};
+    char slot[NAME_MOST + 1] = "holdfast_";
+    size_t at = strlen(slot);
+    json_t *config = json_pack("{s:s}", "method", "wal");
+    for (size_t i = 0; i < FLEET_COUNT(keys); i++)
+        if (json_object_get(base, keys[i]) != NULL)
+            json_object_set(config, keys[i], json_object_get(base, keys[i]));
+    for (; *name != 0 && at < NAME_MOST; name++) {
+        bool upper = *name >= 'A' && *name <= 'Z';
+        bool fits = (*name >= 'a' && *name <= 'z') || (*name >= '0' && *name <= '9');
+        slot[at++] = upper ? (char)(*name - 'A' + 'a') : fits ? *name : '_';
+    }
+    slot[at] = 0;
+    json_object_set_new(config, "slot", json_string(slot));
+    return config;
+}
+
+/* Where the backups go the log goes; plain copies are of backups that stand alone. */
+static json_t *copies_of(const json_t *copies, bool *keeps)
+{
+    json_t *out = json_array();
+    const json_t *copy;
+    size_t i;
+    json_array_foreach(copies, i, copy)
+    {
+        if (text_equal(json_text_or(copy, "layout", TEXT("")), TEXT("plain")))
+            continue;
+        json_t *own = json_deep_copy(copy);
+        if (json_object_get(own, "keep") != NULL) {
+            json_object_set_new(own, "keep", json_pack("{s:i}", "last", KEEP_LAST));
+            *keeps = true;
+        }
+        json_array_append_new(out, own);
+    }
+    return out;
+}
+
+void fleet_log_add(const char *name, const json_t *compiled, json_t *sources)
+{
+    static const char *const not_its_own[] = {
+        "windows",  "calendars", "hooks",  "verify",        "concurrent",
+        "per_host", "reads",     "keep",   "objectives",    "labels",
+        "min_good", "schedules", "policy", "allow_partial", "start_deadline_s"};
+    const json_t *config = json_object_get(compiled, "config");
+    bool keeps = false;
+    const char *key;
+    json_t *row;
+    if (!text_equal(json_text_or(config, "wal", TEXT("none")), TEXT("stream")))
+        return;
+    json_t *log = json_deep_copy(compiled);
+    for (size_t i = 0; i < FLEET_COUNT(not_its_own); i++)
+        json_object_del(log, not_its_own[i]);
+    json_object_set_new(log, "log_of", json_string(name));
+    json_object_set_new(log, "method", json_string("wal"));
+    json_object_set_new(log, "config", config_of(name, config));
+    json_object_set_new(log, "copies", copies_of(json_object_get(compiled, "copies"), &keeps));
+    json_object_set_new(log, "initial", json_false());
+    json_object_set_new(log, "rate", json_integer(0));
+    json_object_set_new(log, "objectives", json_pack("{s:i, s:i}", "rpo_s", RPO_S, "rto_s", 0));
+    json_t *schedules = json_pack("{s:{s:s, s:s}}", "log", "at", every, "kind", "backup");
+    json_object_foreach(json_object_get(compiled, "schedules"), key, row)
+    {
+        if (keeps && text_equal(json_text_or(row, "kind", TEXT("")), TEXT("retention")))
+            json_object_set(schedules, key, row);
+    }
+    json_object_set_new(log, "schedules", schedules);
+    scoped(buf_free) Buf own = {0};
+    buf_printf(&own, "%s-wal", name);
+    json_object_set_new(sources, buf_cstr(&own), log);
+}
+
+void fleet_log_check(FleetCheck *check, const YamlPair *source)
+{
+    const YamlNode *wal = yaml_get(source->value, "wal");
+    scoped(buf_free) Buf own = {0};
+    if (wal == NULL || wal->kind != YAML_SCALAR || !text_equal(wal->text, TEXT("stream")))
+        return;
+    buf_printf(&own, "%.*s-wal", TEXT_ARG(source->key->text));
+    const YamlNode *other = fleet_tree_at(check->root, "sources", buf_cstr(&own), NULL);
+    if (other != NULL)
+        FLEET_PROBLEM(check, other, "name-taken", "call one of the two otherwise",
+                      "sources.%s has the name of the log of sources.%.*s", buf_cstr(&own),
+                      TEXT_ARG(source->key->text));
+}

@@ -145,11 +145,11 @@ bool postgresql_wal_history_parse(PostgresqlWalServer *server, uint32_t timeline
     uint64_t start = 0;
     while (next_line(&rest, &line)) {
         scoped(buf_free) Buf copy = {0};
-        char position[POSTGRESQL_LSN_TEXT];
+        char position[POSTGRESQL_LSN_TEXT]; /* one more than %19s */
         unsigned number;
         uint64_t end;
         buf_add_text(&copy, line);
-        if (sscanf(buf_cstr(&copy), "%9u %23s", &number, position) != 2 ||
+        if (sscanf(buf_cstr(&copy), "%9u %19s", &number, position) != 2 ||
             !postgresql_lsn_parse(text_of(position), &end) || number <= before || end < start ||
             number >= timeline || server->timeline_count >= TIMELINES_MOST)
             return err_set(err, ERR_SOURCE, "source.history",

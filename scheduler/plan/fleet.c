@@ -80,7 +80,16 @@ static void add_retry(const Fleet *fleet, const json_t *source, const json_t *po
                   number_or(part(fleet, source, policy, "compression", "level"), 0)));
 }
 
-/* A hook's timeout in seconds, the rest as written. */
+static json_t *hook_of(const json_t *hook)
+{
+    json_t *copy = json_deep_copy(hook);
+    json_int_t timeout = seconds_of(json_object_get(copy, "timeout"), 60);
+    json_object_del(copy, "timeout");
+    json_object_set_new(copy, "timeout_s", json_integer(timeout));
+    return copy;
+}
+
+/* A hook's timeout in seconds, the rest as written; of `apps` a list of such. */
 static json_t *hooks_of(const json_t *hooks)
 {
     json_t *out = json_object();
@@ -92,11 +101,14 @@ static json_t *hooks_of(const json_t *hooks)
     }
     json_object_foreach((json_t *)(uintptr_t)hooks, when, hook)
     {
-        json_t *copy = json_deep_copy(hook);
-        json_int_t timeout = seconds_of(json_object_get(copy, "timeout"), 60);
-        json_object_del(copy, "timeout");
-        json_object_set_new(copy, "timeout_s", json_integer(timeout));
-        json_object_set_new(out, when, copy);
+        if (!json_is_array(hook)) {
+            json_object_set_new(out, when, hook_of(hook));
+            continue;
+        }
+        json_t *list = json_array();
+        for (size_t i = 0; i < json_array_size(hook); i++)
+            json_array_append_new(list, hook_of(json_array_get(hook, i)));
+        json_object_set_new(out, when, list);
     }
     return out;
 }

@@ -12,10 +12,19 @@ static const YamlField validate_fields[] = {
     FLEET_ROW("run", NAME, .required = true),
     FLEET_ROW("timeout", DURATION, FLEET_SECOND),
 };
+static const YamlField stopped_fields[] = {
+    FLEET_ROW("stop", NAME, .required = true, .doc = "a file of the worker's hooks"),
+    FLEET_ROW("start", NAME, .required = true, .doc = "another one; harmless when it runs already"),
+    FLEET_ROW("timeout", DURATION, FLEET_SECOND, .fallback = "60s", .doc = "of each of the two"),
+};
+static const YamlField stopped_of[] = {{FLEET_RECORD(stopped_fields)}};
 static const YamlField hooks_fields[] = {
     FLEET_PART("before", hook_fields),
     FLEET_PART("after", hook_fields),
     FLEET_PART("validate", validate_fields, .later = true),
+    FLEET_ROW("apps", LIST_OF, .most = 50, .fields = stopped_of,
+              .doc = "stopped in this order before a restore in place, started again in the "
+                     "reverse order whatever comes of it"),
 };
 
 static const YamlField run_on_fields[] = {

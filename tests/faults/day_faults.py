@@ -18,7 +18,8 @@ import slots
 from installation import BUILD, Installation, wait_until
 from settings import short_or
 
-SOURCES, WORKERS, HOSTS, POOLS = short_or((200, 8, 4, 2), (10000, 200, 20, 5))
+SOURCES, WORKERS, HOSTS, POOLS = short_or((200, 8, 4, 2), (3000, 200, 20, 5))
+SOURCES = int(os.environ.get("HOLDFAST_DAY_SOURCES", SOURCES))
 START = int(datetime.datetime(2027, 10, 31, tzinfo=datetime.timezone.utc).timestamp())
 END, HOUR, ARRIVAL = START + 86400, 3600, 600
 NOON = START + 12 * HOUR

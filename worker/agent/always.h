@@ -17,7 +17,8 @@
 
 #define ALWAYS_NOTES "always"
 
-/* Does this order carry a hook that must run in any case? */
+/* Does this order carry a hook that must run in any case: an `after` marked so, or the starts of
+ * what a restore in place stops? */
 bool always_wanted(const json_t *order);
 
 #endif

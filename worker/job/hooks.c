@@ -3,11 +3,13 @@
 
 #include "common/base/json.h"
 #include "common/base/units.h"
+#include "worker/job/apps.h"
+#include "worker/job/hook_owed.h"
 #include "worker/job/hook_run.h"
 
 #include <stdio.h>
 
-enum { TIMEOUT_MS = 60000, VALUE = 300, VARIABLES = 6 };
+enum { TIMEOUT_S = 60, VALUE = 300, VARIABLES = 6 };
 
 typedef struct Variables {
     char text[VARIABLES][VALUE];
@@ -46,61 +48,78 @@ static const json_t *hook_of(const json_t *order, const char *when)
 }
 
 /* Seconds as a number, or text with a unit as fleet.yaml has it. */
-static int64_t timeout_of(const json_t *hook)
+static uint64_t timeout_of(const json_t *hook)
 {
-    uint64_t seconds = json_u64_or(hook, "timeout_s", 0);
+    uint64_t seconds = json_u64_or(hook, "timeout_s", json_u64_or(hook, "timeout", 0));
     int64_t ms = 0;
     Err err = {0};
     Text text = json_text_or(hook, "timeout", TEXT(""));
-    if (seconds > 0)
-        return (int64_t)seconds * 1000;
-    if (text.len > 0 && units_duration_ms(text, &ms, &err))
-        return ms;
-    return (int64_t)json_u64_or(hook, "timeout", TIMEOUT_MS / 1000) * 1000;
+    if (seconds == 0 && text.len > 0 && units_duration_ms(text, &ms, &err))
+        seconds = (uint64_t)(ms + 999) / 1000;
+    return seconds;
 }
 
-static bool run_hook(const JobSettings *settings, const json_t *order, const char *when,
-                     const char *outcome, Job *job, Buf *words, Err *err)
+static HookCall call_of(const json_t *order, const char *when, const char *outcome)
 {
     const json_t *hook = hook_of(order, when);
+    return (HookCall){.name = json_text_or(hook, "run", TEXT("")),
+                      .timeout_s = timeout_of(hook),
+                      .when = when,
+                      .outcome = outcome};
+}
+
+/* job: NULL for a dead attempt. */
+static bool run_hook(const JobSettings *settings, const json_t *order, const HookCall *call,
+                     Job *job, Buf *words, Err *err)
+{
     Variables variables;
-    Text name = json_text_or(hook, "run", TEXT(""));
-    if (!allow_hook(settings->allow, name, err))
+    uint64_t seconds = call->timeout_s == 0 ? TIMEOUT_S : call->timeout_s;
+    if (!allow_hook(settings->allow, call->name, err))
         return false;
-    describe(&variables, order, when, outcome);
+    describe(&variables, order, call->when, call->outcome);
     HookRun run = {.directory = settings->hooks,
-                   .name = name,
+                   .name = call->name,
                    .environment = variables.list,
-                   .timeout_ms = timeout_of(hook),
+                   .timeout_ms = (int64_t)seconds * 1000,
                    /* What undoes a preparation is not stopped by a cancel. */
-                   .cancelled = strcmp(when, "before") == 0 && job != NULL ? job_cancelled : NULL,
+                   .cancelled = call->gives_way && job != NULL ? job_cancelled : NULL,
                    .ctx = job};
     return hook_run(&run, words, err);
 }
 
-static bool run_and_log(Job *job, const char *when, const char *outcome, Err *err)
+bool hooks_run(Job *job, const HookCall *call, Err *err)
 {
     scoped(buf_free) Buf words = {0};
-    job_phase(job, when);
-    bool fine = run_hook(job->settings, job->order, when, outcome, job, &words, err);
+    job_phase(job, call->when);
+    bool fine = run_hook(job->settings, job->order, call, job, &words, err);
     if (words.len > 0)
-        job_log(job, fine ? LOG_INFO : LOG_WARN, "hook.output", "%s: %.900s", when,
+        job_log(job, fine ? LOG_INFO : LOG_WARN, "hook.output", "%s: %.900s", call->when,
                 buf_cstr(&words));
-    job_log(job, fine ? LOG_INFO : LOG_WARN, fine ? "hook.done" : "hook.failed", "%s %s", when,
-            fine ? "done" : err->text);
+    job_log(job, fine ? LOG_INFO : LOG_WARN, fine ? "hook.done" : "hook.failed", "%s %s",
+            call->when, fine ? "done" : err->text);
     return fine;
 }
 
-static bool is_always(const json_t *order)
+bool hooks_run_lost(const JobSettings *settings, const json_t *order, const HookCall *call,
+                    const JobReport *report, Err *err)
 {
-    return json_bool_or(hook_of(order, "after"), "always", false);
+    scoped(buf_free) Buf words = {0}, done = {0};
+    bool fine = run_hook(settings, order, call, NULL, &words, err);
+    if (words.len > 0)
+        report->log(report->ctx, fine ? LOG_INFO : LOG_WARN, "hook.output", buf_cstr(&words));
+    buf_printf(&done, "%s done", call->when);
+    report->log(report->ctx, fine ? LOG_INFO : LOG_WARN, fine ? "hook.done" : "hook.failed",
+                fine ? buf_cstr(&done) : err->text);
+    return fine;
 }
 
 bool hooks_before(Job *job, Err *err)
 {
     const json_t *before = hook_of(job->order, "before");
+    HookCall call = call_of(job->order, "before", "");
+    call.gives_way = true;
     job->hooked = true;
-    if (before == NULL || run_and_log(job, "before", "", err))
+    if (before == NULL || hooks_run(job, &call, err))
         return true;
     if (!text_equal(json_text_or(before, "on_error", TEXT("abort")), TEXT("warn")))
         return false;
@@ -111,9 +130,11 @@ bool hooks_before(Job *job, Err *err)
 void hooks_after(Job *job, bool worked)
 {
     Err err = {0};
-    if (!job->hooked || hook_of(job->order, "after") == NULL || (!worked && !is_always(job->order)))
+    HookCall call = call_of(job->order, "after", worked ? "completed" : "failed");
+    if (!job->hooked || hook_of(job->order, "after") == NULL ||
+        (!worked && !hook_owed_after(job->order)))
         return;
-    if (!run_and_log(job, "after", worked ? "completed" : "failed", &err))
+    if (!hooks_run(job, &call, &err))
         job_log(job, LOG_WARN, "hook.after_failed", "%s: %s", err.cause, err.text);
 }
 
@@ -125,13 +146,8 @@ bool hooks_is_cleanup(const json_t *order)
 bool hooks_cleanup(const JobSettings *settings, const json_t *order, const JobReport *report,
                    Err *err)
 {
-    scoped(buf_free) Buf words = {0};
-    if (!is_always(order))
-        return true;
-    bool fine = run_hook(settings, order, "after", "lost", NULL, &words, err);
-    if (words.len > 0)
-        report->log(report->ctx, fine ? LOG_INFO : LOG_WARN, "hook.output", buf_cstr(&words));
-    report->log(report->ctx, fine ? LOG_INFO : LOG_WARN, fine ? "hook.done" : "hook.failed",
-                fine ? "after done" : err->text);
-    return fine;
+    HookCall call = call_of(order, "after", "lost");
+    if (hook_owed_apps(order))
+        return apps_start_lost(settings, order, report, err);
+    return !hook_owed_after(order) || hooks_run_lost(settings, order, &call, report, err);
 }

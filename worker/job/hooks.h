@@ -13,10 +13,24 @@
 
 #include "worker/job/job.h"
 
+/* One program of the hooks directory, with what it is told of the job. */
+typedef struct HookCall {
+    Text name;
+    uint64_t timeout_s;  /* 0: a minute */
+    const char *when;    /* HOLDFAST_HOOK: "before", "after", "stop", "start" */
+    const char *outcome; /* HOLDFAST_OUTCOME: "", "completed", "failed", "lost" */
+    bool gives_way;      /* a cancel of the job ends it */
+} HookCall;
+/* Its words and its end go to the job's log. */
+MUST_CHECK bool hooks_run(Job *job, const HookCall *call, Err *err);
+/* The same for a dead attempt. */
+MUST_CHECK bool hooks_run_lost(const JobSettings *settings, const json_t *order,
+                               const HookCall *call, const JobReport *report, Err *err);
+
 MUST_CHECK bool hooks_before(Job *job, Err *err);
 void hooks_after(Job *job, bool worked);
 
-/* Is this the order of a dead attempt, of which only the hook is left to do? */
+/* Is this the order of a dead attempt, of which only that is left to do? */
 bool hooks_is_cleanup(const json_t *order);
 /* Does that; needs neither catalogue nor store. */
 MUST_CHECK bool hooks_cleanup(const JobSettings *settings, const json_t *order,

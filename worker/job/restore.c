@@ -3,6 +3,7 @@
 
 #include "common/base/crashpoint.h"
 #include "common/base/json.h"
+#include "worker/job/apps.h"
 #include "worker/job/ceiling.h"
 #include "worker/job/feed.h"
 #include "worker/job/fetch.h"
@@ -22,6 +23,7 @@ typedef struct Restore {
     Target *target;
     bool files; /* entries stand alone; a database's belong together, its engine selects them */
     atomic_uint_fast64_t damaged;
+    size_t stopped; /* applications */
 } Restore;
 
 static void on_issue(void *ctx, const Issue *issue)
@@ -106,6 +108,9 @@ static bool open_all(Restore *restore, Err *err)
     if (!job_engine(job, type, &engine, err) || !ceiling_target(job, type, restore->request, err))
         return false;
     CRASHPOINT("restore.opened");
+    if (!apps_stop(job, &restore->stopped, err))
+        return false;
+    CRASHPOINT("restore.stopped");
     EngineParams params = {.config = json_object_get(job->source, "config"),
                            .request = restore->request,
                            .host = &restore->host,
@@ -177,10 +182,12 @@ bool restore_run(Job *job, JobResult *result, Err *err)
         return fetch_run(job, result, err);
     restore.host = job_host(job, on_issue);
     bool fine = open_all(&restore, err) && go(&restore, &report, err);
-    if (fine)
-        tell_result(&restore, report == NULL ? json_object() : report, result);
     if (restore.target != NULL)
         restore.target->ops->close(restore.target);
+    if (!apps_start(job, restore.stopped))
+        job->counters.errors++;
+    if (fine)
+        tell_result(&restore, report == NULL ? json_object() : report, result);
     json_decref(restore.request);
     opened_select_free(&restore.select);
     opened_close(&restore.opened);

@@ -33,8 +33,9 @@ static void put_hook(const Stage *stage, const char *name, const char *body)
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fprintf(file,
-            "#!/bin/sh\necho \"$HOLDFAST_HOOK $HOLDFAST_SOURCE $HOLDFAST_OUTCOME\" >> %s/ran\n%s\n",
-            stage->tree->top, body);
+            "#!/bin/sh\necho \"$HOLDFAST_HOOK $HOLDFAST_SOURCE $HOLDFAST_OUTCOME\" >> %s/ran\n"
+            "printf '%%s ' %s >> %s/order\n%s\n",
+            stage->tree->top, name, stage->tree->top, body);
     fclose(file);
     assert_int_equal(chmod(path, 0755), 0);
 }
@@ -48,6 +49,18 @@ static void assert_ran(const Stage *stage, const char *expected)
         have[fread(have, 1, sizeof have - 1, file)] = '\0';
         fclose(file);
     }
+    assert_string_equal(have, expected);
+}
+
+/* The names of the hooks that ran, in their order. */
+static void assert_order(const Stage *stage, const char *expected)
+{
+    char path[200], have[400] = "";
+    snprintf(path, sizeof path, "%s/order", stage->tree->top);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    have[fread(have, 1, sizeof have - 1, file)] = '\0';
+    fclose(file);
     assert_string_equal(have, expected);
 }
 
@@ -140,6 +153,110 @@ static void the_parent_has_the_owed_hook_run_after_a_kill(void **state)
     assert_ran(stage, "before s1 \nafter s1 lost\n");
 }
 
+/* --- applications around a restore in place ----------------------------------------------------
+ */
+
+static void apps_policy(Stage *stage)
+{
+    static const char *const names[] = {"stop-web", "start-web", "stop-queue", "start-queue"};
+    for (size_t i = 0; i < 4; i++) {
+        char body[200];
+        snprintf(body, sizeof body, "test ! -e %s/%s.broken", stage->hooks, names[i]);
+        put_hook(stage, names[i], body);
+    }
+    scoped(buf_free) Buf allow = {0};
+    buf_printf(&allow,
+               "{read: {paths: [%s]}, restore: {paths: [/]}, hooks: [stop-web, start-web, "
+               "stop-queue, start-queue]}",
+               stage->tree->top);
+    stage_config(stage, buf_cstr(&allow), "");
+    policy(stage, "\"apps\":[{\"stop\":\"stop-web\",\"start\":\"start-web\"},{\"stop\":"
+                  "\"stop-queue\",\"start\":\"start-queue\"}]");
+}
+
+static void broken(const Stage *stage, const char *hook)
+{
+    file_tree_shell("touch %s/%s.broken", stage->hooks, hook);
+}
+
+static void in_place(Stage *stage, StageEnd *end)
+{
+    char params[200], id[UUID_TEXT];
+    stage_backup(stage, id);
+    snprintf(params, sizeof params, "{\"backup\":\"%s\",\"in_place\":true,\"confirm\":\"s1\"}", id);
+    stage_run(stage, "restore", params, end);
+}
+
+static void what_must_not_run_is_stopped_in_order_and_started_in_reverse(void **state)
+{
+    Stage *stage = *state;
+    StageEnd end;
+    apps_policy(stage);
+    file_tree_shell("echo before > %s/file", stage->tree->tree);
+    stage_back_up(stage);
+    stage_restore(stage, "");
+    assert_ran(stage, ""); /* nothing is in the way of a backup, or of a restore to elsewhere */
+    file_tree_shell("echo after > %s/file", stage->tree->tree);
+    in_place(stage, &end);
+    assert_string_equal(end.outcome, "completed");
+    stage_end_free(&end);
+    file_tree_shell("grep -qx before %s/file", stage->tree->tree);
+    assert_ran(stage, "stop s1 \nstop s1 \nstart s1 \nstart s1 \n");
+    assert_order(stage, "stop-web stop-queue start-queue start-web ");
+}
+
+static void a_stop_that_fails_starts_again_what_was_stopped_and_restores_nothing(void **state)
+{
+    Stage *stage = *state;
+    StageEnd end;
+    apps_policy(stage);
+    file_tree_shell("echo before > %s/file", stage->tree->tree);
+    stage_back_up(stage);
+    file_tree_shell("echo after > %s/file", stage->tree->tree);
+    broken(stage, "stop-queue");
+    in_place(stage, &end);
+    assert_string_equal(end.outcome, "failed");
+    assert_string_equal(end.cause, "hook.failed");
+    assert_non_null(strstr(end.text, "the restore, which did not begin"));
+    stage_end_free(&end);
+    file_tree_shell("grep -qx after %s/file", stage->tree->tree);
+    assert_order(stage, "stop-web stop-queue start-queue start-web ");
+}
+
+static void an_application_that_does_not_start_again_is_never_a_whole_success(void **state)
+{
+    Stage *stage = *state;
+    StageEnd end;
+    apps_policy(stage);
+    stage_back_up(stage);
+    broken(stage, "start-queue");
+    in_place(stage, &end);
+    assert_string_equal(end.outcome, "partial");
+    stage_end_free(&end);
+    assert_non_null(strstr((char *)stage->log.at, "app.not_started start-queue"));
+    assert_order(stage, "stop-web stop-queue start-queue start-web ");
+}
+
+static void a_killed_restore_leaves_nothing_stopped(void **state)
+{
+    Stage *stage = *state;
+    StageEnd end = {0};
+    char params[200], id[UUID_TEXT];
+    apps_policy(stage);
+    stage_back_up(stage);
+    stage_backup(stage, id);
+    snprintf(params, sizeof params, "{\"backup\":\"%s\",\"in_place\":true,\"confirm\":\"s1\"}", id);
+    stage_killed(stage, "restore", params, "restore.fed");
+    assert_order(stage, "stop-web stop-queue ");
+    json_t *order = json_loadb((char *)stage->order.at, stage->order.len, 0, NULL);
+    json_object_set_new(order, "cleanup", json_pack("{s:s}", "why", "was killed"));
+    stage_run_order(stage, order, &end);
+    json_decref(order);
+    assert_string_equal(end.outcome, "completed");
+    stage_end_free(&end);
+    assert_order(stage, "stop-web stop-queue start-queue start-web ");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -150,6 +267,10 @@ int main(void)
         TEST(a_hook_that_does_not_end_is_ended_with_all_it_started),
         TEST(a_hook_that_others_may_write_or_that_is_not_allowed_is_refused),
         TEST(the_parent_has_the_owed_hook_run_after_a_kill),
+        TEST(what_must_not_run_is_stopped_in_order_and_started_in_reverse),
+        TEST(a_stop_that_fails_starts_again_what_was_stopped_and_restores_nothing),
+        TEST(an_application_that_does_not_start_again_is_never_a_whole_success),
+        TEST(a_killed_restore_leaves_nothing_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/job/hook_owed.h"
+
+#include "common/base/json.h"
+
+static const json_t *hooks_of(const json_t *order)
+{
+    return json_object_get(json_object_get(order, "policy"), "hooks");
+}
+
+static bool is_kind(const json_t *order, const char *kind)
+{
+    return text_equal(json_text_or(order, "kind", TEXT("")), text_of(kind));
+}
+
+bool hook_owed_after(const json_t *order)
+{
+    const json_t *after = json_object_get(hooks_of(order), "after");
+    return is_kind(order, "backup") && json_bool_or(after, "always", false);
+}
+
+bool hook_owed_apps(const json_t *order)
+{
+    const json_t *apps = json_object_get(hooks_of(order), "apps");
+    return is_kind(order, "restore") && json_array_size(apps) > 0 &&
+           json_bool_or(json_object_get(order, "params"), "in_place", false);
+}

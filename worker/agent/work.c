@@ -459,6 +459,8 @@ void work_held(Work *work, int64_t until_ns)
 static void watch_child(Work *work)
 {
     int64_t now = clock_mono_ns();
+    if (work->suspect)
+        work->moved_ns = now; /* while the catalogue is away a job may wait for it */
     if (work->stop == WORK_GO_ON) {
         if (work->timeout_ms > 0 && now - work->started_ns > work->timeout_ms * NS_A_MS)
             work_stop(work, WORK_TIMEOUT);

@@ -38,6 +38,7 @@ typedef enum CatalogView {
     VIEW_ORPHANS,       /* name (of a store), limit: objects in no row, and quarantine */
     VIEW_VERIFICATIONS, /* name (of a source): scheduled checks and how they are */
     VIEW_WINDOWS,       /* name (of a source), limit: what can be restored to any instant */
+    VIEW_PROOFS,        /* name (of a source): the last proven restore of each */
 } CatalogView;
 
 typedef struct ViewArgs {

@@ -65,17 +65,29 @@ static bool backup_params(ApiCall *call, json_t **params, Err *err)
     return true;
 }
 
+static bool is_level(Text level)
+{
+    static const char *const levels[] = {"stored", "content", "restore", "query"};
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+        if (text_equal(level, text_of(levels[i])))
+            return true;
+    return false;
+}
+
 bool api_backup_verify(ApiCall *call, Err *err)
 {
     uint64_t job;
     json_t *params = NULL;
     Text level = json_text_or(call->body, "level", TEXT("stored"));
     Text store = json_text_or(call->body, "store", TEXT(""));
-    if (!text_equal(level, TEXT("stored")) && !text_equal(level, TEXT("content")))
-        return err_set(err, ERR_USAGE, "verify.level", "level is stored or content");
+    if (!is_level(level))
+        return err_set(err, ERR_USAGE, "verify.level",
+                       "level is stored, content, restore or query");
     if (!backup_params(call, &params, err))
         return false;
     json_object_set_new(params, "level", json_stringn(level.at, level.len));
+    if (json_is_string(json_object_get(call->body, "pool")))
+        json_object_set(params, "pool", json_object_get(call->body, "pool"));
     if (store.len > 0)
         json_object_set_new(params, "store", json_stringn(store.at, store.len));
     return api_make_job(call, "verify", (Text){0}, json_text_or(call->body, "pool", (Text){0}),

@@ -210,6 +210,31 @@ static void check_repositories(const json_t *facts, json_t *checks)
     }
 }
 
+/* Which sources were never restored, or not as they should be: success of a backup says neither. */
+static void check_proofs(const json_t *facts, json_t *checks)
+{
+    const json_t *proofs = json_object_get(facts, "proofs");
+    uint64_t sources = json_u64_or(proofs, "sources", 0);
+    uint64_t never = json_u64_or(proofs, "never", 0), failed = json_u64_or(proofs, "failed", 0);
+    uint64_t slow = json_u64_or(proofs, "slow", 0);
+    if (failed > 0)
+        check(checks, FAIL, "proof", "holdfast proof: what was wrong with each",
+              "%" PRIu64 " sources were restored and were not what they should be, as %.*s", failed,
+              TEXT_ARG(json_text_or(proofs, "failed_which", TEXT("?"))));
+    if (slow > 0)
+        check(checks, WARN, "proof", "holdfast proof: seconds beside each RTO",
+              "%" PRIu64 " sources take longer to restore than their RTO allows, as %.*s", slow,
+              TEXT_ARG(json_text_or(proofs, "slow_which", TEXT("?"))));
+    if (never > 0)
+        check(checks, json_u64_or(proofs, "sandboxes", 0) > 0 ? WARN : OK, "proof",
+              "holdfast verify SOURCE --level restore, or verify: {restore: …} in its policy",
+              "%" PRIu64 " of %" PRIu64 " sources were never restored to prove them, as %.*s",
+              never, sources, TEXT_ARG(json_text_or(proofs, "never_which", TEXT("?"))));
+    else if (failed == 0 && slow == 0 && sources > 0)
+        check(checks, OK, "proof", "", "each of %" PRIu64 " sources was proved by restoring it",
+              sources);
+}
+
 /* Does retention act where it is asked for? One that silently does nothing fills the store. */
 static void check_retention(const json_t *facts, json_t *checks)
 {
@@ -303,6 +328,7 @@ bool api_doctor(ApiCall *call, Err *err)
     check_repositories(facts, checks);
     check_retention(facts, checks);
     check_logs(facts, checks);
+    check_proofs(facts, checks);
     check_rest(call, facts, now_ns, checks);
     json_t *report = json_pack("{s:s, s:o, s:o}", "schema", "holdfast.doctor/1", "now",
                                json_incref(json_object_get(facts, "now")), "checks", checks);

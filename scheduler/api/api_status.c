@@ -44,6 +44,31 @@ static void attend_to_check(json_t *status, const json_t *item)
                TEXT_ARG(store), TEXT_ARG(json_text_or(item, "overdue", TEXT(""))));
 }
 
+/* A source whose last try to restore it ended badly, or took longer than it may. */
+static void attend_to_proof(json_t *status, const json_t *item)
+{
+    Text source = json_text_or(item, "source", TEXT("?"));
+    Text verdict = json_text_or(item, "verdict", TEXT("?"));
+    scoped(buf_free) Buf code = {0};
+    scoped(buf_free) Buf next = {0};
+    buf_printf(&code, "proof.%.*s", TEXT_ARG(verdict));
+    buf_printf(&next, "holdfast proof %.*s", TEXT_ARG(source));
+    if (text_equal(verdict, TEXT("slow")))
+        attend(status, "proof", "slow", buf_cstr(&code), buf_cstr(&next),
+               "%.*s was ready %" PRIu64 " s after its restore began, its RTO is %" PRIu64 " s",
+               TEXT_ARG(source),
+               (uint64_t)json_number_value(json_object_get(item, "ready_seconds")),
+               json_u64_or(item, "rto_seconds", 0));
+    else if (text_equal(verdict, TEXT("overdue")))
+        attend(status, "proof", "overdue", buf_cstr(&code), buf_cstr(&next),
+               "%.*s was to be proved by restoring it, and was not", TEXT_ARG(source));
+    else
+        attend(status, "proof", json_string_value(json_object_get(item, "verdict")),
+               buf_cstr(&code), buf_cstr(&next), "restoring %.*s to prove it: %.*s",
+               TEXT_ARG(source),
+               TEXT_ARG(json_text_or(item, "last_text", TEXT("it did not end well"))));
+}
+
 /* The worst of what is wrong with one repository. */
 static void attend_to_repository(json_t *status, const json_t *item)
 {
@@ -104,6 +129,10 @@ static void attend_to_plant(json_t *status, const CoreState *state)
     json_array_foreach(json_object_get(status, "verification"), i, item)
     {
         attend_to_check(status, item);
+    }
+    json_array_foreach(json_object_get(status, "proofs"), i, item)
+    {
+        attend_to_proof(status, item);
     }
     json_array_foreach(json_object_get(status, "damaged"), i, item)
     {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Checks of what all backups of a source need: one by hand, and how the scheduled ones are. */
+ * Checks of what all backups of a source need: one by hand, and how the scheduled ones are; and
+ * which backup of each source was last proved by restoring it. */
 #include "scheduler/api/api.h"
 
 #include "common/base/json.h"
@@ -42,4 +43,13 @@ bool api_window_list(ApiCall *call, Err *err)
     api_query(call, "source", &source);
     args.name = buf_text(&source);
     return catalog_view(call->catalog, VIEW_WINDOWS, &args, &call->answer->body, err);
+}
+
+bool api_proof_list(ApiCall *call, Err *err)
+{
+    scoped(buf_free) Buf source = {0};
+    ViewArgs args = {0};
+    api_query(call, "source", &source);
+    args.name = buf_text(&source);
+    return catalog_view(call->catalog, VIEW_PROOFS, &args, &call->answer->body, err);
 }

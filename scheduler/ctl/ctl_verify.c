@@ -100,3 +100,37 @@ bool ctl_window_list(Ctl *ctl, Err *err)
     json_decref(items);
     return done;
 }
+
+/* One source: all of it; else a line each. */
+bool ctl_proof(Ctl *ctl, Err *err)
+{
+    static const PrintColumn columns[] = {
+        {"SOURCE", "source", AS_TEXT},
+        {"VERDICT", "verdict", AS_TEXT},
+        {"PROVEN", "proven_at", AS_WHEN},
+        {"BACKUP", "backup", AS_TEXT},
+        {"READY", "ready_seconds", AS_TEXT},
+        {"RTO", "rto_seconds", AS_TEXT},
+        {"TABLES", "tables", AS_COUNT},
+        {"ROWS", "rows", AS_COUNT},
+        {"FILES", "files", AS_COUNT},
+        {"WORKER", "worker", AS_TEXT},
+        {"LAST", "last_text", AS_TEXT},
+        {"RESTORED", "seconds", AS_TEXT | AS_WIDE},
+        {"SERVER", "server_version", AS_TEXT | AS_WIDE},
+        {"SYSTEM", "system_identifier", AS_TEXT | AS_WIDE},
+        {"LEVEL", "level", AS_TEXT | AS_WIDE},
+        {"STORE", "store", AS_TEXT | AS_WIDE},
+        {"RULE", "rule", AS_TEXT | AS_WIDE},
+        {"JOB", "job", AS_TEXT | AS_WIDE},
+    };
+    json_t *items = NULL;
+    scoped(buf_free) Buf path = {0};
+    buf_printf(&path, "/proofs");
+    ctl_query(&path, "source", ctl->args->words.count > 0 ? ctl->args->words.at[0] : NULL);
+    bool done = client_list(ctl->client, buf_cstr(&path), 0, &items, err);
+    if (done)
+        ctl_list(ctl, items, columns, sizeof columns / sizeof *columns, "source");
+    json_decref(items);
+    return done;
+}

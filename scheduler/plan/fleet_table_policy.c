@@ -111,20 +111,31 @@ static const YamlField round_fields[] = {
 };
 static const YamlField stored_round = {FLEET_RECORD(round_fields)};
 static const YamlField restore_fields[] = {
-    FLEET_ROW("schedule", TEXT, .required = true, .least = 1, .most = 95, .check = fleet_text_rule),
-    FLEET_ROW("into", NAME, .required = true, .refers = "sandbox"),
+    FLEET_ROW("schedule", TEXT, .required = true, .least = 1, .most = 95, .check = fleet_text_rule,
+              .doc = "the newest good backup is restored then, into a worker's allow.sandbox"),
+    FLEET_ROW("stores", LIST_OF, .least = 1, .most = 16, .fields = verified_store_of,
+              .doc = "from the first of these that has it; from where it was made, where none is "
+                     "named"),
+    FLEET_ROW("pool", NAME, .refers = "pool",
+              .doc = "whose workers do it; any that is fit, where none is named"),
+    FLEET_ROW("into", NAME, .refers = "sandbox", .later = true),
 };
 static const YamlField query_fields[] = {
-    FLEET_ROW("sql", TEXT, FLEET_WORDS, .required = true),
-    FLEET_ROW("expect", TEXT, FLEET_WORDS, .required = true, .check = fleet_text_number),
+    FLEET_ROW("sql", TEXT, FLEET_WORDS, .required = true, .doc = "one statement that only reads"),
+    FLEET_ROW("expect", TEXT, FLEET_WORDS, .required = true, .check = fleet_text_expect,
+              .doc = "what its first value is: a comparison as >= 100000, or the very text"),
+    FLEET_ROW("database", TEXT, .least = 1, .most = 63,
+              .doc = "which is asked; the backup's first, where none is named"),
 };
 static const YamlField query_of[] = {{FLEET_RECORD(query_fields)}};
 const YamlField fleet_table_verify[4] = {
     FLEET_ROW("stored", ENUM, .choices = "always", .other = &stored_round,
               .doc = "every stored object is read back by the backup; and again by a schedule"),
     FLEET_PART("content", round_fields, .doc = "every chunk is opened, by a worker that may read"),
-    FLEET_PART("restore", restore_fields, .later = true),
-    FLEET_ROW("query", LIST_OF, .least = 1, .most = 100, .fields = query_of, .later = true),
+    FLEET_PART("restore", restore_fields,
+               .doc = "proved by restoring it into a sandbox and comparing"),
+    FLEET_ROW("query", LIST_OF, .least = 1, .most = 100, .fields = query_of,
+              .doc = "what a restored database is asked, where restore is scheduled or asked for"),
 };
 
 static const YamlField route_of[] = {FLEET_ROW(NULL, NAME, .refers = "route")};

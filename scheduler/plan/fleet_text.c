@@ -206,6 +206,12 @@ bool fleet_text_number(Text text, Buf *hint, Err *err)
     return condition(text, good, ">= 100000", hint, err);
 }
 
+bool fleet_text_expect(Text text, Buf *hint, Err *err)
+{
+    bool compares = text.len > 0 && strchr("<>=!", text.at[0]) != NULL;
+    return !compares || fleet_text_number(text, hint, err);
+}
+
 bool fleet_text_room(Text text, Buf *hint, Err *err)
 {
     double share;

@@ -15,6 +15,7 @@ bool fleet_text_date(Text text, Buf *hint, Err *err);   /* 2027-06-30 */
 bool fleet_text_dates(Text text, Buf *hint, Err *err);  /* that, 2026-12-24..2027-01-01, or 12-25 */
 bool fleet_text_part(Text text, Buf *hint, Err *err);   /* "<= 80%" */
 bool fleet_text_size(Text text, Buf *hint, Err *err);   /* ">= 10GiB" */
+bool fleet_text_expect(Text text, Buf *hint, Err *err); /* ">= 100000", or any text */
 bool fleet_text_number(Text text, Buf *hint, Err *err); /* ">= 100000" */
 bool fleet_text_room(Text text, Buf *hint, Err *err);   /* 15% or 50GiB */
 bool fleet_text_server(Text text, Buf *hint, Err *err); /* host:port */

@@ -3,17 +3,25 @@
 
 #include "scheduler/plan/fleet_tree.h"
 
-static const char *const levels[] = {"stored", "content"};
+static const char *const levels[] = {"stored", "content", "restore"};
 enum { LEVELS = sizeof levels / sizeof *levels };
 
-static void add_round(const char *level, const json_t *round, json_t *schedules)
+/* A restore asks the policy's questions too, where it has some. */
+static const char *level_of(const char *name, const json_t *verify)
 {
+    bool asks = json_array_size(json_object_get(verify, "query")) > 0;
+    return strcmp(name, "restore") == 0 && asks ? "query" : name;
+}
+
+static void add_round(const char *level, const json_t *verify, json_t *schedules)
+{
+    const json_t *round = json_object_get(verify, level);
     char name[32];
     const json_t *within = json_object_get(round, "within");
     static const char *const copied[] = {"stores", "rate", "pool"};
     if (!json_is_object(round)) /* `always`: the backup's own reading back */
         return;
-    json_t *params = json_pack("{s:s}", "level", level);
+    json_t *params = json_pack("{s:s}", "level", level_of(level, verify));
     if (json_is_integer(within)) /* durations arrive in milliseconds */
         json_object_set_new(params, "within_s", json_integer(json_integer_value(within) / 1000));
     for (size_t i = 0; i < sizeof copied / sizeof *copied; i++)
@@ -35,7 +43,7 @@ void fleet_verify_add(const json_t *source, const json_t *policy, json_t *out)
     if (own != NULL)
         json_object_update(both, (json_t *)(uintptr_t)own);
     for (size_t i = 0; i < LEVELS; i++)
-        add_round(levels[i], json_object_get(both, levels[i]), json_object_get(out, "schedules"));
+        add_round(levels[i], both, json_object_get(out, "schedules"));
     json_object_set_new(out, "verify", both);
 }
 

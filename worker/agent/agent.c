@@ -15,6 +15,7 @@
 #include "worker/agent/notify.h"
 #include "worker/agent/owed.h"
 #include "worker/agent/work.h"
+#include "worker/job/proof_place.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -412,6 +413,8 @@ static void on_tick(void *ctx)
         agent->left_at_ns = now + LEFT_MS * NS_A_MS;
         note_left(agent->host.cache, ALWAYS_NOTES, on_left, agent);
         owed_left(agent->desk, agent->host.cache, agent->host.name);
+        if (agent->now.settings->allow != NULL)
+            proof_place_sweep_later(allow_sandbox(agent->now.settings->allow));
     }
     notify_alive();
 }

@@ -126,6 +126,7 @@ void facts_collect(const JobSettings *settings, const json_t *tags, Buf *out)
     json_object_set_new(facts, "plain", json_boolean(allow_plain(settings->allow, &ignored)));
     add_stores(facts, settings);
     add_credentials(facts, settings);
+    json_object_set_new(facts, "sandbox", json_boolean(allow_sandbox(settings->allow) != NULL));
     json_object_set_new(facts, "tags", tags == NULL ? json_object() : json_deep_copy(tags));
     json_canonical(facts, out);
 }

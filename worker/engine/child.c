@@ -61,6 +61,13 @@ static _Noreturn void become(const ChildParams *params, char **argv, char **envp
             _exit(127);
     if (close_range(3, ~0U, 0) != 0)
         _exit(127);
+    if (params->confine != NULL) {
+        if (!confine_enter(params->confine))
+            _exit(127);
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user forgets it */
+        if (getppid() != parent)
+            _exit(127);
+    }
     execve(params->program, argv, envp);
     _exit(127);
 }

@@ -9,6 +9,7 @@
 
 #include "common/base/buf.h"
 #include "protocol/err.h"
+#include "worker/engine/confine.h"
 
 typedef struct ChildParams {
     const char *program;            /* absolute path */
@@ -19,6 +20,7 @@ typedef struct ChildParams {
     /* Called about once a second while it works; false stops it with that error. May be NULL. */
     bool (*tick)(void *ctx, Err *err);
     void *ctx;
+    const Confine *confine; /* NULL: as we are */
 } ChildParams;
 
 typedef struct Child Child;

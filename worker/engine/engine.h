@@ -95,6 +95,7 @@ typedef struct Engine {
     bool (*plan)(const EngineParams *params, json_t **report, Err *err);
     /* Tools and versions of this host: {"pg_dump":["15.20"]}; used for routing. */
     bool (*tools)(json_t **report, Err *err);
+    const struct SandboxOps *sandbox; /* sandbox.h; NULL: not provable by restoring */
 } Engine;
 
 /* NULL when no engine has that name. */

@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "worker/engine/files_beneath.h"
 #include "worker/engine/files_glob.h"
+#include "worker/engine/files_sandbox.h"
 #include "worker/engine/files_source.h"
 #include "worker/engine/files_target.h"
 
@@ -83,5 +84,12 @@ static bool tools(json_t **report, Err *err)
     return true;
 }
 
-const Engine files_engine = {"files", files_source_open, files_target_open,
-                             test,    files_target_plan, tools};
+const Engine files_engine = {
+    .name = "files",
+    .open_source = files_source_open,
+    .open_target = files_target_open,
+    .test = test,
+    .plan = files_target_plan,
+    .tools = tools,
+    .sandbox = &files_sandbox,
+};

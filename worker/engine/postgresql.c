@@ -2,6 +2,7 @@
 #include "worker/engine/postgresql.h"
 
 #include "worker/engine/postgresql_probe.h"
+#include "worker/engine/postgresql_sandbox.h"
 #include "worker/engine/postgresql_source.h"
 #include "worker/engine/postgresql_target.h"
 #include "worker/engine/postgresql_tools.h"
@@ -27,4 +28,5 @@ const Engine postgresql_engine = {
     .test = postgresql_probe_test,
     .plan = postgresql_probe_plan,
     .tools = tools,
+    .sandbox = &postgresql_sandbox,
 };

@@ -94,12 +94,46 @@ void postgresql_tools_path(const PostgresqlTools *tools, const char *program, ch
     snprintf(out, 300, "%s/%s", tools->folder, program);
 }
 
+static bool has_server(const PostgresqlTools *tools)
+{
+    static const char *const programs[] = {"initdb", "postgres"};
+    char path[300];
+    for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
+        postgresql_tools_path(tools, programs[i], path);
+        if (access(path, X_OK) != 0)
+            return false;
+    }
+    return true;
+}
+
+bool postgresql_tools_server(int major, PostgresqlTools *out, Err *err)
+{
+    PostgresqlTools tools[TOOLS_MAX];
+    scoped(buf_free) Buf others = {0};
+    size_t count = find_all(tools, TOOLS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        if (!has_server(&tools[i]))
+            continue;
+        *out = tools[i];
+        if (tools[i].major == major)
+            return true;
+        buf_printf(&others, "%s%s", others.len == 0 ? "" : ", ", tools[i].version);
+    }
+    return err_set(err, ERR_MISSING, "sandbox.version",
+                   "the backup is of PostgreSQL %d and this host has servers of %s: install "
+                   "postgresql-%d here, or name a pool whose worker has it",
+                   major, others.len == 0 ? "no version" : buf_cstr(&others), major);
+}
+
 json_t *postgresql_tools_list(void)
 {
     PostgresqlTools tools[TOOLS_MAX];
-    json_t *versions = json_array();
+    json_t *versions = json_array(), *servers = json_array();
     size_t count = find_all(tools, TOOLS_MAX);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         json_array_append_new(versions, json_string(tools[i].version));
-    return json_pack("{s:o}", "pg_dump", versions);
+        if (has_server(&tools[i]))
+            json_array_append_new(servers, json_string(tools[i].version));
+    }
+    return json_pack("{s:o, s:o}", "pg_dump", versions, "postgres", servers);
 }

@@ -2,6 +2,7 @@
 #include "worker/job/allow.h"
 
 #include "common/base/mem.h"
+#include "worker/job/allow_sandbox.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -27,6 +28,7 @@ struct Allow {
     bool plain;
     uint64_t prune_packs;
     uint64_t prune_backups;
+    AllowSandbox *sandbox;
 };
 
 /* How people find the line again. */
@@ -117,6 +119,8 @@ static bool take_key(Allow *allow, const char *key, const json_t *value, Err *er
         return take_number(&allow->prune_packs, "allow.prune_packs", value, err);
     if (strcmp(key, "prune_backups") == 0)
         return take_number(&allow->prune_backups, "allow.prune_backups", value, err);
+    if (strcmp(key, "sandbox") == 0)
+        return allow_sandbox_parse(value, &allow->sandbox, err);
     return err_set(err, ERR_INVALID, "options.allow", "allow.%.60s in worker.yaml is unknown", key);
 }
 
@@ -145,6 +149,7 @@ void allow_free(Allow *allow)
         return;
     for (size_t i = 0; i < LIST_COUNT; i++)
         json_decref(allow->lists[i]);
+    allow_sandbox_free(allow->sandbox);
     mem_free(allow);
 }
 
@@ -313,6 +318,11 @@ uint64_t allow_prune_packs(const Allow *allow)
 uint64_t allow_prune_backups(const Allow *allow)
 {
     return allow->prune_packs == 0 ? 0 : allow->prune_backups;
+}
+
+const AllowSandbox *allow_sandbox(const Allow *allow)
+{
+    return allow->sandbox;
 }
 
 const json_t *allow_key_sets(const Allow *allow)

@@ -4,7 +4,7 @@
  * "not-allowed-here", and names the line of worker.yaml that would permit it.
  * Where a list is absent: key sets, stores and what is read are not limited; nothing is restored
  * outside ALLOW_RESTORE_DEFAULT or into any server; no hook runs; nothing is stored unencrypted; no
- * host is granted anything. */
+ * host is granted anything; no backup is tried by restoring it. */
 #ifndef WORKER_JOB_ALLOW_H
 #define WORKER_JOB_ALLOW_H
 
@@ -41,6 +41,16 @@ MUST_CHECK bool allow_grant(const Allow *allow, Text host, Err *err);
 uint64_t allow_prune_packs(const Allow *allow);
 /* The same of backups that one run may forget; 100 where only prune_packs is given. */
 uint64_t allow_prune_backups(const Allow *allow);
+
+/* Where backups may be tried, and with how much of this host. */
+typedef struct AllowSandbox {
+    char *folder;
+    char *user; /* who runs servers in it when we are root; NULL: nobody was named */
+    uint64_t memory_bytes;
+    uint64_t most_bytes; /* a larger backup is not tried; 0: no limit but the disk's */
+    int64_t time_ms, stall_ms;
+} AllowSandbox;
+const AllowSandbox *allow_sandbox(const Allow *allow); /* NULL: none here */
 
 /* For the worker's announcement; NULL where there is no limit. */
 const json_t *allow_key_sets(const Allow *allow);

@@ -8,6 +8,7 @@
 #include "common/catalog/catalog_verify.h"
 #include "common/repo/verify.h"
 #include "worker/job/opened.h"
+#include "worker/job/proof.h"
 #include "worker/job/proving.h"
 #include "worker/job/verify_round.h"
 
@@ -436,9 +437,13 @@ bool verify_run(Job *job, JobResult *result, Err *err)
     Text level = json_text_or(job->params, "level", TEXT("stored"));
     Verify verify = {.job = job, .started_ns = clock_wall_ns()};
     bool content = text_equal(level, TEXT("content"));
+    bool query = text_equal(level, TEXT("query"));
+    if (query || text_equal(level, TEXT("restore")))
+        return proof_run(job, query, result, err);
     if (!content && !text_equal(level, TEXT("stored")))
         return err_set(err, ERR_USAGE, "verify.level",
-                       "this worker verifies `stored` and `content`, not %.*s", TEXT_ARG(level));
+                       "this worker verifies `stored`, `content`, `restore` and `query`, not %.*s",
+                       TEXT_ARG(level));
     if (json_bool_or(job->params, "round", false))
         return verify_round_run(job, content, result, err);
     if (!uuid_parse(json_text_or(job->params, "backup", TEXT("")), &verify.backup, err))

@@ -35,4 +35,9 @@ SELECT jsonb_build_object('now', holdfast.rfc3339(clock_timestamp()), 'server', 
       'pruners', (SELECT count(*) FROM alive a WHERE a.facts -> 'roles' ? 'prune')) FROM holdfast.retention_facts f),
   'logs', (SELECT coalesce(jsonb_agg(jsonb_build_object('source', f.source, 'trouble', f.trouble, 'to_at', holdfast.rfc3339(f.to_at)) ORDER BY f.source), '[]')
     FROM (SELECT * FROM holdfast.log_facts ORDER BY trouble IS NULL, source LIMIT 100) f),
+  'proofs', (SELECT jsonb_build_object('sources', count(*), 'never', count(*) FILTER (WHERE p.proven_at IS NULL),
+      'never_which', min(p.source) FILTER (WHERE p.proven_at IS NULL), 'failed', count(*) FILTER (WHERE p.verdict = 'failed'),
+      'failed_which', min(p.source) FILTER (WHERE p.verdict = 'failed'), 'slow', count(*) FILTER (WHERE p.rto_met IS FALSE),
+      'slow_which', min(p.source) FILTER (WHERE p.rto_met IS FALSE),
+      'sandboxes', (SELECT count(*) FROM alive a WHERE a.facts -> 'sandbox' = 'true')) FROM holdfast.proofs p),
   'audit_waiting', (SELECT count(*) FROM holdfast.audit_event WHERE seq IS NULL AND at < clock_timestamp() - interval '10 seconds'))::text

@@ -33,5 +33,7 @@ SELECT jsonb_build_object('schema', 'holdfast.status/1',
           AND coalesce(b.held_until, '-infinity') < clock_timestamp() AND coalesce(b.locked_until, '-infinity') < clock_timestamp() GROUP BY r.no) x),
   'verification', (SELECT coalesce(jsonb_agg(x.item), '[]') FROM (SELECT holdfast.verify_json(v) AS item FROM holdfast.verify_facts v
     WHERE v.overdue IS NOT NULL OR v.failed > 0 ORDER BY v.source, v.level, v.store LIMIT 100) x),
+  'proofs', (SELECT coalesce(jsonb_agg(x.item), '[]') FROM (SELECT holdfast.proof_json(p) AS item FROM holdfast.proofs p
+    WHERE p.verdict NOT IN ('ok', 'never') ORDER BY p.source LIMIT 100) x),
   'workers', (SELECT jsonb_build_object('known', count(*), 'alive', count(*) FILTER (WHERE state IN ('alive', 'draining'))) FROM w),
   'scheduler', (SELECT jsonb_build_object('leader', host, 'term', term) FROM holdfast.leader WHERE name = 'scheduler' AND expires_at > clock_timestamp()))::text

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * postgresql_server.h — a throw-away server of one major version: made by initdb in a folder, with
+ * a socket in that folder and no network, its memory limited, nothing made durable. Only the user
+ * that we run as may connect, as the superuser "postgres"; there is no password. It ends with us,
+ * whatever becomes of us: the kernel tells it. Servers of version 15 were run; the settings are
+ * those of 13 and newer. Errors have causes "sandbox.…". */
+#ifndef WORKER_ENGINE_POSTGRESQL_SERVER_H
+#define WORKER_ENGINE_POSTGRESQL_SERVER_H
+
+#include "worker/engine/postgresql_tools.h"
+#include "worker/engine/sandbox.h"
+
+typedef struct PostgresqlServer PostgresqlServer;
+
+/* Makes and starts it. */
+MUST_CHECK bool postgresql_server_make(PostgresqlServer **out, const SandboxParams *params,
+                                       const PostgresqlTools *tools, Err *err);
+/* Stopped cleanly, all of it written, and started again with nothing in memory. */
+MUST_CHECK bool postgresql_server_restart(PostgresqlServer *server, Err *err);
+/* Any thread; no process of it goes on. */
+void postgresql_server_kill(PostgresqlServer *server);
+void postgresql_server_close(PostgresqlServer *server); /* NULL is fine */
+
+/* The connection part of a config: {"host", "port", "user", "maintenance_database"}; lent. */
+const json_t *postgresql_server_config(const PostgresqlServer *server);
+int postgresql_server_pid(const PostgresqlServer *server);
+
+#endif

@@ -99,7 +99,7 @@ BEGIN
   RETURN left(coalesce(rest || ', ', 'lacks ') || array_to_string(lacks, ', '), 240);
 END $$;
 
-CREATE OR REPLACE FUNCTION job_order(j job) RETURNS jsonb LANGUAGE plpgsql STABLE SET search_path = holdfast, pg_temp AS $$
+CREATE OR REPLACE FUNCTION job_order_any(j job) RETURNS jsonb LANGUAGE plpgsql STABLE SET search_path = holdfast, pg_temp AS $$
 BEGIN
   IF j.kind = 'verify' AND proves(j.params) THEN
     RETURN job_order_places(j) || jsonb_build_object('proof', jsonb_build_object('queries',
@@ -143,7 +143,7 @@ CREATE VIEW proofs AS
     WHERE b.source = s.no ORDER BY v.finished_at DESC, v.id DESC LIMIT 1) t ON true
   LEFT JOIN LATERAL (SELECT max(j.slot) AS slot FROM job j WHERE j.source = s.no AND j.schedule = c.name
     AND j.slot < clock_timestamp() - make_interval(secs => setting_of('verify_overdue_s')) AND j.slot > coalesce(t.started_at, '-infinity')) late ON true
-  WHERE s.retired_at IS NULL;
+  WHERE s.retired_at IS NULL AND s.spec #>> '{config,method}' IS DISTINCT FROM 'wal'; -- a log is restored with its base alone
 
 CREATE FUNCTION proof_json(p proofs) RETURNS jsonb LANGUAGE sql STABLE SET search_path = holdfast, pg_temp AS $$
   SELECT jsonb_build_object('source', p.source, 'type', p.type, 'verdict', p.verdict, 'rule', p.rule, 'backup', p.backup, 'backup_at', rfc3339(p.backup_at),
@@ -198,10 +198,10 @@ BEGIN
   RETURN news;
 END $$;
 
-REVOKE ALL ON FUNCTION proves, verification_add, proof_of, verify_round_waits, proof_waits, verify_rounds_move, job_missing, job_order, proof_json,
+REVOKE ALL ON FUNCTION proves, verification_add, proof_of, verify_round_waits, proof_waits, verify_rounds_move, job_missing, job_order_any, proof_json,
   rebuild_checks FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION verification_add TO holdfast_worker;
 GRANT EXECUTE ON FUNCTION rebuild_checks TO holdfast_reader;
-GRANT EXECUTE ON FUNCTION proves, proof_of, verify_rounds_move, job_missing, job_order, proof_json TO holdfast_scheduler;
+GRANT EXECUTE ON FUNCTION proves, proof_of, verify_rounds_move, job_missing, job_order_any, proof_json TO holdfast_scheduler;
 GRANT EXECUTE ON FUNCTION proves TO holdfast_auditor;
 GRANT SELECT ON proofs TO holdfast_scheduler, holdfast_auditor;

@@ -7,7 +7,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { NICENESS = 10 };
+enum { NICENESS = 5 };
 
 bool confine_enter(const Confine *confine)
 {

@@ -64,7 +64,7 @@ class Proving(Installation):
         return {**os.environ, "HOLDFAST_SERVER": f"http://127.0.0.1:{self.api_c1}", "HOLDFAST_TOKEN_FILE": str(self.top / "secrets" / "token")}
 
     def command(self, *words):
-        return subprocess.run([str(BUILD / "holdfast"), *map(str, words)], capture_output=True, text=True, timeout=180, check=False,
+        return subprocess.run([str(BUILD / "holdfast"), *map(str, words)], capture_output=True, text=True, timeout=900, check=False,
                               env=self.operator())
 
     def must(self, *words):

@@ -67,7 +67,7 @@ static bool sandbox_open(Sandbox **out, const SandboxParams *params, Err *err)
     if (find_tools(params, &sandbox->tools, err) &&
         postgresql_server_make(&sandbox->server, params, &sandbox->tools, err) &&
         postgresql_link_open(&sandbox->link, postgresql_server_config(sandbox->server),
-                             params->host, "sandbox", err))
+                             params->host, "proof", err))
         return true;
     sandbox_close(sandbox);
     *out = NULL;

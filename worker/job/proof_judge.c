@@ -51,7 +51,8 @@ static ProofVerdict inconclusive(Err *err, const char *cause, const char *next)
 
 ProofVerdict proof_judge(Err *err)
 {
-    bool ours = starts(err->cause, "target.") || starts(err->cause, "files.");
+    bool ours = starts(err->cause, "target.") || starts(err->cause, "files.") ||
+                starts(err->cause, "proof.");
     if (starts(err->cause, "sandbox."))
         return PROOF_INCONCLUSIVE;
     for (size_t i = 0; ours && i < sizeof lacks / sizeof *lacks; i++)

@@ -36,8 +36,8 @@ def ledger(place):
 def by_schedule(place):
     before = place.count("SELECT count(*) FROM verification WHERE level IN ('restore', 'query')")
     place.do("UPDATE schedule SET last_slot = clock_timestamp() - interval '400 days' WHERE name = 'verify:restore'")
-    wait_until(lambda: place.count("SELECT count(*) FROM verification WHERE level IN ('restore', 'query')") == before + 2, what="two proofs")
-    wait_until(lambda: not place.count("SELECT count(*) FROM job WHERE kind = 'verify' AND finished_at IS NULL"), what="proofs ended")
+    wait_until(lambda: place.count("SELECT count(*) FROM verification WHERE level IN ('restore', 'query')") == before + 2, seconds=900, what="two proofs")
+    wait_until(lambda: not place.count("SELECT count(*) FROM job WHERE kind = 'verify' AND finished_at IS NULL"), seconds=900, what="proofs ended")
     rows = place.catalogue.rows("SELECT s.name, j.state, v.level, v.result, j.trigger FROM job j JOIN verification v ON v.job = j.id "
                                 "JOIN source s ON s.no = j.source WHERE j.schedule = 'verify:restore' ORDER BY 1")
     assert [row[:5] for row in rows] == [["bank", "completed", "query", "ok", "scheduled"], ["s1", "completed", "restore", "ok", "scheduled"]], rows

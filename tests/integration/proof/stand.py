@@ -4,6 +4,7 @@ bank. `proved` runs a verify job by the command and gives how it ended; afterwar
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -107,6 +108,35 @@ class Proving(Installation):
     def clean(self):
         wait_until(lambda: not self.running(), 20, f"nothing runs in the sandbox: {self.running()}")
         assert not self.left(), self.left()
+
+    def again(self, more, environment=None):
+        """The worker anew, with other words in allow.sandbox."""
+        self.kill("w1")
+        own = self.top / "w1.yaml"
+        if not hasattr(self, "plain"):
+            self.plain = own.read_text()
+        own.write_text(self.plain.replace("memory: 64MiB", f"memory: 64MiB{more}"))
+        self.hire("w1", environment)
+        self.wait_workers(1)
+
+    def stopped_at(self, point, then, source="bank", more=""):
+        """A proof stops itself at a marked point; something is done to what is there; it goes on."""
+        self.again(more, {"HOLDFAST_CRASHPOINT": "1", "HOLDFAST_CRASHPOINT_ONLY": point, "HOLDFAST_CRASHPOINT_HOW": "stop"})
+        told = subprocess.Popen([str(BUILD / "holdfast"), "verify", f"{source}@latest", "--level", "restore", "--wait"],
+                                env=self.operator(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def stopped():
+            child = self.child("w1")
+            try:
+                return child if child and pathlib.Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T" else 0
+            except OSError:
+                return 0
+        child = wait_until(stopped, 300, f"it is at {point}")
+        then(child)
+        if pathlib.Path(f"/proc/{child}").exists():
+            os.kill(child, signal.SIGCONT)
+        told.wait(timeout=900)
+        return self.last()
 
     def close(self):
         if hasattr(self, "bank"):

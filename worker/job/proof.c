@@ -27,7 +27,8 @@ typedef struct Proof {
     EngineHost host;
     ProofPlace place;
     ProofWatch watch;
-    bool watched, checking;
+    bool watched;
+    atomic_bool polled; /* what works now moves no byte, but asks on_cancelled */
     Sandbox *sandbox;
     int64_t begun_ns, restored_ns, ready_ns; /* of the monotonic clock; 0: not that far */
     int64_t started_ns;                      /* of the wall's */
@@ -63,17 +64,17 @@ static void on_note(void *ctx, const char *event, const char *text)
     job_log(proof->job, LOG_INFO, event, "%s", text);
 }
 
-/* Asked again and again by what checks, which moves no byte of ours: that it is at work is told
- * now and then. */
+/* That something is at work which moves no byte is told now and then. */
 static bool on_cancelled(void *ctx)
 {
     Proof *proof = ctx;
     int64_t now = clock_mono_ns();
-    if (proof->checking) {
+    if (proof->polled) {
         proof_watch_moved(&proof->watch);
         if (now - proof->told_ns > (int64_t)TELL_S * 1000000000) {
             proof->told_ns = now;
-            job_log(proof->job, LOG_INFO, "proof.checking", "what was restored is looked at");
+            job_log(proof->job, LOG_INFO, "proof.works", "still in phase %s",
+                    proof->job->counters.phase);
         }
     }
     return proof_watch_stops(&proof->watch);
@@ -210,10 +211,12 @@ static bool try_it(Proof *proof, SandboxParams *params, Err *err)
     const SandboxOps *ops = proof->engine->sandbox;
     params->folder = proof->place.folder;
     job_phase(proof->job, "sandbox");
+    proof->polled = true;
     if (!ops->open(&proof->sandbox, params, err))
         return false;
     proof_watch_sandbox(&proof->watch, proof->sandbox);
     CRASHPOINT("proof.opened");
+    proof->polled = false;
     job_phase(proof->job, "restore");
     if (!restore_all(proof, err))
         return false;
@@ -226,7 +229,7 @@ static bool try_it(Proof *proof, SandboxParams *params, Err *err)
     job_phase(proof->job, "check");
     if (!compare_all(proof, err))
         return false;
-    proof->checking = true;
+    proof->polled = true;
     return ops->check(proof->sandbox, proof->queries, proof->report, err);
 }
 

@@ -42,7 +42,7 @@ def hangs(place):
                 continue
             if f"{place.sandbox}/" in where and words[0] != "Z":
                 os.kill(int(number), signal.SIGSTOP)
-    result, checks, _ = place.stopped_at("proof.opened", freeze, more=", stall: 20s")
+    result, checks, _ = place.stopped_at("proof.restored", freeze, more=", stall: 60s")
     assert result == "too_late" and checks["cause"] == "proof.stalled", (result, checks)
     place.clean()
     assert place.proof("bank")["verdict"] == "too_late"

@@ -287,7 +287,8 @@ static bool call_add(Catalog *catalog, void *ctx, Err *err)
 
 static double seconds_between(int64_t from, int64_t to)
 {
-    return (double)((to - from) / 1000000) / 1000;
+    int64_t ms = (to - from) / 1000000;
+    return (double)ms / 1000;
 }
 
 static void add_times(const Proof *proof)

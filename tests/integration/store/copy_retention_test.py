@@ -7,11 +7,11 @@ import os
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from copy_test import Stores, files_of, packs_of, same  # noqa: E402
+from copy_test import PrunedStores, files_of, packs_of, same  # noqa: E402
 from installation import wait_until  # noqa: E402
 
 
-class Kept(Stores):
+class Kept(PrunedStores):
     def fleet(self, *words):
         return super().fleet(*words).replace("[{store: main}, {store: second}, {store: cloud}]",
                                              "[{store: main, keep_last: 1}, {store: second, keep_last: 3}, {store: cloud, keep_last: 100}]")
@@ -91,12 +91,34 @@ def told_again_by_the_stores(place):
     place.must("retention", "resume", "--reason", "a test")
 
 
+def the_bucket_lets_go_too(place):
+    """By the prune role's own access keys: what goes is said there, then deleted, and the rest comes back from it alone."""
+    bucket = place.top / "s3/data/backups"
+    objects = lambda folder: sorted(path for path in bucket.rglob("*") if path.is_file() and f"/{folder}/" in str(path))  # noqa: E731
+    packs, manifests = objects("packs"), objects("manifests")
+    fleet = place.top / "fleet.yaml"
+    fleet.write_text(fleet.read_text().replace("{store: cloud, keep_last: 100}", "{store: cloud, keep_last: 1}"))
+    place.must("policy", "apply", fleet)
+    preview = place.must("retention", "preview", "s2")
+    assert "cloud" in preview, preview
+    place.must("retention", "run", "s2", "--reason", "a test", "--wait")
+    place.ended("retention")
+    place.must("prune", "cloud", "--reason", "a test", "--wait")
+    assert place.where(0)["cloud"] == "ok" and place.where(2)["cloud"] == "gone", (place.where(0), place.where(2))
+    assert len(json.loads(place.must("backup", "list", "--source", "s2", "--json"))) == 3  # the oldest had no other place
+    left = objects("manifests")
+    assert len(left) == len(manifests) - 3 and set(left) < set(manifests), (len(left), len(manifests))
+    assert len(objects("packs")) < len(packs) and len(objects("forgotten")) == 3
+    place.offline("s2", place.bucket, "cloud-newest")
+
+
 def main():
     with Kept(workers=1, sources=3, files=6, file_bytes=100_000, prune=True) as place:
         trees = each_store_keeps_what_its_rules_say(place)
         collected_there_and_nowhere_else(place, trees)
         deleted_everywhere(place)
         told_again_by_the_stores(place)
+        the_bucket_lets_go_too(place)
         place.check()
         place.server.shutdown()
     print("each store kept what its rules say")

@@ -161,6 +161,17 @@ bool catalog_job_held(Catalog *c, const Fence *fence, bool *held, bool *cancel, 
     return fenced_is_a_result(done, &fenced, err);
 }
 
+bool catalog_job_passed(Catalog *c, uint64_t job, uint64_t attempt, bool *passed, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    args_i64(&args, (int64_t)job);
+    args_i64(&args, (int64_t)attempt);
+    bool done = statement_row(c, &asset_sql_job_passed_sql, &args, &rows, err);
+    *passed = done && rows_flag(&rows, 0, 0);
+    return done;
+}
+
 static bool created(Catalog *c, const Asset *sql, const Args *args, JobCreated *out, Err *err)
 {
     scoped(rows_free) Rows rows = {0};

@@ -64,8 +64,9 @@ ALWAYS = [
      "SELECT j.id, j.state FROM job j WHERE j.kind = 'backup' AND j.state IN ('completed','partial') "
      "AND NOT EXISTS (SELECT FROM backup b WHERE b.job = j.id)"),
     ("I8", "jobs that succeeded though none of their attempts did",
-     # A retention job with nothing to let go is done when it was planned.
-     "SELECT j.id, j.kind, j.state FROM job j WHERE j.state IN ('completed','partial') AND NOT (j.kind = 'retention' AND j.attempt = 0) "
+     # A retention job with nothing to let go is done when it is planned, which it is again when an attempt was lost that had let all go.
+     "SELECT j.id, j.kind, j.state FROM job j WHERE j.state IN ('completed','partial') AND NOT (j.kind = 'retention' "
+     "AND EXISTS (SELECT FROM decision d WHERE d.job = j.id AND d.code = 'retention.nothing')) "
      "AND NOT EXISTS (SELECT FROM job_attempt a WHERE a.job = j.id AND a.attempt = j.attempt AND a.outcome = j.state)"),
     ("I9", "attempts that do not ascend by one",
      "SELECT j.id, j.attempt, count(a.attempt), max(a.attempt) FROM job j LEFT JOIN job_attempt a ON a.job = j.id "

@@ -20,5 +20,7 @@
 /* Does this order carry a hook that must run in any case: an `after` marked so, or the starts of
  * what a restore in place stops? */
 bool always_wanted(const json_t *order);
+/* How long that may take: what its programs are given, and `more`. */
+int64_t always_most_ms(const json_t *order, int64_t more);
 
 #endif

@@ -18,7 +18,7 @@
 #include <stdio.h>
 
 static const int64_t NS_A_MS = 1000000;
-/* Hooks have time limits of their own; this one is for a hook runner that hangs. */
+/* A hook has a time limit of its own; this one, beside that, is for a hook runner that hangs. */
 static const int64_t CLEANING_MS = INT64_C(30) * 60 * 1000;
 /* What names no policy (the probe of a store, say) must not hold a worker for ever either. */
 static const int64_t STALL_MS = INT64_C(10) * 60 * 1000;
@@ -42,6 +42,7 @@ struct Work {
     int64_t started_ns, moved_ns; /* clock_mono_ns */
     int64_t until_ns;             /* clock_boot_ns: the lease lasts at least until then */
     bool suspect;
+    bool ask_again;   /* what is owed could not be done yet */
     JobProgress last; /* numbers only */
     char phase[32];
     WorkStop stop;
@@ -233,6 +234,11 @@ static bool take_frame(Work *work, Slice frame, Err *err)
         work->has_verdict =
             messages_unpack_job_verdict(buf_slice(&work->verdict_frame), &work->verdict, err);
         return work->has_verdict;
+    } else if (id == MESSAGE_job_verdict) {
+        JobVerdict cleaned;
+        if (!messages_unpack_job_verdict(frame, &cleaned, err))
+            return false;
+        work->ask_again = text_equal(cleaned.code, TEXT("unreachable"));
     }
     return true; /* a newer child may say more than we know */
 }
@@ -257,7 +263,7 @@ static bool begin_cleaning(Work *work)
     work->stage = STAGE_CLEANING;
     work->stop = WORK_GO_ON;
     work->termed = false;
-    work->timeout_ms = CLEANING_MS;
+    work->timeout_ms = always_most_ms(work->order, CLEANING_MS);
     work->stall_ms = 0;
     work->started_ns = clock_mono_ns();
     tasks_log_add(&work->log, &work->fence, LOG_INFO, TEXT("hook.always"),
@@ -282,6 +288,8 @@ static void on_exit_child(void *ctx, int status)
         if (begin_cleaning(work))
             return;
     }
+    if (work->ask_again) /* whoever looks next, in a minute */
+        note_leave(&work->note);
     note_done(&work->note);
     work->stage = STAGE_ENDING;
     finish(work);
@@ -466,7 +474,8 @@ static void watch_child(Work *work)
             work_stop(work, WORK_TIMEOUT);
         else if (work->stall_ms > 0 && now - work->moved_ns > work->stall_ms * NS_A_MS)
             work_stop(work, WORK_STALLED);
-        if (work->stage == STAGE_CLEANING && now - work->started_ns > CLEANING_MS * NS_A_MS)
+        if (work->stage == STAGE_CLEANING &&
+            now - work->started_ns > always_most_ms(work->order, CLEANING_MS) * NS_A_MS)
             runner_signal(work->runner, SIGKILL);
         return;
     }

@@ -2,8 +2,11 @@
 #include "worker/job/apps.h"
 
 #include "common/base/json.h"
+#include "common/catalog/catalog_job.h"
 #include "worker/job/hook_owed.h"
 #include "worker/job/hooks.h"
+
+enum { ASKED_FOR_S = 60 };
 
 static const json_t *list_of(const json_t *order)
 {
@@ -55,10 +58,48 @@ bool apps_start(Job *job, size_t stopped)
     return all;
 }
 
+typedef struct Passed {
+    uint64_t job, attempt;
+    bool yes;
+} Passed;
+
+static bool call_passed(Catalog *catalog, void *ctx, Err *err)
+{
+    Passed *passed = ctx;
+    return catalog_job_passed(catalog, passed->job, passed->attempt, &passed->yes, err);
+}
+
+static bool ask_passed(const JobSettings *settings, Passed *passed, Err *err)
+{
+    SecretScope own = {.credentials = settings->credentials, .daemon = true};
+    Secret *password = NULL;
+    Patient *catalog = NULL;
+    PatientParams params = {
+        .conninfo = settings->catalogue, .application = "holdfast-job", .patience_s = ASKED_FOR_S};
+    bool asked = settings->catalogue_password == NULL ||
+                 secret_resolve(settings->catalogue_password, &own, &password, err);
+    params.password = password;
+    asked = asked && patient_open(&catalog, &params, err) &&
+            patient_call(catalog, call_passed, passed, err);
+    patient_close(catalog);
+    secret_free(password);
+    if (!asked)
+        err->code = ERR_UNREACHABLE;
+    return asked || err_note(err, "asking whether a later attempt runs");
+}
+
 bool apps_start_lost(const JobSettings *settings, const json_t *order, const JobReport *report,
                      Err *err)
 {
+    Passed passed = {json_u64_or(order, "job", 0), json_u64_or(order, "attempt", 0), false};
     bool all = true;
+    if (!ask_passed(settings, &passed, err))
+        return false;
+    if (passed.yes) {
+        report->log(report->ctx, LOG_INFO, "app.passed_on",
+                    "a later attempt of the restore runs: it starts what is stopped");
+        return true;
+    }
     for (size_t i = json_array_size(list_of(order)); i-- > 0;) {
         Err why = {0};
         HookCall call = call_of(order, i, "start", "lost");

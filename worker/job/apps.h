@@ -7,7 +7,9 @@
  * fails makes a restore that worked a partial one, and does not keep the others from being started.
  * ■ When the attempt is killed, its parent, or the next start of its worker on this host, has a
  * child run every start: it may run while the application runs, or twice, so it must be idempotent,
- * as hooks marked `always` are. */
+ * as hooks marked `always` are. The catalogue is asked first: while a later attempt of the restore
+ * runs, wherever, the starts are that one's. What is left is the moment between the answer and the
+ * end of a start, in which a later attempt may begin. */
 #ifndef WORKER_JOB_APPS_H
 #define WORKER_JOB_APPS_H
 
@@ -19,7 +21,8 @@ MUST_CHECK bool apps_stop(Job *job, size_t *stopped, Err *err);
  * it. */
 bool apps_start(Job *job, size_t stopped);
 
-/* Every start, for an attempt that died; err names the first that failed. */
+/* Every start, for an attempt that died, unless a later one runs; err names the first that failed.
+ * ERR_UNREACHABLE: nobody could be asked, nothing was started, ask again. */
 MUST_CHECK bool apps_start_lost(const JobSettings *settings, const json_t *order,
                                 const JobReport *report, Err *err);
 

@@ -25,3 +25,12 @@ bool hook_owed_apps(const json_t *order)
     return is_kind(order, "restore") && json_array_size(apps) > 0 &&
            json_bool_or(json_object_get(order, "params"), "in_place", false);
 }
+
+uint64_t hook_owed_apps_s(const json_t *order)
+{
+    const json_t *apps = json_object_get(hooks_of(order), "apps");
+    uint64_t sum = 0;
+    for (size_t i = 0; hook_owed_apps(order) && i < json_array_size(apps); i++)
+        sum += json_u64_or(json_array_get(apps, i), "timeout_s", 60);
+    return sum;
+}

@@ -5,10 +5,13 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* A backup's `after` that is marked `always`. */
 bool hook_owed_after(const json_t *order);
 /* The starts of applications that a restore in place has stopped (apps.h). */
 bool hook_owed_apps(const json_t *order);
+/* The time limits of these starts together, in seconds. */
+uint64_t hook_owed_apps_s(const json_t *order);
 
 #endif

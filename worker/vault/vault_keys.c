@@ -71,11 +71,14 @@ bool vault_retire(const VaultArgs *args, Err *err)
 /* --- revoke ------------------------------------------------------------------------------------
  */
 
+enum { CLOCK_SLACK_S = 300 };
+
 typedef struct Kept {
     const char *host;
     int64_t until_s; /* backups whose id is younger are not kept */
     Sha256 *sums;
     size_t count, room, refused;
+    int64_t newest_s; /* of backups of other hosts, which this one cannot forge */
 } Kept;
 
 static int64_t second_of(const Uuid *backup)
@@ -90,6 +93,9 @@ static bool keep_one(void *ctx, const RepoBackup *backup, bool marked, const Err
 {
     Kept *kept = ctx;
     (void)err;
+    if (why == NULL && marked && strcmp(backup->host, kept->host) != 0 &&
+        second_of(&backup->id) > kept->newest_s)
+        kept->newest_s = second_of(&backup->id);
     if (why != NULL || strcmp(backup->host, kept->host) != 0)
         return true;
     if (!marked || second_of(&backup->id) >= kept->until_s) {
@@ -123,6 +129,21 @@ static bool collect(const char *url, const Kit *kit, Kept *kept, Err *err)
     keyring_close(keyring);
     store_close(store);
     return done || err_note(err, "%s", url);
+}
+
+/* Logins from before the revocation are told by its instant: one in the past would spare them. */
+static bool check_clock(const Kept *kept, Err *err)
+{
+    char now[CLOCK_TEXT], newest[CLOCK_TEXT];
+    int64_t now_ns = clock_wall_ns();
+    if (now_ns / 1000000000 >= kept->newest_s - CLOCK_SLACK_S)
+        return true;
+    clock_rfc3339(now_ns, now);
+    clock_rfc3339(kept->newest_s * 1000000000, newest);
+    return err_set(err, ERR_CONFLICT, "key.clock",
+                   "the clock of this machine says %s, and a backup in the store is of %s: set the "
+                   "clock, for a revocation counts from its instant on",
+                   now, newest);
 }
 
 /* Ascending, each once: copies of a backup have one manifest. */
@@ -163,6 +184,7 @@ bool vault_revoke(const VaultArgs *args, Err *err)
     bool done = vault_open_set(args, &kit, &keys, err);
     for (size_t i = 0; done && i < args->store_count; i++)
         done = collect(args->stores[i], &kit, &kept, err);
+    done = done && check_clock(&kept, err);
     if (done) {
         join_kept(&kept, &list);
         done = write_revocation(args, &kit, &keys, buf_slice(&list), err);

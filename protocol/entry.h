@@ -50,6 +50,8 @@ typedef struct Entry {
     const EntryAttribute *attributes;
     size_t attribute_count;
     bool attributes_unsure; /* there may be others that could not be asked for; not stored */
+    bool alone;             /* small content is not laid together with its neighbours': it changes
+                               while they do not, and nothing tells so before it is read; not stored */
     uint64_t rows;          /* tables: rows copied, known at the end; 0 elsewhere */
     Text note; /* what the engine must know again at restore: canonical JSON, may be empty */
 } Entry;

@@ -71,6 +71,10 @@ void writer_progress(RepoWriter *w, WriterProgress *out); /* any thread */
 /* Makes every call of every lane return ERR_CANCELLED soon. Any thread. */
 void writer_cancel(RepoWriter *w);
 
+/* It failed or was cancelled, and *err says why: who waits for something else than the writer asks
+ * now and then. Any thread. */
+bool writer_failed(RepoWriter *w, Err *err);
+
 /* After every lane ended its last entry: writes what is left, then index, parents and manifest,
  * each durable before the next. The caller frees *out with repo_backup_free. */
 MUST_CHECK bool writer_finish(RepoWriter *w, const Receipt *receipt, RepoBackup *out, Err *err);

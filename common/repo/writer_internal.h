@@ -166,7 +166,6 @@ struct RepoWriter {
 };
 
 /* writer.c */
-bool writer_failed(RepoWriter *w, Err *err);     /* true: *err says why */
 bool writer_fail(RepoWriter *w, const Err *why); /* keeps the first; returns false */
 
 /* writer_work.c */

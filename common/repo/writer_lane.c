@@ -205,7 +205,8 @@ bool writer_entry_begin(RepoWriter *w, unsigned lane_index, const Entry *entry, 
     if (!recognise(w, lane->current, entry, known, err))
         return false;
     lane->cutting = (ChunkerState){.cut = entry->cut};
-    lane->bundled = !*known && entry->type == ENTRY_FILE && entry->size < SMALL_FILE;
+    lane->bundled =
+        !*known && entry->type == ENTRY_FILE && !entry->alone && entry->size < SMALL_FILE;
     lane->open = true;
     return !lane->bundled || bundle_begin(w, lane, err);
 }

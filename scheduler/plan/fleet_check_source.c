@@ -152,9 +152,20 @@ static void check_key_set(FleetCheck *check, const YamlPair *pair, const YamlNod
                       TEXT_ARG(pair->key->text));
 }
 
+static bool is_text(const YamlNode *node, const char *text)
+{
+    return node != NULL && node->kind == YAML_SCALAR && text_equal(node->text, text_of(text));
+}
+
+/* A dump is of what is named; a physical backup of the whole cluster. */
 static void check_databases(FleetCheck *check, Text name, const YamlNode *source)
 {
     const YamlNode *list = yaml_get(source, "databases");
+    if (list != NULL && list->kind == YAML_LIST && list->count > 0 &&
+        is_text(yaml_get(source, "method"), "physical") && !is_text(list->items[0], "all"))
+        FLEET_PROBLEM(check, list, "impossible", "write [all]",
+                      "sources.%.*s.databases: a physical backup is of all databases",
+                      TEXT_ARG(name));
     for (size_t i = 0;
          list != NULL && list->kind == YAML_LIST && list->count > 1 && i < list->count; i++)
         if (text_equal(list->items[i]->text, TEXT("all")))

@@ -48,7 +48,7 @@ bool fleet_table_common(const char *key);
 /* Every engine's; which belong to whom: fleet_check_source.c. */
 #define FLEET_METHODS                                                                              \
     .choices = "logical|physical|hot|standard|cold|replication|bgsave",                            \
-    .later_choices = "physical|hot|standard|cold|replication|bgsave"
+    .later_choices = "hot|standard|cold|replication|bgsave"
 
 /* Settings that stand in defaults, in a policy or in a source; the nearest wins. */
 #define FLEET_SETTINGS                                                                             \

@@ -82,6 +82,8 @@ static const YamlField source_fields[] = {
               .fields = fleet_table_text),
     FLEET_ROW("jobs", U64, .only = "postgresql|mysql", .least = 1, .most = 64,
               .doc = "connections that read at the same time"),
+    FLEET_ROW("checkpoint", ENUM, .only = "postgresql", .choices = "fast|spread",
+              .doc = "of a physical backup: ask for one at once, or wait for the server's next"),
     FLEET_ROW("wal", ENUM, .only = "postgresql", .choices = "stream|archive_command|none",
               .later_choices = "archive_command",
               .doc = "stream: its log too, every minute, for restores to any instant"),

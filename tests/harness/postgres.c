@@ -221,6 +221,16 @@ Postgres *postgres_start(const char *const *options)
     return pg;
 }
 
+Postgres *postgres_checked(const char *const *options)
+{
+    Postgres *pg = postgres_prepare(options);
+    copy_of_template(pg);
+    run("cd / && %s%spg_checksums --enable --no-sync -D %s >/dev/null", as_server(), pg->binaries,
+        pg->data);
+    begin(pg);
+    return pg;
+}
+
 Postgres *postgres_standby(const Postgres *primary, const char *const *options)
 {
     Postgres *pg = postgres_prepare(options);

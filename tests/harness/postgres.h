@@ -13,6 +13,8 @@ typedef struct Postgres Postgres;
  * as "-c", "wal_level=logical"; may be NULL. Everybody may log in without a password. */
 Postgres *postgres_start(const char *const *options);
 
+/* The same with checksums in its pages. */
+Postgres *postgres_checked(const char *const *options);
 /* The same without data and not yet running: what the test puts into postgres_data is what
  * postgres_again starts. */
 Postgres *postgres_prepare(const char *const *options);

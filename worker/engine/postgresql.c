@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/engine/postgresql.h"
 
+#include "worker/engine/postgresql_cluster.h"
+#include "worker/engine/postgresql_physical.h"
 #include "worker/engine/postgresql_probe.h"
 #include "worker/engine/postgresql_sandbox.h"
 #include "worker/engine/postgresql_source.h"
@@ -17,16 +19,30 @@ static bool tools(json_t **report, Err *err)
 
 static bool open_source(Source **out, const EngineParams *params, Err *err)
 {
-    return postgresql_wal_asked(params) ? postgresql_wal_source_open(out, params, err)
-                                        : postgresql_source_open(out, params, err);
+    if (postgresql_wal_asked(params))
+        return postgresql_wal_source_open(out, params, err);
+    return postgresql_physical_asked(params) ? postgresql_physical_open(out, params, err)
+                                             : postgresql_source_open(out, params, err);
+}
+
+static bool open_target(Target **out, const EngineParams *params, Err *err)
+{
+    return postgresql_cluster_asked(params) ? postgresql_cluster_open(out, params, err)
+                                            : postgresql_target_open(out, params, err);
+}
+
+static bool plan(const EngineParams *params, json_t **report, Err *err)
+{
+    return postgresql_cluster_asked(params) ? postgresql_cluster_plan(params, report, err)
+                                            : postgresql_probe_plan(params, report, err);
 }
 
 const Engine postgresql_engine = {
     .name = "postgresql",
     .open_source = open_source,
-    .open_target = postgresql_target_open,
+    .open_target = open_target,
     .test = postgresql_probe_test,
-    .plan = postgresql_probe_plan,
+    .plan = plan,
     .tools = tools,
     .sandbox = &postgresql_sandbox,
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * postgresql.h — the engine "postgresql": logical backup of one server's databases.
- * Entries of a backup (every <…> is a name encoded by postgresql_name_part):
+ * postgresql.h — the engine "postgresql": logical backup of one server's databases, or a physical
+ * one of its whole cluster (postgresql_physical.h), as `method` says.
+ * Entries of a logical backup (every <…> is a name encoded by postgresql_name_part):
  *   globals.sql                              phase 0  roles and tablespaces, by pg_dumpall
  *   databases/<db>/properties.json           phase 0  what CREATE DATABASE needs
  *   databases/<db>/schema.pgdump             phase 0  archive of pg_dump without data: restores

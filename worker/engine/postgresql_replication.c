@@ -79,6 +79,15 @@ bool postgresql_replication_identify(const PostgresqlLink *link, PGconn *conn,
         return err_set(err, ERR_SOURCE, "source.protocol",
                        "the server has WAL files of the size \"%s\", which nothing can be",
                        setting);
+    if (!postgresql_replication_show(link, conn, "segment_size", setting, err))
+        return false;
+    if (!parse_size(setting, &out->relation))
+        return err_set(err, ERR_SOURCE, "source.protocol",
+                       "the server has relations in files of \"%s\", which nothing can be",
+                       setting);
+    if (!postgresql_replication_show(link, conn, "block_size", setting, err))
+        return false;
+    out->page = (uint32_t)strtoul(setting, NULL, 10);
     if (!postgresql_replication_show(link, conn, "data_checksums", setting, err))
         return false;
     out->checksums = strcmp(setting, "on") == 0;

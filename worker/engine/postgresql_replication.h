@@ -21,6 +21,8 @@ typedef struct PostgresqlSystem {
     uint64_t flushed;  /* log position: written to the server's disk; a standby's: replayed */
     int version;       /* 150020 */
     uint64_t segment;  /* bytes of one WAL file */
+    uint64_t relation; /* bytes after which a relation goes on in another file */
+    uint32_t page;     /* bytes of a page */
     bool checksums;    /* its pages have them */
     bool standby;      /* in recovery */
     bool group_access; /* its data directory is readable by the group */

@@ -21,6 +21,7 @@
 #include "worker/job/tell.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -38,6 +39,7 @@ typedef struct Backup {
     Source *source;
     RepoLedger *ledger;
     RepoWriter *writer;
+    atomic_bool writing; /* the writer is there, for threads of the source */
     RepoBackup made;
     ManifestOrigin origin;
     Uuid id;
@@ -72,6 +74,15 @@ static void on_issue(void *ctx, const Issue *issue)
     pthread_mutex_unlock(&backup->lock);
     if (backup->writer != NULL)
         writer_issue(backup->writer, issue);
+}
+
+/* A lane that waits for the source's server must not outlive what it reads for. */
+static bool on_cancelled(void *ctx)
+{
+    Err why;
+    Job *job = ctx;
+    Backup *backup = job->kind;
+    return job_cancelled(job) || (backup->writing && writer_failed(backup->writer, &why));
 }
 
 static bool take_parent(const Job *job, WriterParams *params, Err *err)
@@ -129,8 +140,10 @@ static bool open_writer(Backup *backup, Err *err)
     Text codec = json_text_or(compression, "codec", TEXT("zstd"));
     if (!codec_find(codec, &params.codec, err))
         return false;
-    return take_parent(job, &params, err) && patient_call(job->catalog, call_begin, backup, err) &&
-           writer_open(&backup->writer, &params, err);
+    backup->writing = take_parent(job, &params, err) &&
+                      patient_call(job->catalog, call_begin, backup, err) &&
+                      writer_open(&backup->writer, &params, err);
+    return backup->writing;
 }
 
 static bool open_all(Backup *backup, Err *err)
@@ -315,10 +328,11 @@ bool backup_run(Job *job, JobResult *result, Err *err)
     pthread_mutex_init(&backup.lock, NULL);
     job->kind = &backup;
     backup.host = job_host(job, on_issue);
+    backup.host.cancelled = on_cancelled;
     bool fine = run(&backup, result, err);
-    writer_close(backup.writer);
-    if (backup.source != NULL)
+    if (backup.source != NULL) /* first: its threads look at the writer */
         backup.source->ops->close(backup.source);
+    writer_close(backup.writer);
     ledger_catalog_free(backup.ledger);
     repo_backup_free(&backup.made);
     session_close(&backup.session);

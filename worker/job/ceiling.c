@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/job/ceiling.h"
 
+#include "common/base/buf.h"
 #include "common/base/json.h"
 #include "common/base/mem.h"
 
@@ -36,10 +37,33 @@ bool ceiling_source(const Job *job, Text type, const json_t *config, Err *err)
     return each_server(job, config, allow_read_server, err);
 }
 
+/* Beside the data directory of a cluster its tablespaces are made: where the request says, else at
+ * the same path with the ending .tablespace-<oid>. */
+static bool each_tablespace(const Job *job, const json_t *target, Err *err)
+{
+    const json_t *spaces = json_object_get(target, "tablespaces");
+    scoped(buf_free) Buf beside = {0};
+    buf_printf(&beside, "%.*s.tablespace-", TEXT_ARG(json_text_or(target, "path", TEXT(""))));
+    /* jansson's iteration is not const-correct; nothing is changed. */
+    json_t *map = (json_t *)(uintptr_t)spaces;
+    for (void *at = json_object_iter(map); at != NULL; at = json_object_iter_next(map, at)) {
+        const char *path = json_string_value(json_object_iter_value(at));
+        if (path == NULL || !allow_restore_path(job->settings->allow, path, err))
+            return path != NULL ? false
+                                : err_set(err, ERR_USAGE, "target.tablespaces",
+                                          "tablespaces are mapped to absolute paths");
+    }
+    return allow_restore_path(job->settings->allow, buf_cstr(&beside), err);
+}
+
 bool ceiling_target(const Job *job, Text type, const json_t *request, Err *err)
 {
     const json_t *target = json_object_get(request, "target");
-    if (!text_equal(type, TEXT("files"))) {
+    const json_t *details = json_object_get(request, "details");
+    const json_t *spaces = json_object_get(details, "tablespaces");
+    if (json_array_size(spaces) > 0 && !each_tablespace(job, target, err))
+        return false;
+    if (!text_equal(type, TEXT("files")) && details == NULL) {
         const json_t *server = json_object_get(target, "server");
         if (!json_is_object(server))
             server = json_object_get(job->source, "config");

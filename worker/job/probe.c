@@ -91,8 +91,8 @@ static bool restore_plan(Job *job, JobResult *result, Err *err)
     if (!opened_open(&opened, job, err))
         return false;
     Text type = text_of(opened.row.source_type);
-    bool fine = restore_request(job, &request, err) && job_engine(job, type, &engine, err) &&
-                ceiling_target(job, type, request, err);
+    bool fine = restore_request(job, opened.reader, &request, err) &&
+                job_engine(job, type, &engine, err) && ceiling_target(job, type, request, err);
     EngineParams params = {.config = json_object_get(job->source, "config"),
                            .request = request,
                            .host = &host,

@@ -79,7 +79,21 @@ static bool check_confirmed(const Job *job, Err *err)
                    TEXT_ARG(name));
 }
 
-bool restore_request(const Job *job, json_t **request, Err *err)
+bool restore_details(const RepoReader *reader, json_t *request, Err *err)
+{
+    scoped(json_release) json_t *details = NULL;
+    const Receipt *receipt = reader_receipt(reader);
+    json_object_del(request, "details");
+    if (receipt->details.len == 0)
+        return true;
+    if (!json_parse(receipt->details, &details, err))
+        return err_note(err, "the backup's receipt");
+    if (text_equal(json_text_or(details, "method", TEXT("")), TEXT("physical")))
+        json_object_set(request, "details", details);
+    return true;
+}
+
+bool restore_request(const Job *job, const RepoReader *reader, json_t **request, Err *err)
 {
     char mark[JOB_ID_TEXT];
     bool files = text_equal(json_text_or(job->source, "type", TEXT("")), TEXT("files"));
@@ -93,7 +107,7 @@ bool restore_request(const Job *job, json_t **request, Err *err)
     /* Files in place go back to where they came from. */
     if (files && !json_is_object(json_object_get(*request, "target")))
         json_object_set_new(*request, "target", json_pack("{s:s}", "path", "/"));
-    return true;
+    return restore_details(reader, *request, err);
 }
 
 static bool open_all(Restore *restore, Err *err)
@@ -102,7 +116,7 @@ static bool open_all(Restore *restore, Err *err)
     const Engine *engine;
     if (!opened_open(&restore->opened, job, err) ||
         !opened_select(&restore->select, job->params, err) ||
-        !restore_request(job, &restore->request, err))
+        !restore_request(job, restore->opened.reader, &restore->request, err))
         return false;
     Text type = text_of(restore->opened.row.source_type);
     if (!job_engine(job, type, &engine, err) || !ceiling_target(job, type, restore->request, err))

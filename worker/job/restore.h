@@ -6,11 +6,16 @@
 #ifndef WORKER_JOB_RESTORE_H
 #define WORKER_JOB_RESTORE_H
 
+#include "common/repo/reader.h"
 #include "worker/job/job.h"
 
 MUST_CHECK bool restore_run(Job *job, JobResult *result, Err *err);
 
-/* The request that an engine gets: the order's, with mark and target filled in. */
-MUST_CHECK bool restore_request(const Job *job, json_t **request, Err *err);
+/* The request that an engine gets: the order's, with mark and target filled in, and of a backup
+ * that is restored into a directory though its source is a server the receipt's `details`. */
+MUST_CHECK bool restore_request(const Job *job, const RepoReader *reader, json_t **request,
+                                Err *err);
+/* The same of any request: the details of a physical backup, or none. */
+MUST_CHECK bool restore_details(const RepoReader *reader, json_t *request, Err *err);
 
 #endif

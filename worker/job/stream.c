@@ -74,8 +74,12 @@ static void *run_lane(void *ctx)
     LaneArgs *args = ctx;
     Stream *stream = args->stream;
     Err err = {0};
+    Err why;
     if (copy_lane(stream, args->lane, &err))
         return NULL;
+    /* The source only noticed that there is nobody to read for. */
+    if (err.code == ERR_CANCELLED && writer_failed(stream->writer, &why))
+        err = why;
     pthread_mutex_lock(&stream->lock);
     if (stream->first.code == ERR_NONE)
         stream->first = err;

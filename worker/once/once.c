@@ -13,6 +13,7 @@
 #include "worker/engine/postgresql_export.h"
 #include "worker/job/feed.h"
 #include "worker/job/plain_tar.h"
+#include "worker/job/restore.h"
 #include "worker/once/once_args.h"
 #include "worker/once/once_rebuild.h"
 
@@ -424,7 +425,8 @@ static int run_restore(Once *once, Err *err)
     once->tolerant = once->args.engine == NULL || strcmp(once->args.engine, "files") == 0;
     scoped(json_release) json_t *request = NULL;
     char scratch[] = "/tmp/holdfast-once.XXXXXX";
-    if (!read_request(once, &request, err) || !open_reader(once, err))
+    if (!read_request(once, &request, err) || !open_reader(once, err) ||
+        !restore_details(once->reader, request, err))
         return err_exit_code(err->code);
     if (mkdtemp(scratch) == NULL) {
         err_set_sys(err, ERR_IO, "once.scratch", "making a temporary directory");

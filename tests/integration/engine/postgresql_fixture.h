@@ -100,7 +100,7 @@ typedef struct Surroundings {
     const char *password;
     pthread_mutex_t lock;
     unsigned issues, notes;
-    char last_note[400];
+    char last_note[400], last_issue[400];
     char scratch[64];
 } Surroundings;
 
@@ -116,8 +116,11 @@ static inline bool surroundings_secret(void *ctx, const json_t *reference, Buf *
 static inline void surroundings_issue(void *ctx, const Issue *issue)
 {
     Surroundings *around = ctx;
-    (void)issue;
+    pthread_mutex_lock(&around->lock);
     around->issues++;
+    snprintf(around->last_issue, sizeof around->last_issue, "%.*s: %.*s", TEXT_ARG(issue->path),
+             TEXT_ARG(issue->text));
+    pthread_mutex_unlock(&around->lock);
 }
 
 static inline void surroundings_note(void *ctx, const char *event, const char *text)
@@ -212,6 +215,8 @@ static inline bool record_entry(Recording *r, unsigned lane, Entry *entry, Err *
         if (!ok)
             break;
         item.content.len += got;
+        if (zeros > 0)
+            memset(buf_extend(&item.content, zeros), 0, zeros);
         if (r->on_read != NULL)
             r->on_read(r->on_read_ctx, entry, item.content.len);
     } while (got > 0 || zeros > 0);
@@ -219,6 +224,7 @@ static inline bool record_entry(Recording *r, unsigned lane, Entry *entry, Err *
     item.entry = *entry;
     item.entry.path = text_of(item.path);
     item.entry.note = text_of(item.note);
+    item.entry.link = (Text){0};
     if (!ok || !keep) {
         mem_free(item.path);
         mem_free(item.note);

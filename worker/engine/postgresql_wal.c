@@ -150,8 +150,8 @@ static void plan(Wal *wal)
         uint64_t end = last ? server->flushed : server->timelines[i + 1].start;
         if (timeline->number < first)
             continue;
-        bool enters = timeline->number > wal->from_timeline || !wal->has_from;
-        if (enters && server->histories[i].len > 0)
+        /* In every batch: a segment is never stored without the history that leads to it. */
+        if (server->histories[i].len > 0)
             add_piece(wal,
                       &(Piece){.timeline = timeline->number, .history = &server->histories[i]});
         uint64_t begin = timeline->number == first ? start : timeline->start;

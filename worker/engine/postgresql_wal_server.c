@@ -57,6 +57,16 @@ static bool look_at_settings(PostgresqlWalServer *out, PostgresqlLink *link, PGc
     return true;
 }
 
+/* A commit behind the instant: a recovery to any time up to it finds one that is later, and does
+ * not end with "before configured recovery target was reached" where nothing else was written. */
+static bool leave_mark(const PostgresqlWalServer *out, PostgresqlLink *link, PGconn *conn, Err *err)
+{
+    return out->standby || (postgresql_link_exec(link, conn, "preparing the log's mark",
+                                                 "SET synchronous_commit = local", err) &&
+                            postgresql_link_exec(link, conn, "leaving a mark in the log",
+                                                 "SELECT txid_current()", err));
+}
+
 static bool make_slot(PostgresqlWalServer *out, PostgresqlLink *link, PGconn *conn,
                       const char *slot, Err *err)
 {
@@ -211,7 +221,8 @@ bool postgresql_wal_server_look(PostgresqlWalServer *out, PostgresqlLink *link, 
     PGconn *conn = NULL;
     *out = (PostgresqlWalServer){0};
     bool fine = check_slot_name(slot, err) && postgresql_link_connect(link, TEXT(""), &conn, err) &&
-                look_at_settings(out, link, conn, err) && look_at_slot(out, link, conn, slot, err);
+                look_at_settings(out, link, conn, err) && leave_mark(out, link, conn, err) &&
+                look_at_slot(out, link, conn, slot, err);
     postgresql_link_disconnect(&conn);
     fine = fine && postgresql_link_replication(link, &conn, err) &&
            identify(out, link, conn, err) && look_at_timelines(out, link, conn, err);

@@ -147,6 +147,23 @@ static bool next_line(Text *rest, Text *line)
     return false;
 }
 
+/* "number<blanks>position<blanks>reason"; false when it is no such line. */
+static bool take_line(Text line, uint64_t *number, uint64_t *end)
+{
+    size_t digits = 0, at, stop;
+    while (digits < line.len && line.at[digits] >= '0' && line.at[digits] <= '9')
+        digits++;
+    for (at = digits; at < line.len && (line.at[at] == ' ' || line.at[at] == '\t');)
+        at++;
+    for (stop = at; stop < line.len && line.at[stop] != ' ' && line.at[stop] != '\t';)
+        stop++;
+    *number = 0;
+    for (size_t i = 0; i < digits; i++)
+        *number = *number * 10 + (uint64_t)(line.at[i] - '0');
+    return digits > 0 && digits < 10 && at > digits &&
+           postgresql_lsn_parse((Text){line.at + at, stop - at}, end);
+}
+
 bool postgresql_wal_history_parse(PostgresqlWalServer *server, uint32_t timeline, Text content,
                                   Err *err)
 {
@@ -154,20 +171,15 @@ bool postgresql_wal_history_parse(PostgresqlWalServer *server, uint32_t timeline
     uint32_t before = 0;
     uint64_t start = 0;
     while (next_line(&rest, &line)) {
-        scoped(buf_free) Buf copy = {0};
-        char position[POSTGRESQL_LSN_TEXT]; /* one more than %19s */
-        unsigned number;
-        uint64_t end;
-        buf_add_text(&copy, line);
-        if (sscanf(buf_cstr(&copy), "%9u %19s", &number, position) != 2 ||
-            !postgresql_lsn_parse(text_of(position), &end) || number <= before || end < start ||
+        uint64_t number, end = 0;
+        if (!take_line(line, &number, &end) || number <= before || end < start ||
             number >= timeline || server->timeline_count >= TIMELINES_MOST)
             return err_set(err, ERR_SOURCE, "source.history",
-                           "the history of timeline %u makes no sense at \"%.60s\": look at "
+                           "the history of timeline %u makes no sense at \"%.*s\": look at "
                            "%08X.history in the server's pg_wal",
-                           timeline, buf_cstr(&copy), timeline);
-        add_timeline(server, number, before, start);
-        before = number;
+                           timeline, (int)(line.len < 60 ? line.len : 60), line.at, timeline);
+        add_timeline(server, (uint32_t)number, before, start);
+        before = (uint32_t)number;
         start = end;
     }
     add_timeline(server, timeline, before, start);

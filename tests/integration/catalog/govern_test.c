@@ -302,6 +302,22 @@ static void ask_as_auditor(const char *sql, char out[512])
     fleet_ask(fleet, buf_cstr(&whole), out);
 }
 
+/* A view lends its owner's rights to tables, and to functions none. */
+static void an_auditor_may_read_every_view_that_is_granted(void **state)
+{
+    (void)state;
+    char answer[512];
+    ask_as_auditor(
+        "DO $$ DECLARE v regclass; BEGIN FOR v IN SELECT c.oid FROM pg_class c WHERE "
+        "c.relnamespace = 'holdfast'::regnamespace AND c.relkind = 'v' AND "
+        "has_table_privilege('holdfast_auditor', c.oid, 'SELECT') LOOP BEGIN EXECUTE "
+        "format('SELECT count(*) FROM (SELECT * FROM %s) x', v); EXECUTE format('SELECT * FROM %s "
+        "LIMIT 1', v); EXCEPTION WHEN insufficient_privilege THEN RAISE EXCEPTION '%: %', v, "
+        "SQLERRM; END; END LOOP; END $$; SELECT 'all'",
+        answer);
+    assert_string_equal(answer, "all");
+}
+
 static void an_auditors_questions_have_one_query_each(void **state)
 {
     char answer[512];
@@ -371,6 +387,7 @@ int main(void)
         cmocka_unit_test(the_log_of_a_job_is_cut_not_endless),
         cmocka_unit_test(the_same_decision_again_is_counted_not_repeated),
         cmocka_unit_test(an_auditor_reads_the_reports_and_nothing_else),
+        cmocka_unit_test(an_auditor_may_read_every_view_that_is_granted),
         cmocka_unit_test(an_auditors_questions_have_one_query_each),
     };
     return cmocka_run_group_tests(tests, start, stop);

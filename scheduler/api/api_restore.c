@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scheduler/api/api.h"
 
+#include "common/base/clock.h"
 #include "common/base/json.h"
+
+#include <string.h>
 
 bool api_restore_list(ApiCall *call, Err *err)
 {
@@ -13,6 +16,46 @@ static json_t *target_of(Text to)
 {
     const char *kind = to.len != 0 && to.at[0] == '/' ? "path" : "database";
     return json_pack("{s:s%}", kind, to.at, to.len);
+}
+
+/* To which instant the log is to be followed: latest, a time, a position, xid:N, name:TEXT. */
+static bool recover_of(Text until, json_t **out, Err *err)
+{
+    static const struct {
+        Text prefix;
+        const char *key;
+    } kinds[] = {{{"xid:", 4}, "xid"}, {{"name:", 5}, "name"}};
+    int64_t at_s;
+    scoped(buf_free) Buf text = {0};
+    buf_add_text(&text, until);
+    *out = json_object();
+    if (text_equal(until, TEXT("latest")))
+        return true;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        size_t len = kinds[i].prefix.len;
+        if (until.len > len && memcmp(until.at, kinds[i].prefix.at, len) == 0) {
+            json_object_set_new(*out, kinds[i].key, json_stringn(until.at + len, until.len - len));
+            return true;
+        }
+    }
+    if (until.len < 18 && strspn(buf_cstr(&text), "0123456789ABCDEF/") == until.len &&
+        strchr(buf_cstr(&text), '/') != NULL) {
+        json_object_set_new(*out, "lsn", json_stringn(until.at, until.len));
+        return true;
+    }
+    const char *hour = strchr(buf_cstr(&text), 'T');
+    if (hour != NULL && clock_parse(buf_cstr(&text), &at_s)) {
+        if (strpbrk(hour, "Z+-") == NULL)
+            buf_add_byte(&text, 'Z');
+        json_object_set_new(*out, "time", json_string(buf_cstr(&text)));
+        return true;
+    }
+    json_decref(*out);
+    *out = NULL;
+    return err_set(err, ERR_USAGE, "restore.until",
+                   "until is latest, a time (2026-11-22T10:00:00Z), a position in the log "
+                   "(16/B374D848), xid:NUMBER or name:RESTORE-POINT, not %.*s",
+                   TEXT_ARG(until));
 }
 
 /* What a plan and a restore have in common: the job's params. */
@@ -35,6 +78,12 @@ static bool params_of(ApiCall *call, json_t **params, Err *err)
     Text from = json_text_or(call->body, "from", (Text){0});
     if (from.len != 0)
         json_object_set_new(*params, "store", json_stringn(from.at, from.len));
+    Text until = json_text_or(call->body, "until", (Text){0});
+    json_t *recover = NULL;
+    if (until.len != 0 && !recover_of(until, &recover, err))
+        return false;
+    if (recover != NULL)
+        json_object_set_new(*params, "recover", recover);
     static const char *const copied[] = {"confirm", "select", "grant"};
     for (size_t i = 0; i < sizeof copied / sizeof *copied; i++)
         if (json_object_get(call->body, copied[i]) != NULL)

@@ -29,6 +29,8 @@ static json_t *request_of(const Ctl *ctl, const json_t *backup)
         json_object_set_new(body, "pool", json_string(ctl->args->pool));
     if (ctl->args->from != NULL)
         json_object_set_new(body, "from", json_string(ctl->args->from));
+    if (ctl->args->until != NULL)
+        json_object_set_new(body, "until", json_string(ctl->args->until));
     if (ctl->args->in_place)
         json_object_set_new(body, "in_place", json_true());
     if (ctl->args->confirm != NULL)
@@ -136,6 +138,20 @@ static bool go(Ctl *ctl, json_t *request, const json_t *plan_job, Err *err)
     return ctl_start(ctl, "POST", "/restores", request, err);
 }
 
+/* A source's name alone stands for its newest backup; of those that are followed to a time, for the
+ * newest before it. */
+static bool select_base(Ctl *ctl, const char *selector, json_t **backup, Err *err)
+{
+    scoped(buf_free) Buf own = {0};
+    const char *until = ctl->args->until;
+    buf_add_text(&own, text_of(selector));
+    if (until != NULL && strchr(until, 'T') != NULL && strchr(until, ':') != NULL &&
+        strncmp(until, "name:", 5) != 0 && strchr(selector, '@') == NULL &&
+        strncmp(selector, "bk_", 3) != 0)
+        buf_printf(&own, "@%s", until);
+    return ctl_select(ctl, buf_cstr(&own), backup, err);
+}
+
 bool ctl_restore(Ctl *ctl, Err *err)
 {
     const char *selector;
@@ -147,7 +163,7 @@ bool ctl_restore(Ctl *ctl, Err *err)
         return err_set(
             err, ERR_USAGE, "restore.where",
             "say where: --to DIRECTORY or --to DATABASE, or --in-place --confirm SOURCE");
-    if (!ctl_select(ctl, selector, &backup, err))
+    if (!select_base(ctl, selector, &backup, err))
         return false;
     json_t *request = request_of(ctl, backup);
     bool done = make_plan(ctl, request, &plan_job, err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/engine/postgresql.h"
 
+#include "worker/engine/postgresql_archive.h"
 #include "worker/engine/postgresql_cluster.h"
 #include "worker/engine/postgresql_physical.h"
 #include "worker/engine/postgresql_probe.h"
@@ -27,6 +28,8 @@ static bool open_source(Source **out, const EngineParams *params, Err *err)
 
 static bool open_target(Target **out, const EngineParams *params, Err *err)
 {
+    if (postgresql_archive_asked(params))
+        return postgresql_archive_open(out, params, err);
     return postgresql_cluster_asked(params) ? postgresql_cluster_open(out, params, err)
                                             : postgresql_target_open(out, params, err);
 }

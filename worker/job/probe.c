@@ -10,6 +10,7 @@
 #include "worker/job/granting.h"
 #include "worker/job/opened.h"
 #include "worker/job/restore.h"
+#include "worker/job/restore_log.h"
 #include "worker/job/stores.h"
 
 #include <stdio.h>
@@ -87,8 +88,9 @@ static bool restore_plan(Job *job, JobResult *result, Err *err)
     if (!opened_select(&select, job->params, err))
         return false;
     bool whole = opened_selects_all(&select);
+    bool to_an_instant;
     opened_select_free(&select);
-    if (!opened_open(&opened, job, err))
+    if (!restore_log_check(job, &to_an_instant, err) || !opened_open(&opened, job, err))
         return false;
     Text type = text_of(opened.row.source_type);
     bool fine = restore_request(job, opened.reader, &request, err) &&
@@ -100,6 +102,8 @@ static bool restore_plan(Job *job, JobResult *result, Err *err)
     fine = fine && engine->plan(&params, &result->answer, err);
     if (fine)
         tell_backup(result->answer, job, &opened, whole);
+    if (fine && to_an_instant)
+        restore_log_tell(job, result->answer);
     json_decref(request);
     opened_close(&opened);
     return fine;

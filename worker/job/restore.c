@@ -8,6 +8,7 @@
 #include "worker/job/feed.h"
 #include "worker/job/fetch.h"
 #include "worker/job/opened.h"
+#include "worker/job/restore_log.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,7 +21,9 @@ typedef struct Restore {
     OpenedSelect select;
     EngineHost host;
     json_t *request;
+    const Engine *engine;
     Target *target;
+    bool to_an_instant; /* the log goes on where the backup ends */
     bool files; /* entries stand alone; a database's belong together, its engine selects them */
     atomic_uint_fast64_t damaged;
     size_t stopped; /* applications */
@@ -113,13 +116,14 @@ bool restore_request(const Job *job, const RepoReader *reader, json_t **request,
 static bool open_all(Restore *restore, Err *err)
 {
     Job *job = restore->job;
-    const Engine *engine;
-    if (!opened_open(&restore->opened, job, err) ||
+    if (!restore_log_check(job, &restore->to_an_instant, err) ||
+        !opened_open(&restore->opened, job, err) ||
         !opened_select(&restore->select, job->params, err) ||
         !restore_request(job, restore->opened.reader, &restore->request, err))
         return false;
     Text type = text_of(restore->opened.row.source_type);
-    if (!job_engine(job, type, &engine, err) || !ceiling_target(job, type, restore->request, err))
+    if (!job_engine(job, type, &restore->engine, err) ||
+        !ceiling_target(job, type, restore->request, err))
         return false;
     CRASHPOINT("restore.opened");
     if (!apps_stop(job, &restore->stopped, err))
@@ -132,7 +136,7 @@ static bool open_all(Restore *restore, Err *err)
     restore->files = text_equal(type, TEXT("files"));
     if (restore->files)
         reader_on_damage(restore->opened.reader, on_damaged_page, restore);
-    return engine->open_target(&restore->target, &params, err);
+    return restore->engine->open_target(&restore->target, &params, err);
 }
 
 static bool go(Restore *restore, json_t **report, Err *err)
@@ -166,7 +170,8 @@ static bool go(Restore *restore, json_t **report, Err *err)
     if (!restore->target->ops->finish(restore->target, report, err))
         return false;
     CRASHPOINT("restore.finished");
-    return true;
+    return !restore->to_an_instant ||
+           restore_log(job, &restore->opened, restore->engine, &restore->host, *report, err);
 }
 
 static void tell_result(Restore *restore, json_t *report, JobResult *result)

@@ -148,16 +148,13 @@ static void give_up(Archive *a)
 /* "….partial" is kept under the whole one's name, unless the whole one is there. */
 static bool take_name(Archive *a, const Entry *entry, bool *want, Err *err)
 {
-    static const Text hex = {"0123456789ABCDEF.historypal", 26};
+    static const char letters[] = "0123456789ABCDEF.historypal"; /* of segments and histories */
     size_t len = entry->path.len;
     bool partial = len == SEGMENT_NAME + strlen(".partial") &&
                    memcmp(entry->path.at + SEGMENT_NAME, ".partial", 8) == 0;
     struct stat there;
     *want = true;
-    for (size_t i = 0; i < len; i++)
-        if (memchr(hex.at, entry->path.at[i], hex.len) == NULL)
-            len = NAME_MOST;
-    if (len >= NAME_MOST || entry->type != ENTRY_STREAM)
+    if (len >= NAME_MOST || !made_of(entry->path, letters) || entry->type != ENTRY_STREAM)
         return err_set(err, ERR_CORRUPT, "target.entry", "the log has an entry %.*s, which is none",
                        TEXT_ARG(entry->path));
     snprintf(a->name, sizeof a->name, "%.*s", partial ? SEGMENT_NAME : (int)len, entry->path.at);

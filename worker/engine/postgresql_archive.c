@@ -85,6 +85,19 @@ static void add_setting(Buf *out, const char *name, Text value)
     buf_add_text(out, TEXT("'\n"));
 }
 
+/* RFC 3339 as a server takes it that reads its settings: names of time zones, Z among them, it only
+ * knows later. */
+static void add_time(Buf *out, const char *name, Text value)
+{
+    bool utc = value.at[value.len - 1] == 'Z';
+    scoped(buf_free) Buf text = {0};
+    for (size_t i = 0; i < value.len - utc; i++)
+        buf_add_byte(&text, value.at[i] == 'T' ? ' ' : (uint8_t)value.at[i]);
+    if (utc)
+        buf_add_text(&text, TEXT("+00"));
+    add_setting(out, name, buf_text(&text));
+}
+
 bool postgresql_archive_settings(const json_t *archive, Buf *out, Err *err)
 {
     static const struct {
@@ -110,7 +123,10 @@ bool postgresql_archive_settings(const json_t *archive, Buf *out, Err *err)
                            "%.*s is no %s to recover to, or there are two of them", TEXT_ARG(value),
                            targets[i].key);
         snprintf(name, sizeof name, "recovery_target_%s", targets[i].key);
-        add_setting(out, name, value);
+        if (targets[i].fits == is_time)
+            add_time(out, name, value);
+        else
+            add_setting(out, name, value);
     }
     return true;
 }

@@ -1,12 +1,6 @@
 -- What a restore to an instant needs of the log: the batches that have the segments from a base backup's stop to that
 -- instant, on the line of timelines that leads there, or in words why there is no such line.
 
--- As the engine's receipt of a physical backup has it.
-CREATE OR REPLACE FUNCTION log_needs(b backup) RETURNS TABLE (system text, timeline bigint, start_lsn pg_lsn, stop_lsn pg_lsn) LANGUAGE sql STABLE
-  SET search_path = holdfast, pg_temp AS $$
-  SELECT b.receipt ->> 'system_identifier', (b.receipt ->> 'timeline')::bigint, (b.receipt ->> 'start_lsn')::pg_lsn, (b.receipt ->> 'stop_lsn')::pg_lsn
-    WHERE b.receipt ?& ARRAY['system_identifier', 'timeline', 'start_lsn', 'stop_lsn'] $$;
-
 -- As before; but a base backup brings its own log, so a window needs the rest from its stop on.
 CREATE OR REPLACE VIEW recovery_windows AS
   WITH RECURSIVE base AS (

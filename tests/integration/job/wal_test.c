@@ -147,6 +147,8 @@ static void a_batch_that_dies_anywhere_leaves_no_hole(void **state)
         stage_killed(stage, "backup", "", points[i]);
         stage_reap(stage);
         write_log(100);
+        /* The server throws away what it may. */
+        server_sql(&server, "postgres", "CHECKPOINT");
         stage_again(stage, &end);
         if (strcmp(end.outcome, "completed") != 0)
             fail_msg("%s %s: %s", end.outcome, end.cause, end.text);
@@ -183,6 +185,25 @@ static void a_slot_that_was_dropped_is_made_again_and_a_hole_is_named(void **sta
     assert_int_equal(ranges(stage), 2);
 }
 
+static void retention_lets_go_only_of_what_no_base_backup_needs(void **state)
+{
+    Stage *stage = *state;
+    StageEnd end;
+    stage_back_up(stage);
+    write_log(20000);
+    stage_back_up(stage);
+    write_log(20000);
+    stage_back_up(stage);
+    /* The first batch has only the beginning of what the second one has whole. */
+    stage_run(stage, "retention", "b.sequence <= 2", &end);
+    assert_string_equal(end.outcome, "completed");
+    stage_end_free(&end);
+    assert_int_equal(stage_counted(stage, "backup WHERE deleted_at IS NOT NULL AND sequence = 1"),
+                     1);
+    assert_int_equal(stage_counted(stage, "backup WHERE deleted_at IS NULL"), 2);
+    assert_int_equal(ranges(stage), 1);
+}
+
 static void another_cluster_at_the_address_is_refused(void **state)
 {
     Stage *stage = *state;
@@ -204,6 +225,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_slot_that_was_dropped_is_made_again_and_a_hole_is_named,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(retention_lets_go_only_of_what_no_base_backup_needs, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(another_cluster_at_the_address_is_refused, set_up,
                                         tear_down),
     };

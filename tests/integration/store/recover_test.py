@@ -30,7 +30,7 @@ class Logged(Stores):
         return super().fleet(*words).replace("policies: {", f"policies: {{base: {{{never}, copies: [{{store: main}}]}}, ", 1) + self.source()
 
     def source(self):
-        return (f"  orders: {{type: postgresql, method: physical, wal: stream, policy: base, host: {self.orders.directory}, "
+        return (f"  orders: {{type: postgresql, method: physical, wal: stream, policy: base, databases: [all], host: {self.orders.directory}, "
                 f"port: {self.orders.port}, user: postgres}}\n")
 
     def move_source(self, server):
@@ -80,7 +80,11 @@ def recovered(place, *words):
         shutil.chown(server.directory, "postgres", "postgres")
     out.rename(server.directory / "data")
     server.port = place.orders.port + 1000 + place.count_of_copies
-    server.start()
+    try:
+        server.start()
+    except AssertionError:
+        print((server.directory / "log").read_text(errors="replace")[-3000:])
+        raise
     wait_until(lambda: ask(server, "SELECT NOT pg_is_in_recovery()") == "t", what="the end of recovery")
     return server
 

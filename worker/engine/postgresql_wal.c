@@ -33,6 +33,10 @@ typedef struct Wal {
     uint32_t from_timeline;
     uint64_t from;
     int64_t from_ns; /* what the batch before reached */
+    bool has_prefix; /* the segment with `from` is stored up to there; its sha256: */
+    char prefix[2 * sizeof(Sha256) + 1];
+    HashSha256 *prefix_hash;
+    uint64_t prefix_left; /* bytes of the piece that is read, up to `from` */
     bool gap;
     uint64_t gap_from, gap_to;
     bool reached; /* all that the server had flushed is in it */
@@ -87,7 +91,22 @@ static bool take_request(Wal *wal, const json_t *request, Err *err)
     wal->has_from = true;
     wal->from_timeline = timeline;
     wal->from_ns = (int64_t)json_u64_or(log, "at_us", 0) * 1000;
+    Text prefix = json_text_or(log, "sha256", TEXT(""));
+    wal->has_prefix = prefix.len == sizeof wal->prefix - 1;
+    if (wal->has_prefix)
+        memcpy(wal->prefix, prefix.at, prefix.len);
     return true;
+}
+
+/* A standby that was started and replayed no commit yet knows no instant: the one before stays. */
+static bool settle_instant(Wal *wal, Err *err)
+{
+    if (wal->server.at_us == 0)
+        wal->server.at_us = wal->from_ns / 1000;
+    return wal->server.at_us != 0 ||
+           err_set(err, ERR_BUSY, "source.no_instant",
+                   "this standby has replayed no commit since it was started, so nobody can say "
+                   "which instant its log reaches: the first batch waits for one");
 }
 
 static void add_piece(Wal *wal, const Piece *piece)
@@ -128,6 +147,11 @@ static void choose_start(const Wal *wal, uint32_t *timeline, uint64_t *start)
     const PostgresqlWalServer *server = &wal->server;
     *timeline = server->timeline;
     *start = server->kept_from;
+    /* A slot that is younger than a promotion may keep log from before it, of the timeline it was.
+     */
+    for (size_t i = 0; i < server->timeline_count; i++)
+        if (server->timelines[i].start <= server->kept_from)
+            *timeline = server->timelines[i].number;
     if (!wal->has_from || wal->gap)
         return;
     if (timeline_of(server, wal->from_timeline) != NULL) {
@@ -244,10 +268,11 @@ bool postgresql_wal_source_open(Source **out, const EngineParams *params, Err *e
     wal->source.ops = &ops;
     wal->host = params->host;
     wal->hash = hash_sha256_new();
+    wal->prefix_hash = hash_sha256_new();
     take_slot(wal, params->config);
     if (postgresql_link_open(&wal->link, params->config, params->host, "source", err) &&
         postgresql_wal_server_look(&wal->server, wal->link, wal->slot, err) &&
-        take_request(wal, params->request, err) && begin(wal, err)) {
+        take_request(wal, params->request, err) && settle_instant(wal, err) && begin(wal, err)) {
         *out = &wal->source;
         return true;
     }
@@ -281,6 +306,15 @@ static void name_piece(const Wal *wal, const Piece *piece, char out[NAME_MOST])
     snprintf(out, NAME_MOST, "%s%s", segment, is_partial(wal, piece) ? ".partial" : "");
 }
 
+/* Of this piece the beginning is stored already. */
+static uint64_t prefix_of(const Wal *wal, const Piece *piece)
+{
+    bool has = wal->has_prefix && !wal->gap && piece->history == NULL &&
+               piece->timeline == wal->from_timeline && piece->start < wal->from &&
+               wal->from <= piece->end;
+    return has ? wal->from - piece->start : 0;
+}
+
 static bool source_next(Source *source, unsigned lane, Entry *entry, bool *more, Err *err)
 {
     Wal *wal = self(source);
@@ -290,6 +324,7 @@ static bool source_next(Source *source, unsigned lane, Entry *entry, bool *more,
         return true;
     const Piece *piece = &wal->pieces[wal->next];
     wal->bytes = wal->history_at = 0;
+    wal->prefix_left = prefix_of(wal, piece);
     name_piece(wal, piece, wal->name);
     *entry = (Entry){.type = ENTRY_STREAM,
                      .cut = piece->history != NULL ? CUT_DUMP : CUT_IMAGE,
@@ -306,6 +341,30 @@ static bool source_next(Source *source, unsigned lane, Entry *entry, bool *more,
     if (wal->stream == NULL || wal->stream_timeline != piece->timeline)
         return open_stream(wal, piece, err);
     return true;
+}
+
+/* What is stored must be what the server still has there: else it was set back to an earlier state,
+ * or another server writes the same timeline, and what follows belongs to another past. */
+static bool check_prefix(Wal *wal, const Piece *piece, Slice bytes, Err *err)
+{
+    Sha256 sha256;
+    char found[sizeof wal->prefix];
+    if (wal->prefix_left == 0)
+        return true;
+    size_t take = bytes.len < wal->prefix_left ? bytes.len : (size_t)wal->prefix_left;
+    hash_sha256_add(wal->prefix_hash, (Slice){bytes.at, take});
+    wal->prefix_left -= take;
+    if (wal->prefix_left > 0)
+        return true;
+    hash_sha256_end(wal->prefix_hash, &sha256);
+    ids_hex(sha256.bytes, sizeof sha256.bytes, found);
+    if (memcmp(found, wal->prefix, sizeof found - 1) == 0)
+        return true;
+    return err_set(err, ERR_CONFLICT, "source.log_spliced",
+                   "%s of timeline %u is not what was stored of it: the server was set back to an "
+                   "earlier state, or two servers write one timeline; give what runs now a source "
+                   "of its own, and restore what is stored to before the two parted",
+                   wal->name, piece->timeline);
 }
 
 static bool source_read(Source *source, unsigned lane, uint8_t *at, size_t room, size_t *got,
@@ -325,7 +384,7 @@ static bool source_read(Source *source, unsigned lane, uint8_t *at, size_t room,
     }
     hash_sha256_add(wal->hash, (Slice){at, *got});
     wal->bytes += *got;
-    return true;
+    return check_prefix(wal, piece, (Slice){at, *got}, err);
 }
 
 static bool source_end(Source *source, unsigned lane, Entry *entry, bool *keep, Err *err)
@@ -431,6 +490,7 @@ static void source_close(Source *source)
     postgresql_link_close(wal->link);
     postgresql_wal_server_free(&wal->server);
     hash_sha256_free(wal->hash);
+    hash_sha256_free(wal->prefix_hash);
     mem_free(wal->pieces);
     buf_free(&wal->position);
     buf_free(&wal->details);

@@ -7,7 +7,8 @@
  *   <24 hex digits>.partial   the last one, up to where the batch ends; the next has it again
  *   <8 hex digits>.history    of the server's own timeline, from the second on
  * Where it goes on is what the catalogue says is committed: request {"log": {"system", "timeline",
- * "end", "at_us"}}, absent for the first batch. The slot is told that position only, so the server
+ * "end", "at_us", "sha256" of the segment that ends there}}, absent for the first batch; a server
+ * that has other bytes there is refused. The slot is told that position only, so the server
  * keeps every byte until it is stored: a run that dies anywhere leaves no hole. The slot is made
  * here where there is none; where it was lost the log goes on after the hole, and the receipt names
  * it. Its details are described in protocol/README.md, "The log of a server". */

@@ -157,6 +157,27 @@ def a_lost_segment_is_named(place):
     path.write_bytes(whole)
 
 
+def a_server_that_was_set_back_is_refused(place):
+    """Its disk is a copy of an hour ago, it goes on under the same timeline and comes by what is stored: another past."""
+    data = place.orders.directory / "data"
+    place.orders.stop()
+    shutil.copytree(data, f"{data}.old", symlinks=True)
+    subprocess.run(["chown", "-R", "--reference", data, f"{data}.old"], check=True)
+    place.orders.start()
+    write(place.orders, 20)
+    place.batch()
+    place.orders.stop()
+    shutil.rmtree(data)
+    pathlib.Path(f"{data}.old").rename(data)
+    place.orders.start()
+    write(place.orders, 60)
+    before = place.count("SELECT count(*) FROM log_batch")
+    job = place.run("orders-wal")
+    place.wait_job(job, "state = 'failed'")
+    assert place.catalogue.one(f"SELECT cause FROM job WHERE id = {job}") == "source.log_spliced"
+    assert place.count("SELECT count(*) FROM log_batch") == before
+
+
 def main():
     with Logged(workers=1, sources=1, files=3, file_bytes=1000) as place:
         ask(place.orders, "CREATE TABLE ledger (id serial PRIMARY KEY, text text)")
@@ -164,6 +185,7 @@ def main():
         refusals(place)
         across_a_promotion(place)
         a_lost_segment_is_named(place)
+        a_server_that_was_set_back_is_refused(place)
         place.orders.stop()
         place.check()
         place.server.shutdown()

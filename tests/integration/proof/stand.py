@@ -136,6 +136,7 @@ class Proving(Installation):
         if pathlib.Path(f"/proc/{child}").exists():
             os.kill(child, signal.SIGCONT)
         told.wait(timeout=900)
+        self.again(more)  # one that passes the point
         return self.last()
 
     def close(self):

@@ -26,9 +26,9 @@ static int set_up(void **state)
     snprintf(config, sizeof config,
              "{\"host\":\"%s\",\"port\":%u,\"user\":\"postgres\",\"method\":\"physical\"}",
              postgres_socket(stage->fleet->pg), postgres_port(stage->fleet->pg));
-    snprintf(allow, sizeof allow, "{read: {servers: [\"%s\"]}, restore: {paths: [\"%s\"]}}",
+    snprintf(allow, sizeof allow, "{read: {servers: [\"%s\"]}, restore: {paths: [\"%s\", \"%s\"]}}",
              postgres_socket(stage->fleet->pg),
-             getenv("TMPDIR") == NULL ? "/tmp" : getenv("TMPDIR"));
+             getenv("TMPDIR") == NULL ? "/tmp" : getenv("TMPDIR"), stage->tree->top);
     stage_config(stage, allow, "");
     stage_policy(stage, "postgresql", config, "");
     *state = stage;

@@ -429,7 +429,7 @@ static json_t *segments_json(const Wal *wal)
     return list;
 }
 
-/* Those that the batch enters: their files are in it. */
+/* The whole line to the server's timeline: its files are in every batch. */
 static json_t *histories_json(const Wal *wal)
 {
     json_t *list = json_array();

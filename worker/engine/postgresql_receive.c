@@ -8,7 +8,14 @@
 #include <inttypes.h>
 #include <poll.h>
 
-enum { LOOK_MS = 1000, DATA_HEAD = 25, ALIVE_LEN = 18, REPLY_LEN = 34 };
+enum {
+    LOOK_MS = 1000,
+    TAKEN_MS = 10000,
+    TAKEN_LOOK_MS = 200,
+    DATA_HEAD = 25,
+    ALIVE_LEN = 18,
+    REPLY_LEN = 34
+};
 
 #define ANSWER_NS      INT64_C(10000000000) /* between answers that nobody asked for */
 #define POSTGRES_EPOCH INT64_C(946684800)   /* 2000-01-01 in seconds since 1970 */
@@ -58,42 +65,75 @@ static bool answer(PostgresqlReceive *r, Err *err)
     return true;
 }
 
+/* Has another connection the slot? */
+static bool is_taken(const PGresult *result)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    return state != NULL && strcmp(state, "55006") == 0;
+}
+
+static bool start(PostgresqlReceive *r, const char *command, Err *err)
+{
+    int64_t until_ns = clock_boot_ns() + INT64_C(1000000) * TAKEN_MS;
+    for (;;) {
+        scoped(postgresql_link_clear) PGresult *result = NULL, *end = NULL;
+        if (PQsendQuery(r->conn, command) != 1)
+            return refused(r, NULL, err);
+        if (!postgresql_replication_result(r->link, r->conn, r->host, doing, &result, err))
+            return false;
+        if (PQresultStatus(result) == PGRES_COPY_BOTH)
+            return true;
+        if (!is_taken(result))
+            return refused(r, result, err);
+        if (clock_boot_ns() > until_ns) {
+            (void)refused(r, result, err);
+            Err why = *err;
+            return err_set(err, ERR_BUSY, "source.slot_taken", "%s", why.text);
+        }
+        if (!postgresql_replication_result(r->link, r->conn, r->host, doing, &end, err))
+            return false;
+        poll(NULL, 0, TAKEN_LOOK_MS);
+    }
+}
+
 bool postgresql_receive_open(PostgresqlReceive **out, const PostgresqlLink *link, PGconn *conn,
                              const EngineHost *host, const char *slot, uint32_t timeline,
-                             uint64_t start, Err *err)
+                             uint64_t from, Err *err)
 {
     scoped(buf_free) Buf command = {0};
-    scoped(postgresql_link_clear) PGresult *result = NULL;
     char lsn[POSTGRESQL_LSN_TEXT];
     PostgresqlReceive *r = mem_new(PostgresqlReceive);
-    *r = (PostgresqlReceive){.link = link, .conn = conn, .host = host, .at = start};
-    postgresql_lsn_text(start, lsn);
-    buf_printf(&command, "START_REPLICATION%s%s PHYSICAL %s TIMELINE %" PRIu32,
-               slot == NULL ? "" : " SLOT ", slot == NULL ? "" : slot, lsn, timeline);
+    *r = (PostgresqlReceive){.link = link, .conn = conn, .host = host, .at = from};
+    postgresql_lsn_text(from, lsn);
+    buf_printf(&command, "START_REPLICATION ");
+    if (slot != NULL)
+        buf_printf(&command, "SLOT \"%s\" ", slot);
+    buf_printf(&command, "PHYSICAL %s TIMELINE %" PRIu32, lsn, timeline);
     *out = r;
-    bool ok = PQsendQuery(conn, buf_cstr(&command)) == 1 || refused(r, NULL, err);
-    ok = ok && postgresql_replication_result(link, conn, host, doing, &result, err);
-    if (ok && PQresultStatus(result) != PGRES_COPY_BOTH)
-        ok = refused(r, result, err);
-    if (ok)
+    if (start(r, buf_cstr(&command), err))
         return true;
     postgresql_receive_close(r);
     *out = NULL;
     return false;
 }
 
-/* The server ended the stream: because it fails, stops, or goes on with another timeline. */
+/* The server ended the stream: because it fails, stops, or goes on with another timeline. An error
+ * is the first result; where there is none it waits for our end of the COPY. */
 static bool over(PostgresqlReceive *r, Err *err)
 {
-    scoped(postgresql_link_clear) PGresult *result = NULL;
+    scoped(postgresql_link_clear) PGresult *first = NULL, *next = NULL;
+    if (!postgresql_replication_result(r->link, r->conn, r->host, doing, &first, err))
+        return false;
+    if (PQresultStatus(first) != PGRES_COPY_IN)
+        return refused(r, first, err);
     if (PQputCopyEnd(r->conn, NULL) == 1 && PQflush(r->conn) >= 0 &&
-        postgresql_replication_result(r->link, r->conn, r->host, doing, &result, err) &&
-        PQresultStatus(result) == PGRES_TUPLES_OK)
+        postgresql_replication_result(r->link, r->conn, r->host, doing, &next, err) &&
+        PQresultStatus(next) == PGRES_TUPLES_OK)
         return err_set(err, ERR_SOURCE, "source.timeline",
                        "%s: the server went on with timeline %s; was it promoted? The next attempt "
                        "follows it",
-                       doing, PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "?");
-    return refused(r, result, err);
+                       doing, PQntuples(next) > 0 ? PQgetvalue(next, 0, 0) : "?");
+    return refused(r, next, err);
 }
 
 static bool take(PostgresqlReceive *r, int len, Slice *bytes, uint64_t *at, Err *err)

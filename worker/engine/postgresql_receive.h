@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * postgresql_receive.h — a server's log as it is written, over START_REPLICATION: byte for byte
  * what lies in its pg_wal, from a place on, without an end. The server is answered whenever it asks
- * and every ten seconds; what it may forget is said by the caller. Run against server 15. */
+ * and every ten seconds; what it may forget is said by the caller. Run against server 15; the
+ * protocol's documents say the same of 13 to 17. */
 #ifndef WORKER_ENGINE_POSTGRESQL_RECEIVE_H
 #define WORKER_ENGINE_POSTGRESQL_RECEIVE_H
 
@@ -9,10 +10,12 @@
 
 typedef struct PostgresqlReceive PostgresqlReceive;
 
-/* slot: NULL, or one that holds `start`. start: the begin of a WAL file. conn is borrowed. */
+/* slot: NULL, or one that holds `from`; of an attempt that died, whose end the server has not
+ * noticed yet, it is waited for (ERR_BUSY source.slot_taken after ten seconds). from: the begin of
+ * a WAL file. conn is borrowed. */
 MUST_CHECK bool postgresql_receive_open(PostgresqlReceive **out, const PostgresqlLink *link,
                                         PGconn *conn, const EngineHost *host, const char *slot,
-                                        uint32_t timeline, uint64_t start, Err *err);
+                                        uint32_t timeline, uint64_t from, Err *err);
 
 /* The next bytes and where in the log they lie, behind those of the call before; until the next
  * call. Empty when `wake` (a descriptor, or -1) became readable, or after a second without any. The

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * postgresql_stream.h — the write-ahead log of a server, byte for byte as it lies in pg_wal, over
- * the replication protocol. One stream reads one timeline from a segment's first byte; where the
- * reader stops it may go on later. What the server may throw away is said by its replication slot
- * alone: a stream tells it the position that the caller has called safe, and no later one. Run with
- * PostgreSQL 15; the protocol's documents say the same of 13 to 17. */
+ * postgresql_stream.h — a log of which somebody knows where it ends: what postgresql_receive.h
+ * gives, up to a place, over a connection of its own. One stream reads one timeline from a
+ * segment's first byte; where the reader stops it may go on later. */
 #ifndef WORKER_ENGINE_POSTGRESQL_STREAM_H
 #define WORKER_ENGINE_POSTGRESQL_STREAM_H
 
@@ -27,7 +25,7 @@ MUST_CHECK bool postgresql_stream_open(PostgresqlStream **out, const PostgresqlS
  * has removed the segment. */
 MUST_CHECK bool postgresql_stream_peek(PostgresqlStream *stream, uint64_t until, Err *err);
 /* The next bytes, none past `until`; *got 0: it is reached. A timeline that ends before it is
- * ERR_SOURCE "source.timeline_ended". */
+ * ERR_SOURCE "source.timeline". */
 MUST_CHECK bool postgresql_stream_read(PostgresqlStream *stream, uint64_t until, uint8_t *at,
                                        size_t room, size_t *got, Err *err);
 void postgresql_stream_close(PostgresqlStream *stream);

@@ -44,6 +44,7 @@ static const struct {
     {"53300", ERR_UNREACHABLE, "catalogue.unreachable"}, /* too many connections */
     {"53", ERR_FULL, "catalogue.full"},
     {"22", ERR_USAGE, "catalogue.value"},
+    {"54", ERR_USAGE, "catalogue.value"}, /* too long for an index, too deep */
     {"23", ERR_CONFLICT, "catalogue.constraint"},
     {"3F000", ERR_CONFLICT, "catalogue.older"},
     {"42883", ERR_CONFLICT, "catalogue.older"},

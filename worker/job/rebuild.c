@@ -8,6 +8,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 void rebuild_find(Rebuild *rebuild, const char *kind, const char *format, ...)
 {
@@ -25,6 +26,12 @@ void rebuild_find(Rebuild *rebuild, const char *kind, const char *format, ...)
     }
     if (json_array_size(list) < REBUILD_LISTED)
         json_array_append_new(list, json_bytes(slice_of_text(text_of(text))));
+}
+
+bool rebuild_refused(const Err *err)
+{
+    return strcmp(err->cause, "catalogue.value") == 0 ||
+           strcmp(err->cause, "catalogue.constraint") == 0;
 }
 
 typedef struct Begin {

@@ -108,6 +108,27 @@ static void note_answer(Import *import, const SurveyBackup *backup, const Tell *
                              .parent_manifest = m->parent_manifest});
 }
 
+static void note_bad(Import *import, const Uuid *id, const Err *why)
+{
+    char text[BACKUP_ID_TEXT];
+    uuid_backup_text(id, text);
+    import->rebuild->counts.bad++;
+    rebuild_find(import->rebuild, "backup", "%s: %s", text, why->text);
+}
+
+/* Who may write may say anything of a backup, and sign it. It stays where it is. */
+static void note_refused(Import *import, const SurveyBackup *backup, const Err *why)
+{
+    char id[BACKUP_ID_TEXT];
+    uuid_backup_text(&backup->manifest.backup, id);
+    import->rebuild->counts.bad++;
+    rebuild_find(
+        import->rebuild, "backup",
+        "%s of %.*s, signed by host %s, says what the catalogue does not take; it stays in "
+        "the store, `holdfast-worker once restore` reads it: %s",
+        id, TEXT_ARG(backup->manifest.source), backup->signer.host, why->text);
+}
+
 static bool tell_backup(Import *import, const SurveyBackup *backup, Err *err)
 {
     PackSet packs = {0};
@@ -132,8 +153,15 @@ static bool tell_backup(Import *import, const SurveyBackup *backup, Err *err)
                          .pack_count = packs.count,
                          .facts = buf_text(&text)}};
     packset_free(&packs);
-    if (!patient_call(import->rebuild->params->catalog, call_tell, &tell, err))
-        return false;
+    Err why = {0};
+    if (!patient_call(import->rebuild->params->catalog, call_tell, &tell, &why)) {
+        if (!rebuild_refused(&why)) {
+            *err = why;
+            return false;
+        }
+        note_refused(import, backup, &why);
+        return true;
+    }
     note_answer(import, backup, &tell, missing);
     return true;
 }
@@ -200,14 +228,6 @@ static bool call_known(Catalog *catalog, void *ctx, Err *err)
     Known *known = ctx;
     return catalog_rebuild_known(catalog, &known->rebuild->who, known->ids, known->count,
                                  known->flags, err);
-}
-
-static void note_bad(Import *import, const Uuid *id, const Err *why)
-{
-    char text[BACKUP_ID_TEXT];
-    uuid_backup_text(id, text);
-    import->rebuild->counts.bad++;
-    rebuild_find(import->rebuild, "backup", "%s: %s", text, why->text);
 }
 
 static bool look_at(Import *import, const Uuid *id, Err *err)

@@ -36,8 +36,25 @@ static bool call_give(Catalog *catalog, void *ctx, Err *err)
 
 static bool give(Rebuild *rebuild, Give *what, Err *err)
 {
-    if (!patient_call(rebuild->params->catalog, call_give, what, err))
-        return false;
+    Err why = {0};
+    char id[UUID_TEXT];
+    bool stray = what->index.signer.len == 0;
+    if (!patient_call(rebuild->params->catalog, call_give, what, &why)) {
+        if (!rebuild_refused(&why)) {
+            *err = why;
+            return false;
+        }
+        uuid_text(stray ? &what->packs[0].object : &what->index.object, id);
+        rebuild->counts.bad_strays += stray;
+        rebuild->counts.bad_indexes += !stray;
+        rebuild_find(rebuild, stray ? "pack" : "index",
+                     "%s/%s says what the catalogue does not take; what only it names is found by "
+                     "`holdfast-worker once restore` alone: %s",
+                     stray ? "packs" : "index", id, why.text);
+        return true;
+    }
+    rebuild->counts.strays += stray;
+    rebuild->counts.indexes += !stray;
     rebuild->counts.packs += what->new_packs;
     rebuild->counts.chunks += what->new_chunks;
     return true;
@@ -63,7 +80,6 @@ static bool import_index(Rebuild *rebuild, const Uuid *object, Err *err)
             .packs = index.packs,
             .count = index.pack_count};
         fine = give(rebuild, &what, err);
-        rebuild->counts.indexes++;
     }
     survey_index_free(&index);
     return fine;
@@ -149,7 +165,6 @@ static bool import_stray(Rebuild *rebuild, const SurveyPack *pack, Err *err)
         Give what = {
             .rebuild = rebuild, .index = {.signer = {nobody, 0}}, .packs = &row, .count = 1};
         fine = give(rebuild, &what, err);
-        rebuild->counts.strays++;
     }
     mem_free(chunks);
     return fine;

@@ -60,7 +60,19 @@ static bool tell(Rebuild *rebuild, const RepoAudit *audit, Err *err)
 {
     Said said = {.rebuild = rebuild, .audit = audit};
     lend(audit, &said.proofs);
-    bool fine = patient_call(rebuild->params->catalog, call_proofs, &said, err);
+    Err why = {0};
+    char id[UUID_TEXT];
+    bool fine = patient_call(rebuild->params->catalog, call_proofs, &said, &why);
+    if (!fine && rebuild_refused(&why)) {
+        uuid_text(&audit->id, id);
+        rebuild_find(
+            rebuild, "audit",
+            "audit/%s says what the catalogue does not take; verify again what it was of: %s", id,
+            why.text);
+        fine = true;
+    } else if (!fine) {
+        *err = why;
+    }
     rebuild->counts.verifications += said.back.checks;
     rebuild->counts.proven += said.back.proven;
     rebuild->counts.known_damaged += said.back.damaged;

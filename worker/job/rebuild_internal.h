@@ -31,8 +31,9 @@ typedef struct Rebuild {
 /* One thing that somebody should know: in the log, and the first few in the report. */
 void rebuild_find(Rebuild *rebuild, const char *kind, const char *format, ...) PRINTF_LIKE(3, 4);
 
-/* The catalogue answered that it does not take a value of the object it was told of: a fault of that
- * object, which whoever may write could have made so. It is told by name, and the rest goes on. */
+/* The catalogue answered that it does not take a value of the object it was told of: a fault of
+ * that object, which whoever may write could have made so. It is told by name, and the rest goes
+ * on. */
 bool rebuild_refused(const Err *err);
 
 /* rebuild_packs.c */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * store_faulty.c — counts calls and fails one. */
+ * store_faulty.c — counts calls, and answers of what changed something, and fails one. */
 #include "tests/harness/store_faulty.h"
 
 #include "common/base/mem.h"
@@ -10,7 +10,7 @@ typedef struct Faulty {
     Store store;
     Store *inner;
     pthread_mutex_t lock;
-    uint64_t calls, at;
+    uint64_t counted[2], at; /* by Fault */
     Fault fault;
     bool hit;
 } Faulty;
@@ -29,9 +29,8 @@ static bool now(Store *s, Fault fault, Err *err)
 {
     Faulty *f = faulty_of(s);
     pthread_mutex_lock(&f->lock);
-    if (fault == FAULT_BEFORE)
-        f->calls++;
-    bool hit = f->at != 0 && f->calls == f->at && f->fault == fault && !f->hit;
+    f->counted[fault]++;
+    bool hit = f->at != 0 && f->fault == fault && f->counted[fault] == f->at && !f->hit;
     f->hit = f->hit || hit;
     pthread_mutex_unlock(&f->lock);
     if (hit)
@@ -149,7 +148,7 @@ Store *store_faulty_new(Store *inner)
 void store_faulty_at(Store *store, uint64_t call, Fault fault)
 {
     Faulty *f = faulty_of(store);
-    f->calls = 0;
+    f->counted[FAULT_BEFORE] = f->counted[FAULT_AFTER] = 0;
     f->hit = false;
     f->at = call;
     f->fault = fault;
@@ -158,9 +157,4 @@ void store_faulty_at(Store *store, uint64_t call, Fault fault)
 bool store_faulty_hit(const Store *store)
 {
     return ((const Faulty *)store)->hit;
-}
-
-uint64_t store_faulty_calls(const Store *store)
-{
-    return ((const Faulty *)store)->calls;
 }

@@ -13,10 +13,10 @@ typedef enum Fault {
 
 /* Borrows inner. */
 Store *store_faulty_new(Store *inner);
-/* The n-th call from now on fails; 0: none does. */
+/* From now on the n-th call fails, or with FAULT_AFTER the n-th answer of a call that changed
+ * something; 0: none does. */
 void store_faulty_at(Store *store, uint64_t call, Fault fault);
 /* Did a call fail since store_faulty_at? */
 bool store_faulty_hit(const Store *store);
-uint64_t store_faulty_calls(const Store *store);
 
 #endif

@@ -4,10 +4,12 @@
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "worker/engine/child.h"
+#include "worker/engine/postgresql_adopt.h"
 #include "worker/engine/postgresql_link.h"
 #include "worker/engine/postgresql_name.h"
 #include "worker/engine/postgresql_query.h"
 #include "worker/engine/postgresql_server.h"
+#include "worker/engine/postgresql_tally.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,6 +22,8 @@ struct Sandbox {
     const EngineHost *host;
     const json_t *details;
     PostgresqlLink *link;
+    bool physical;
+    char user[POSTGRESQL_ADOPT_USER]; /* of a physical one's server: ours */
 };
 
 enum { FIRST_MAJOR = 13, SAID_MOST = 1 << 20, LINE_MOST = 300 };
@@ -34,9 +38,10 @@ static bool find_tools(const SandboxParams *params, PostgresqlTools *tools, Err 
 {
     Text method = json_text_or(params->details, "method", TEXT("logical"));
     long major = strtol(json_text_or(params->details, "server_version", TEXT("0")).at, NULL, 10);
-    if (!text_equal(method, TEXT("logical")))
+    if (!text_equal(method, TEXT("logical")) && !text_equal(method, TEXT("physical")))
         return err_set(err, ERR_MISSING, "sandbox.method",
-                       "this worker tries logical backups of PostgreSQL, not %.*s ones: upgrade it",
+                       "this worker tries logical and physical backups of PostgreSQL, not %.*s "
+                       "ones: upgrade it",
                        TEXT_ARG(method));
     if (major < FIRST_MAJOR)
         return err_set(err, ERR_MISSING, "sandbox.version",
@@ -58,14 +63,23 @@ static void sandbox_close(Sandbox *sandbox)
     mem_free(sandbox);
 }
 
+static bool make_server(Sandbox *sandbox, const SandboxParams *params, Err *err)
+{
+    if (!sandbox->physical)
+        return postgresql_server_make(&sandbox->server, params, &sandbox->tools, err);
+    postgresql_adopt_user(sandbox->user);
+    return postgresql_server_promise(&sandbox->server, params, &sandbox->tools, sandbox->user, err);
+}
+
 static bool sandbox_open(Sandbox **out, const SandboxParams *params, Err *err)
 {
     Sandbox *sandbox = mem_new(Sandbox);
+    sandbox->physical =
+        text_equal(json_text_or(params->details, "method", TEXT("")), TEXT("physical"));
     sandbox->host = params->host;
     sandbox->details = params->details;
     *out = sandbox;
-    if (find_tools(params, &sandbox->tools, err) &&
-        postgresql_server_make(&sandbox->server, params, &sandbox->tools, err) &&
+    if (find_tools(params, &sandbox->tools, err) && make_server(sandbox, params, err) &&
         postgresql_link_open(&sandbox->link, postgresql_server_config(sandbox->server),
                              params->host, "proof", err))
         return true;
@@ -77,13 +91,19 @@ static bool sandbox_open(Sandbox **out, const SandboxParams *params, Err *err)
 /* In place: every server has a database "postgres" of its own. */
 static json_t *request(const Sandbox *sandbox)
 {
+    if (sandbox->physical)
+        return json_pack("{s:O, s:{s:s}}", "details", sandbox->details, "target", "path",
+                         postgresql_server_data(sandbox->server));
     return json_pack("{s:b, s:b, s:{s:O, s:b}}", "in_place", 1, "confirmed", 1, "target", "server",
                      postgresql_server_config(sandbox->server), "roles", 1);
 }
 
 static bool settle(Sandbox *sandbox, Err *err)
 {
-    return postgresql_server_restart(sandbox->server, err);
+    if (!sandbox->physical)
+        return postgresql_server_restart(sandbox->server, err);
+    return postgresql_adopt(sandbox->server, sandbox->user,
+                            json_bool_or(sandbox->details, "page_checksums", false), err);
 }
 
 /* --- counts --------------------------------------------------------------------------------- */
@@ -251,6 +271,16 @@ static bool amcheck(const Sandbox *sandbox, json_t *report, Err *err)
 
 /* --- the whole ------------------------------------------------------------------------------ */
 
+/* A physical backup's server is that of its source. */
+static bool is_the_same(const Sandbox *sandbox, const char *identifier, Err *err)
+{
+    Text said = json_text_or(sandbox->details, "system", TEXT(""));
+    return !sandbox->physical || text_equal(said, text_of(identifier)) ||
+           err_set(err, ERR_CORRUPT, "proof.system",
+                   "the restored cluster is system %s, the backup says %.*s: somebody else made it",
+                   identifier, TEXT_ARG(said));
+}
+
 static bool describe(const Sandbox *sandbox, json_t *report, Err *err)
 {
     PGconn *conn = NULL;
@@ -265,18 +295,29 @@ static bool describe(const Sandbox *sandbox, json_t *report, Err *err)
         json_object_set_new(report, "system_identifier", json_string(PQgetvalue(row, 0, 1)));
         json_object_set_new(report, "server_pid",
                             json_integer(postgresql_server_pid(sandbox->server)));
+        fine = is_the_same(sandbox, PQgetvalue(row, 0, 1), err);
     }
     postgresql_link_disconnect(&conn);
     return fine;
 }
 
-static bool check(Sandbox *sandbox, const json_t *queries, json_t *report, Err *err)
+/* What the tables hold; and which database is asked where a question names none. */
+static bool count(const Sandbox *sandbox, json_t *report, Buf *asked, Err *err)
 {
     const json_t *databases = json_object_get(sandbox->details, "databases");
-    Text first = json_text_or(json_array_get(databases, 0), "name", TEXT("postgres"));
-    return describe(sandbox, report, err) && count_all(sandbox, report, err) &&
+    if (sandbox->physical)
+        return postgresql_tally(sandbox->link, sandbox->host, report, asked, err);
+    buf_add_text(asked, json_text_or(json_array_get(databases, 0), "name", TEXT("postgres")));
+    return count_all(sandbox, report, err);
+}
+
+static bool check(Sandbox *sandbox, const json_t *queries, json_t *report, Err *err)
+{
+    scoped(buf_free) Buf asked = {0};
+    return describe(sandbox, report, err) && count(sandbox, report, &asked, err) &&
            amcheck(sandbox, report, err) &&
-           (queries == NULL || postgresql_query_all(sandbox->link, first, queries, report, err));
+           (queries == NULL ||
+            postgresql_query_all(sandbox->link, buf_text(&asked), queries, report, err));
 }
 
 static void sandbox_kill(Sandbox *sandbox)

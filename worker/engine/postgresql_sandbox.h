@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * postgresql_sandbox.h — a logical backup is tried in a throw-away server: its rows are counted
- * again after that server was stopped and started, against what the backup says of each table;
- * pg_amcheck looks at every table and B-tree index; the policy's queries are asked, each in a
- * transaction that may only read. A backup of another method is refused as "sandbox.method". */
+ * postgresql_sandbox.h — a backup is tried in a throw-away server. The rows of a logical one are
+ * counted again after that server was stopped and started, against what the backup says of each
+ * table; a physical one becomes a server itself (postgresql_adopt.h), of the same system, whose
+ * tables are read to their end (postgresql_tally.h). pg_amcheck looks at every table and B-tree
+ * index of both; the policy's queries are asked, each in a transaction that may only read. */
 #ifndef WORKER_ENGINE_POSTGRESQL_SANDBOX_H
 #define WORKER_ENGINE_POSTGRESQL_SANDBOX_H
 

@@ -29,6 +29,7 @@ struct PostgresqlServer {
     const EngineHost *host;
     Confine confine;
     uint64_t memory;
+    char user[64];
     char folder[PATH_ROOM - 32], data[PATH_ROOM], sockets[PATH_ROOM], log[PATH_ROOM];
     json_t *config;
     pthread_mutex_t lock; /* of pid, between whoever waits for it and whoever kills it */
@@ -52,9 +53,11 @@ static bool add_to(const PostgresqlServer *server, const char *name, int how, co
                    Err *err)
 {
     char path[PATH_ROOM + 32];
+    const Confine *confine = &server->confine;
     snprintf(path, sizeof path, "%s/%s", server->data, name);
-    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | how);
-    bool done = fd >= 0 && write(fd, text->at, text->len) == (ssize_t)text->len;
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | how, 0600);
+    bool done = fd >= 0 && write(fd, text->at, text->len) == (ssize_t)text->len &&
+                (!confine->other_user || fchown(fd, confine->uid, confine->gid) == 0);
     if (!done)
         err_set_sys(err, ERR_IO, "sandbox.folder", "cannot write %s", path);
     if (fd >= 0)
@@ -73,13 +76,13 @@ static bool let_us_in(const PostgresqlServer *server, Err *err)
                        "this worker's user %u has no name on this host, and a server knows people "
                        "by name: add it to /etc/passwd",
                        (unsigned)geteuid());
-    buf_printf(&hba, "local all postgres peer map=sandbox\n");
-    buf_printf(&ident, "sandbox \"%s\" postgres\n", user->pw_name);
+    buf_printf(&hba, "local all %s peer map=sandbox\n", server->user);
+    buf_printf(&ident, "sandbox \"%s\" %s\n", user->pw_name, server->user);
     return add_to(server, "pg_hba.conf", O_TRUNC, &hba, err) &&
            add_to(server, "pg_ident.conf", O_TRUNC, &ident, err);
 }
 
-static bool configure(const PostgresqlServer *server, Err *err)
+bool postgresql_server_configure(const PostgresqlServer *server, Err *err)
 {
     scoped(buf_free) Buf text = {0};
     uint64_t share = server->memory / 4 / 1024;
@@ -92,6 +95,7 @@ static bool configure(const PostgresqlServer *server, Err *err)
                "dynamic_shared_memory_type = mmap\nshared_memory_type = mmap\n"
                "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nautovacuum = off\n"
                "wal_level = minimal\nmax_wal_senders = 0\narchive_mode = off\n"
+               "max_logical_replication_workers = 0\nmax_prepared_transactions = 1000\n"
                "min_wal_size = 80MB\nmax_wal_size = 512MB\ncheckpoint_timeout = 30min\n"
                "restart_after_crash = off\njit = off\nlogging_collector = off\n"
                "log_min_messages = warning\nlc_messages = 'C'\n",
@@ -106,24 +110,33 @@ static bool tick(void *ctx, Err *err)
            err_set(err, ERR_CANCELLED, "job.cancelled", "the job was cancelled");
 }
 
-static bool run_initdb(PostgresqlServer *server, Err *err)
+bool postgresql_server_program(PostgresqlServer *server, const char *name,
+                               const char *const *arguments, int input, const char *cause,
+                               Buf *said, Err *err)
 {
-    char program[300], data[PATH_ROOM + 16];
-    scoped(buf_free) Buf said = {0};
-    snprintf(data, sizeof data, "--pgdata=%s", server->data);
-    postgresql_tools_path(&server->tools, "initdb", program);
-    const char *const arguments[] = {
-        data,         "--username=postgres", "--auth=peer", "--encoding=UTF8",
-        "--locale=C", "--data-checksums",    "--no-sync",   NULL};
+    char program[300];
+    postgresql_tools_path(&server->tools, name, program);
     ChildParams params = {.program = program,
                           .arguments = arguments,
                           .environment = environment,
-                          .input = -1,
-                          .cause = "sandbox.initdb",
+                          .input = input,
+                          .cause = cause,
                           .tick = tick,
                           .ctx = server,
                           .confine = &server->confine};
-    return child_output(&params, &said, 1 << 20, err) ||
+    return child_output(&params, said, 1 << 20, err);
+}
+
+static bool run_initdb(PostgresqlServer *server, Err *err)
+{
+    char data[PATH_ROOM + 16];
+    scoped(buf_free) Buf said = {0};
+    snprintf(data, sizeof data, "--pgdata=%s", server->data);
+    const char *const arguments[] = {
+        data,         "--username=postgres", "--auth=peer", "--encoding=UTF8",
+        "--locale=C", "--data-checksums",    "--no-sync",   NULL};
+    return postgresql_server_program(server, "initdb", arguments, -1, "sandbox.initdb", &said,
+                                     err) ||
            err_note(err, "making a throw-away server of PostgreSQL %d", server->tools.major);
 }
 
@@ -213,10 +226,10 @@ static bool fail_start(const PostgresqlServer *server, const char *what, Err *er
 
 static bool wait_for_it(PostgresqlServer *server, Err *err)
 {
-    char conninfo[PATH_ROOM + 100];
+    char conninfo[PATH_ROOM + 160];
     int64_t until = clock_mono_ns() + (int64_t)START_S * 1000000000;
-    snprintf(conninfo, sizeof conninfo, "host=%s port=%d user=postgres dbname=template1",
-             server->sockets, PORT);
+    snprintf(conninfo, sizeof conninfo, "host=%s port=%d user=%s dbname=template1", server->sockets,
+             PORT, server->user);
     while (PQping(conninfo) != PQPING_OK) {
         if (has_ended(server))
             return fail_start(server, "does not start", err);
@@ -229,7 +242,7 @@ static bool wait_for_it(PostgresqlServer *server, Err *err)
     return true;
 }
 
-static bool start(PostgresqlServer *server, Err *err)
+bool postgresql_server_start(PostgresqlServer *server, Err *err)
 {
     char program[300];
     int log = open(server->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -262,8 +275,8 @@ static void close_it(PostgresqlServer *server)
     mem_free(server);
 }
 
-bool postgresql_server_make(PostgresqlServer **out, const SandboxParams *params,
-                            const PostgresqlTools *tools, Err *err)
+bool postgresql_server_promise(PostgresqlServer **out, const SandboxParams *params,
+                               const PostgresqlTools *tools, const char *user, Err *err)
 {
     struct sockaddr_un address;
     if (strlen(params->folder) + sizeof "/run/.s.PGSQL.5432" > sizeof address.sun_path)
@@ -276,6 +289,7 @@ bool postgresql_server_make(PostgresqlServer **out, const SandboxParams *params,
     server->host = params->host;
     server->confine = *params->confine;
     server->memory = params->memory_bytes;
+    snprintf(server->user, sizeof server->user, "%s", user);
     snprintf(server->folder, sizeof server->folder, "%s", params->folder);
     snprintf(server->data, sizeof server->data, "%s/data", params->folder);
     snprintf(server->sockets, sizeof server->sockets, "%s/run", params->folder);
@@ -283,9 +297,22 @@ bool postgresql_server_make(PostgresqlServer **out, const SandboxParams *params,
     server->confine.directory = server->folder;
     pthread_mutex_init(&server->lock, NULL);
     server->config = json_pack("{s:s, s:i, s:s, s:s}", "host", server->sockets, "port", PORT,
-                               "user", "postgres", "maintenance_database", "template1");
-    if (make_folder(server, server->data, err) && make_folder(server, server->sockets, err) &&
-        run_initdb(server, err) && configure(server, err) && start(server, err)) {
+                               "user", server->user, "maintenance_database", "template1");
+    *out = server;
+    if (make_folder(server, server->sockets, err))
+        return true;
+    postgresql_server_close(server);
+    return false;
+}
+
+bool postgresql_server_make(PostgresqlServer **out, const SandboxParams *params,
+                            const PostgresqlTools *tools, Err *err)
+{
+    PostgresqlServer *server;
+    if (!postgresql_server_promise(&server, params, tools, "postgres", err))
+        return false;
+    if (make_folder(server, server->data, err) && run_initdb(server, err) &&
+        postgresql_server_configure(server, err) && postgresql_server_start(server, err)) {
         *out = server;
         return true;
     }
@@ -308,7 +335,7 @@ bool postgresql_server_restart(PostgresqlServer *server, Err *err)
         usleep(LOOK_MS * 1000);
     }
     CRASHPOINT("sandbox.stopped");
-    return start(server, err);
+    return postgresql_server_start(server, err);
 }
 
 /* --- ending --------------------------------------------------------------------------------- */
@@ -373,4 +400,14 @@ const json_t *postgresql_server_config(const PostgresqlServer *server)
 int postgresql_server_pid(const PostgresqlServer *server)
 {
     return (int)server->pid;
+}
+
+const char *postgresql_server_data(const PostgresqlServer *server)
+{
+    return server->data;
+}
+
+const Confine *postgresql_server_confine(const PostgresqlServer *server)
+{
+    return &server->confine;
 }

@@ -374,6 +374,8 @@ def test_what_a_stolen_worker_signed_ends_no_rebuild():
                 for source, _ in FORGED:
                     assert any(f" of {source}, signed by host testhost, " in line for line in report["findings"]["backup"]), (source, report)
                 assert sorted(row[0] for row in place.catalogue.rows("SELECT id FROM backup")) == good
+            drop(place)  # of an empty catalogue the rest can be said
+            place.check()
         finally:
             if base is not None:
                 shutil.rmtree(base)

@@ -2,7 +2,9 @@
 #include "worker/engine/postgresql_adopt.h"
 
 #include "common/base/crashpoint.h"
+#include "common/base/json.h"
 #include "common/base/rand.h"
+#include "worker/engine/postgresql_archive.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -111,9 +113,32 @@ static bool give_all(const PostgresqlServer *server, Err *err)
     return fine;
 }
 
+/* Of the order's log only the line of timelines matters: recovery goes to its end. */
+static bool configure(const PostgresqlServer *server, const json_t *log, Err *err)
+{
+    char path[PATH_ROOM];
+    scoped(buf_free) Buf settings = {0};
+    const Confine *confine = postgresql_server_confine(server);
+    if (log == NULL)
+        return postgresql_server_configure(server, (Text){0}, err);
+    scoped(json_release) json_t *line =
+        json_pack("{s:I}", "timeline", (json_int_t)json_u64_or(log, "timeline", 0));
+    if (!postgresql_archive_settings(line, &settings, err) ||
+        !postgresql_server_configure(server, buf_text(&settings), err))
+        return false;
+    snprintf(path, sizeof path, "%s/recovery.signal", postgresql_server_data(server));
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    bool fine = fd >= 0 && (!confine->other_user || fchown(fd, confine->uid, confine->gid) == 0);
+    if (!fine)
+        err_set_sys(err, ERR_IO, "sandbox.folder", "cannot write %s", path);
+    if (fd >= 0)
+        close(fd);
+    return fine;
+}
+
 /* What came with the cluster says where its servers archive, what they load and whom they follow.
  */
-static bool forget_settings(const PostgresqlServer *server, Err *err)
+static bool forget_settings(const PostgresqlServer *server, const json_t *log, Err *err)
 {
     static const char *const files[] = {"postgresql.conf", "postgresql.auto.conf", "pg_hba.conf",
                                         "pg_ident.conf",   "recovery.signal",      "standby.signal",
@@ -124,7 +149,7 @@ static bool forget_settings(const PostgresqlServer *server, Err *err)
         if (unlink(path) != 0 && errno != ENOENT)
             return err_set_sys(err, ERR_IO, "sandbox.folder", "cannot remove %s", path);
     }
-    return postgresql_server_configure(server, err);
+    return configure(server, log, err);
 }
 
 /* --- the server's own programs ---------------------------------------------------------------- */
@@ -132,8 +157,12 @@ static bool forget_settings(const PostgresqlServer *server, Err *err)
 static bool verify(PostgresqlServer *server, Err *err)
 {
     scoped(buf_free) Buf said = {0};
-    const char *const arguments[] = {"--no-parse-wal", "--exit-on-error", "--quiet",
-                                     postgresql_server_data(server), NULL};
+    const char *const arguments[] = {"--no-parse-wal",
+                                     "--exit-on-error",
+                                     "--quiet",
+                                     "--ignore=" POSTGRESQL_ARCHIVE_FOLDER,
+                                     postgresql_server_data(server),
+                                     NULL};
     return postgresql_server_program(server, "pg_verifybackup", arguments, -1, "proof.manifest",
                                      &said, err) ||
            err_note(err, "what was restored is not what the server sent");
@@ -189,11 +218,41 @@ static bool check_pages(PostgresqlServer *server, Err *err)
                          "backup meanwhile");
 }
 
-bool postgresql_adopt(PostgresqlServer *server, const char *user, bool checksums, Err *err)
+bool postgresql_adopt(PostgresqlServer *server, const PostgresqlAdopt *how, Err *err)
 {
-    if (!give_all(server, err) || !verify(server, err) || !forget_settings(server, err))
+    if (!give_all(server, err) || !verify(server, err) || !forget_settings(server, how->log, err))
         return false;
     CRASHPOINT("sandbox.adopted");
-    return recover(server, user, err) && (!checksums || check_pages(server, err)) &&
+    return recover(server, how->user, err) && (!how->checksums || check_pages(server, err)) &&
            postgresql_server_start(server, err);
+}
+
+/* The new timeline's history says where the old one was left. What the source had written last may
+ * end within a record, which is then not replayed; a file of the log that is missed is more. */
+static const char reached_sql[] =
+    "SELECT at, at >= $1::pg_catalog.pg_lsn - $2::pg_catalog.numeric FROM "
+    "(SELECT (pg_catalog.regexp_match(pg_catalog.pg_read_file('pg_wal/' || pg_catalog.lpad("
+    "pg_catalog.upper(pg_catalog.to_hex(timeline_id)), 8, '0') || '.history'), "
+    "'([0-9A-F]+/[0-9A-F]+)[^\n]*\n?$'))[1]::pg_catalog.pg_lsn AS at "
+    "FROM pg_catalog.pg_control_checkpoint()) x";
+
+bool postgresql_adopt_reached(PostgresqlLink *link, PGconn *conn, const PostgresqlAdopt *how,
+                              json_t *report, Err *err)
+{
+    char segment[24];
+    scoped(postgresql_link_clear) PGresult *row = NULL;
+    const char *wanted = json_string_value(json_object_get(how->log, "to_lsn"));
+    snprintf(segment, sizeof segment, "%llu", (unsigned long long)how->segment);
+    const char *values[] = {wanted, segment};
+    if (!postgresql_link_query(link, conn, "asking where recovery ended", reached_sql, values, 2,
+                               &row, err))
+        return false;
+    json_t *log = json_object_get(report, "log");
+    if (log != NULL)
+        json_object_set_new(log, "reached", json_string(PQgetvalue(row, 0, 0)));
+    return *PQgetvalue(row, 0, 1) == 't' ||
+           err_set(err, ERR_CORRUPT, "proof.log_short",
+                   "recovery ended at %s, the log that is stored goes to %s: holdfast windows says "
+                   "where it has holes; take a base backup now",
+                   PQgetvalue(row, 0, 0), wanted);
 }

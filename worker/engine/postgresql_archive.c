@@ -14,7 +14,7 @@
 
 enum { NAME_MOST = 40, SEGMENT_NAME = 24, SETTING_MOST = 63 };
 
-static const char folder[] = "holdfast_wal";
+static const char folder[] = POSTGRESQL_ARCHIVE_FOLDER;
 static const char half_made[] = "half-made";
 
 typedef struct Archive {

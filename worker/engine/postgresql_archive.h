@@ -11,6 +11,8 @@
 
 #include "worker/engine/engine.h"
 
+#define POSTGRESQL_ARCHIVE_FOLDER "holdfast_wal"
+
 bool postgresql_archive_asked(const EngineParams *params);
 
 /* Entries as postgresql_wal.h has them, from any number of batches; `finish` writes the settings.

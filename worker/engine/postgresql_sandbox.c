@@ -23,7 +23,8 @@ struct Sandbox {
     const json_t *details;
     PostgresqlLink *link;
     bool physical;
-    char user[POSTGRESQL_ADOPT_USER]; /* of a physical one's server: ours */
+    PostgresqlAdopt adopt; /* of a physical one */
+    char user[POSTGRESQL_ADOPT_USER];
 };
 
 enum { FIRST_MAJOR = 13, SAID_MOST = 1 << 20, LINE_MOST = 300 };
@@ -68,6 +69,11 @@ static bool make_server(Sandbox *sandbox, const SandboxParams *params, Err *err)
     if (!sandbox->physical)
         return postgresql_server_make(&sandbox->server, params, &sandbox->tools, err);
     postgresql_adopt_user(sandbox->user);
+    sandbox->adopt =
+        (PostgresqlAdopt){.user = sandbox->user,
+                          .checksums = json_bool_or(params->details, "page_checksums", false),
+                          .log = params->log,
+                          .segment = json_u64_or(params->details, "wal_segment_bytes", 16U << 20)};
     return postgresql_server_promise(&sandbox->server, params, &sandbox->tools, sandbox->user, err);
 }
 
@@ -102,8 +108,7 @@ static bool settle(Sandbox *sandbox, Err *err)
 {
     if (!sandbox->physical)
         return postgresql_server_restart(sandbox->server, err);
-    return postgresql_adopt(sandbox->server, sandbox->user,
-                            json_bool_or(sandbox->details, "page_checksums", false), err);
+    return postgresql_adopt(sandbox->server, &sandbox->adopt, err);
 }
 
 /* --- counts --------------------------------------------------------------------------------- */
@@ -295,7 +300,9 @@ static bool describe(const Sandbox *sandbox, json_t *report, Err *err)
         json_object_set_new(report, "system_identifier", json_string(PQgetvalue(row, 0, 1)));
         json_object_set_new(report, "server_pid",
                             json_integer(postgresql_server_pid(sandbox->server)));
-        fine = is_the_same(sandbox, PQgetvalue(row, 0, 1), err);
+        fine = is_the_same(sandbox, PQgetvalue(row, 0, 1), err) &&
+               (sandbox->adopt.log == NULL ||
+                postgresql_adopt_reached(sandbox->link, conn, &sandbox->adopt, report, err));
     }
     postgresql_link_disconnect(&conn);
     return fine;

@@ -82,7 +82,7 @@ static bool let_us_in(const PostgresqlServer *server, Err *err)
            add_to(server, "pg_ident.conf", O_TRUNC, &ident, err);
 }
 
-bool postgresql_server_configure(const PostgresqlServer *server, Err *err)
+bool postgresql_server_configure(const PostgresqlServer *server, Text more, Err *err)
 {
     scoped(buf_free) Buf text = {0};
     uint64_t share = server->memory / 4 / 1024;
@@ -96,10 +96,12 @@ bool postgresql_server_configure(const PostgresqlServer *server, Err *err)
                "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nautovacuum = off\n"
                "wal_level = minimal\nmax_wal_senders = 0\narchive_mode = off\n"
                "max_logical_replication_workers = 0\nmax_prepared_transactions = 1000\n"
+               "hot_standby = off\n"
                "min_wal_size = 80MB\nmax_wal_size = 512MB\ncheckpoint_timeout = 30min\n"
                "restart_after_crash = off\njit = off\nlogging_collector = off\n"
                "log_min_messages = warning\nlc_messages = 'C'\n",
                PORT, server->sockets, share, share);
+    buf_add_text(&text, more);
     return let_us_in(server, err) && add_to(server, "postgresql.conf", O_APPEND, &text, err);
 }
 
@@ -312,7 +314,8 @@ bool postgresql_server_make(PostgresqlServer **out, const SandboxParams *params,
     if (!postgresql_server_promise(&server, params, tools, "postgres", err))
         return false;
     if (make_folder(server, server->data, err) && run_initdb(server, err) &&
-        postgresql_server_configure(server, err) && postgresql_server_start(server, err)) {
+        postgresql_server_configure(server, (Text){0}, err) &&
+        postgresql_server_start(server, err)) {
         *out = server;
         return true;
     }

@@ -20,8 +20,8 @@ MUST_CHECK bool postgresql_server_make(PostgresqlServer **out, const SandboxPara
  * user: whom we come in as. postgresql_adopt.h goes on. */
 MUST_CHECK bool postgresql_server_promise(PostgresqlServer **out, const SandboxParams *params,
                                           const PostgresqlTools *tools, const char *user, Err *err);
-/* Settings, and who may come in, behind what is there of it. */
-MUST_CHECK bool postgresql_server_configure(const PostgresqlServer *server, Err *err);
+/* Settings, and who may come in, behind what is there of it. more: further lines of settings. */
+MUST_CHECK bool postgresql_server_configure(const PostgresqlServer *server, Text more, Err *err);
 MUST_CHECK bool postgresql_server_start(PostgresqlServer *server, Err *err);
 /* Runs a program of its version as it runs itself; input is its standard input, or -1. */
 MUST_CHECK bool postgresql_server_program(PostgresqlServer *server, const char *name,

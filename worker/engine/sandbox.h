@@ -15,6 +15,7 @@ typedef struct SandboxParams {
     const Confine *confine; /* for programs that work on what was restored */
     uint64_t memory_bytes;  /* for a server */
     const json_t *details;  /* of the backup's receipt */
+    const json_t *log;      /* to where a log that is laid there goes on; NULL: there is none */
     const EngineHost *host;
 } SandboxParams;
 

@@ -11,6 +11,7 @@
 #include "worker/job/proof_place.h"
 #include "worker/job/proof_watch.h"
 #include "worker/job/restore.h"
+#include "worker/job/restore_log.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,8 +23,8 @@ typedef struct Proof {
     const AllowSandbox *allowed;
     Opened opened;
     const Engine *engine;
-    json_t *details; /* of the receipt */
-    const json_t *queries;
+    json_t *details;             /* of the receipt */
+    const json_t *queries, *log; /* of the order; log NULL: the backup alone */
     EngineHost host;
     ProofPlace place;
     ProofWatch watch;
@@ -112,6 +113,12 @@ static bool take_order(Proof *proof, bool query, Err *err)
         proof->details = json_object();
     *err = (Err){0};
     proof->queries = query ? asked : NULL;
+    proof->log = json_object_get(job->order, "log");
+    if (json_object_get(proof->log, "refused") !=
+        NULL) { /* it is another thing that is not whole */
+        json_object_set(proof->report, "log", (json_t *)(uintptr_t)proof->log);
+        proof->log = NULL;
+    }
     if (query && json_array_size(asked) == 0)
         return err_set(err, ERR_USAGE, "verify.no_query",
                        "the source's policy asks nothing: give it verify.query, or ask for level "
@@ -137,6 +144,7 @@ static bool look_first(Proof *proof, SandboxParams *params, Err *err)
     *params = (SandboxParams){.confine = &proof->place.confine,
                               .memory_bytes = proof->allowed->memory_bytes,
                               .details = proof->details,
+                              .log = proof->log,
                               .host = &proof->host};
     return proof_place_look(proof->allowed, proof->engine->sandbox->room(row->bytes, row->entries),
                             err) &&
@@ -186,6 +194,10 @@ static bool restore_all(Proof *proof, Err *err)
     bool fine = proof->engine->open_target(&target, &params, err) && fill(proof, target, err);
     if (target != NULL)
         target->ops->close(target);
+    fine = fine && (proof->log == NULL ||
+                    restore_log(proof->job, &proof->opened, proof->engine, &proof->host,
+                                json_text_or(json_object_get(request, "target"), "path", TEXT("")),
+                                proof->report, err));
     json_decref(request);
     return fine;
 }
@@ -351,11 +363,13 @@ static void say(const Proof *proof, Text level, JobResult *result)
 {
     const json_t *report = proof->report;
     Text server = json_text_or(report, "server_version", TEXT(""));
+    Text until = json_text_or(json_object_get(report, "log"), "to_at", TEXT(""));
     size_t n = (size_t)snprintf(result->text, sizeof result->text,
-                                "%.*s ok in %.1f s, ready in %.1f s%s%.*s: ", TEXT_ARG(level),
+                                "%.*s ok in %.1f s, ready in %.1f s%s%.*s%s%.*s: ", TEXT_ARG(level),
                                 json_real_value(json_object_get(report, "seconds")),
                                 json_real_value(json_object_get(report, "ready_seconds")),
-                                server.len == 0 ? "" : ", PostgreSQL ", TEXT_ARG(server));
+                                server.len == 0 ? "" : ", PostgreSQL ", TEXT_ARG(server),
+                                until.len == 0 ? "" : ", log until ", TEXT_ARG(until));
     if (server.len == 0)
         snprintf(result->text + n, sizeof result->text - n,
                  "%" PRIu64 " files, %" PRIu64 " bytes compared", json_u64_or(report, "files", 0),

@@ -171,7 +171,9 @@ static bool go(Restore *restore, json_t **report, Err *err)
         return false;
     CRASHPOINT("restore.finished");
     return !restore->to_an_instant ||
-           restore_log(job, &restore->opened, restore->engine, &restore->host, *report, err);
+           restore_log(job, &restore->opened, restore->engine, &restore->host,
+                       json_text_or(json_object_get(restore->request, "target"), "path", TEXT("")),
+                       *report, err);
 }
 
 static void tell_result(Restore *restore, json_t *report, JobResult *result)

@@ -120,13 +120,12 @@ static bool lay_batch(Laying *laying, const json_t *batch, Err *err)
 }
 
 /* What the engine is told: the order's instant, and where. */
-static json_t *request_of(const Job *job)
+static json_t *request_of(const Job *job, Text path)
 {
     const json_t *log = json_object_get(job->order, "log");
     static const char *const told[] = {"time", "lsn", "xid", "name", "timeline"};
     json_t *archive = json_object();
-    json_object_set(archive, "path",
-                    json_object_get(json_object_get(job->params, "target"), "path"));
+    json_object_set_new(archive, "path", json_stringn(path.at, path.len));
     for (size_t i = 0; i < sizeof told / sizeof *told; i++)
         if (json_object_get(log, told[i]) != NULL)
             json_object_set(archive, told[i], json_object_get(log, told[i]));
@@ -152,10 +151,10 @@ static bool lay_all(Laying *laying, const json_t *log, json_t *report, Err *err)
 }
 
 bool restore_log(Job *job, const Opened *opened, const Engine *engine, const EngineHost *host,
-                 json_t *report, Err *err)
+                 Text path, json_t *report, Err *err)
 {
     const json_t *log = json_object_get(job->order, "log");
-    scoped(json_release) json_t *request = request_of(job);
+    scoped(json_release) json_t *request = request_of(job, path);
     Laying laying = {.job = job, .opened = opened};
     EngineParams params = {.config = json_object_get(job->source, "config"),
                            .request = request,

@@ -15,9 +15,9 @@ MUST_CHECK bool restore_log_check(const Job *job, bool *asked, Err *err);
 /* What a plan says of it: "log". */
 void restore_log_tell(const Job *job, json_t *answer);
 
-/* After the base backup is whole. ERR_CORRUPT "log.segment_missing" when a batch has not what the
- * catalogue says. report gets "log". */
+/* After the base backup is whole, into the directory of that path. ERR_CORRUPT
+ * "log.segment_missing" when a batch has not what the catalogue says. report gets "log". */
 MUST_CHECK bool restore_log(Job *job, const Opened *opened, const Engine *engine,
-                            const EngineHost *host, json_t *report, Err *err);
+                            const EngineHost *host, Text path, json_t *report, Err *err);
 
 #endif

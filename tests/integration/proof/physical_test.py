@@ -14,6 +14,9 @@ from installation import as_server  # noqa: E402
 MORE = ("ALTER DATABASE bank SET local_preload_libraries = 'nothing_of_that_name'", "ALTER ROLE ALL SET default_transaction_read_only = on")
 
 
+ROWS = 20502 + 19858 + 3000
+
+
 class Physical(Proving):
     def build(self, *words):
         super().build(*words)
@@ -38,7 +41,7 @@ class Physical(Proving):
 
     def fleet(self, *words):
         return super().fleet(*words).replace("type: postgresql, policy: asked, host: 127.0.0.1,",
-                                             f"type: postgresql, policy: asked, method: physical, host: {self.bank.directory},").replace(
+                                             f"type: postgresql, policy: asked, method: physical, wal: stream, host: {self.bank.directory},").replace(
                                                  "databases: [bank]", "databases: [all]")
 
     def data(self):
@@ -52,7 +55,7 @@ def is_the_source(place):
                           "SELECT system_identifier FROM pg_control_system()"], check=True, capture_output=True, text=True).stdout.strip()
     assert checks["system_identifier"] == own and checks["server_pid"] > 0 and checks["amcheck"] is True, (own, checks)
     assert not pathlib.Path(f"/proc/{checks['server_pid']}").exists(), checks
-    assert checks["rows"] == 20502 + 19858 + 3000 and checks["tables"] == 6, checks
+    assert checks["rows"] == ROWS and checks["tables"] == 6, checks
     assert [each["ok"] for each in checks["queries"]] == [True, True], checks
     row = place.proof("bank")
     assert row["verdict"] == "ok" and row["system_identifier"] == own and row["rows"] == checks["rows"], row
@@ -79,8 +82,9 @@ def page_differs(place):
 
 def log_is_gone(place):
     def remove(_):
-        for each in (place.data() / "pg_wal").glob("0*"):
-            each.unlink()
+        for folder in ("pg_wal", "holdfast_wal"):  # a batch of the log may have been stored meanwhile
+            for each in (place.data() / folder).glob("0*"):
+                each.unlink()
     result, checks, _ = place.stopped_at("sandbox.adopted", remove)
     assert result == "failed" and checks["cause"] == "proof.recovery" and "checkpoint record" in checks["text"], (result, checks)
     place.clean()
@@ -89,6 +93,26 @@ def log_is_gone(place):
 def link_leads_out(place):
     result, checks, _ = place.stopped_at("proof.restored", lambda _: (place.data() / "base" / "99").symlink_to("/etc"))
     assert result == "failed" and checks["cause"] == "proof.link" and "leads to /etc" in checks["text"], (result, checks)
+    place.clean()
+
+
+def log_goes_on(place):
+    """What was committed since the base backup is in the proof, to the end of what is stored; a hole in what was laid there
+    ends recovery early, which is no proof."""
+    for number in range(3):
+        place.in_bank("postgres", f"BEGIN READ WRITE; CREATE TABLE more_{number} AS SELECT generate_series(1, 10); COMMIT",
+                      "SELECT pg_switch_wal()")
+    place.complete(place.run("bank-wal"))
+    checks = place.proved("bank", "ok")
+    assert checks["rows"] == ROWS + 30 and checks["log"]["log"] == "bank-wal", checks
+    assert checks["log"]["reached"] == checks["log"]["to_lsn"], checks["log"]
+
+    def remove(_):
+        laid = sorted(each for each in (place.data() / "holdfast_wal").glob("0*") if each.name.isalnum())
+        assert len(laid) >= 4, laid
+        laid[-3].unlink()  # the first is in the base backup too
+    result, checks, _ = place.stopped_at("sandbox.adopted", remove)
+    assert result == "failed" and checks["cause"] == "proof.log_short" and checks["log"]["to_lsn"] in checks["text"], (result, checks)
     place.clean()
 
 
@@ -105,7 +129,7 @@ def page_of_the_source(place):
 
 def main():
     with Physical(workers=1, sources=1) as place:
-        for case in (is_the_source, file_differs, page_differs, log_is_gone, link_leads_out, page_of_the_source):
+        for case in (is_the_source, file_differs, page_differs, log_is_gone, link_leads_out, log_goes_on, page_of_the_source):
             case(place)
             print("ok", case.__name__, flush=True)
         place.check()

@@ -156,13 +156,10 @@ static bool forget_settings(const PostgresqlServer *server, const json_t *log, E
 
 static bool verify(PostgresqlServer *server, Err *err)
 {
+    static const char laid[] = "--ignore=" POSTGRESQL_ARCHIVE_FOLDER;
     scoped(buf_free) Buf said = {0};
-    const char *const arguments[] = {"--no-parse-wal",
-                                     "--exit-on-error",
-                                     "--quiet",
-                                     "--ignore=" POSTGRESQL_ARCHIVE_FOLDER,
-                                     postgresql_server_data(server),
-                                     NULL};
+    const char *const arguments[] = {
+        "--no-parse-wal", "--exit-on-error", "--quiet", laid, postgresql_server_data(server), NULL};
     return postgresql_server_program(server, "pg_verifybackup", arguments, -1, "proof.manifest",
                                      &said, err) ||
            err_note(err, "what was restored is not what the server sent");

@@ -414,14 +414,18 @@ class Installation:
     # --- the end ---------------------------------------------------------------------------------
 
     def settle(self, seconds=150):
-        """Faults have stopped: every job ends, Redis forgets what has ended."""
-        ended = invariants.ENDED
-
-        def quiet():
-            return self.count(f"SELECT count(*) FROM job WHERE state NOT IN {ended}") == 0 and \
-                not list(invariants.redis_problems(self.catalogue, self.redis.look(), True))
-        wait_until(quiet, seconds, "all work ended: " + str(self.catalogue.rows(
-            f"SELECT id, kind, state, attempt, error FROM job WHERE state NOT IN {ended}")))
+        """Faults have stopped: every job ends, Redis forgets what has ended. Work that goes on is waited for; what stands
+        still for so long never ends."""
+        ended, left, since = invariants.ENDED, None, time.monotonic()
+        while True:
+            rows = self.catalogue.rows(f"SELECT id, kind, state, attempt, error FROM job WHERE state NOT IN {ended} ORDER BY id")
+            if not rows and not list(invariants.redis_problems(self.catalogue, self.redis.look(), True)):
+                return
+            if left is None or len(rows) < len(left):
+                left, since = rows, time.monotonic()
+            if time.monotonic() > since + seconds:
+                raise AssertionError(f"never: all work ended: {rows}")
+            time.sleep(0.1)
 
     def options(self):
         words = ["--catalogue", self.postgres.conninfo(), "--psql", BINARIES + "psql", "--redis", f"{self.redis.at}:{self.redis.ports()}",

@@ -254,8 +254,9 @@ class Soak:
         backups = self.there()
         if what < 0.3:
             self.create("retention", self.chance.choice(self.place.sources))
-        elif what < 0.6:
-            self.place.catalogue.one("SELECT job FROM repository_job('prune', 'manual', 'main', 'local', '{}', 'soak', NULL)")
+        elif what < 0.6:  # who sees one waiting asks for no other
+            if not self.place.count("SELECT count(*) FROM job WHERE kind = 'prune' AND trigger = 'manual' AND state IN ('pending', 'queued')"):
+                self.place.catalogue.one("SELECT job FROM repository_job('prune', 'manual', 'main', 'local', '{}', 'soak', NULL)")
         elif what < 0.7 and backups:
             backup = self.chance.choice(backups)
             self.let_go.add(backup)

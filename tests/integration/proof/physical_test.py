@@ -122,7 +122,8 @@ def page_of_the_source(place):
     flip(place.bank.directory / "data" / place.gin, 8192 + 4000)
     job = place.run("bank")
     wait_until(lambda: place.state(job) == "partial", what="a backup that is not whole")
-    checks = place.proved("bank", "failed", "proof.pages")
+    named = place.catalogue.one(f"SELECT backup_text(id) FROM backup WHERE job = {job}")
+    checks = place.proved("bank", "failed", "proof.pages", backup=named)
     assert place.gin.split("/")[-1] in checks["text"] and "block 1" in checks["text"], checks
     assert "restoring bank to prove it" in place.command("status").stdout
 

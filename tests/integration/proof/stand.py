@@ -81,9 +81,9 @@ class Proving(Installation):
         row = self.catalogue.rows("SELECT v.result, v.checks, v.level FROM verification v WHERE v.level IN ('restore', 'query') ORDER BY v.id DESC LIMIT 1")
         return (row[0][0], json.loads(row[0][1]), row[0][2]) if row else (None, {}, None)
 
-    def proved(self, source, result, cause="", level="restore", words=()):
-        """The newest backup of the source is tried by hand and ends so, and nothing is left of it."""
-        done = self.command("verify", f"{source}@latest", "--level", level, "--wait", *words)
+    def proved(self, source, result, cause="", level="restore", words=(), backup=None):
+        """The newest backup of the source (or the one named) is tried by hand and ends so, and nothing is left of it."""
+        done = self.command("verify", backup or f"{source}@latest", "--level", level, "--wait", *words)
         assert (done.returncode == 0) == (result == "ok"), (result, done.returncode, done.stdout, done.stderr)
         got, checks, _ = self.last()
         assert got == result and checks.get("cause", "") == cause, (result, cause, got, checks)

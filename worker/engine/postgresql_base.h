@@ -18,9 +18,9 @@ typedef enum PostgresqlBaseKind {
 
 typedef struct PostgresqlBasePiece {
     PostgresqlBaseKind kind;
-    Slice bytes;         /* until the next call */
+    Slice bytes;         /* until the next call, as location is */
     uint32_t tablespace; /* 0: the data directory */
-    Text location;       /* of the tablespace, as the server has it; until close */
+    Text location;       /* of the tablespace, as the server has it */
 } PostgresqlBasePiece;
 
 typedef struct PostgresqlBase PostgresqlBase;

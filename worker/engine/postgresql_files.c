@@ -24,6 +24,7 @@ struct PostgresqlFiles {
     bool space_ready;    /* the tablespace's own directory is not yet an entry */
     bool manifest_begun; /* its entry is the current one, or was */
     uint32_t tablespace;
+    Buf location;           /* of the tablespace; empty: the data directory */
     json_t *places, *place; /* place: the current one, borrowed */
     uint64_t place_files, place_bytes;
     uint64_t left, skip; /* of the current content; of what pads it */
@@ -68,6 +69,8 @@ static bool begin_archive(PostgresqlFiles *f, Err *err)
 {
     end_place(f);
     f->tablespace = f->piece.tablespace;
+    buf_clear(&f->location);
+    buf_add_text(&f->location, f->piece.location);
     f->place = json_object();
     json_array_append_new(f->places, f->place);
     if (f->tablespace != 0) {
@@ -235,7 +238,7 @@ bool postgresql_files_next(PostgresqlFiles *f, Entry *entry, bool *more, Err *er
         describe(f, entry);
         f->left = f->head.size;
         if (entry->type == ENTRY_FILE)
-            postgresql_pages_begin(f->pages, entry->path);
+            postgresql_pages_begin(f->pages, entry->path, buf_text(&f->location));
     } else {
         f->manifest_begun = true;
         take_path(f, manifest_name);
@@ -357,6 +360,7 @@ void postgresql_files_close(PostgresqlFiles *f)
     postgresql_manifest_free(f->manifest);
     postgresql_pages_free(f->pages);
     json_decref(f->places);
+    buf_free(&f->location);
     buf_free(&f->path);
     buf_free(&f->note);
     mem_free(f);

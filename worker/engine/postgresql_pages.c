@@ -6,11 +6,12 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <stdio.h>
 
-enum { BLOCKS_NAMED = 8, PAGE_MOST = 32768 };
+enum { BLOCKS_NAMED = 8, PAGE_MOST = 32768, SHARED_SPACE = 1664 };
 
 typedef struct Suspect {
-    char *path;
+    char *path, *told;             /* told: as the server names it in its complaints */
     uint32_t blocks[BLOCKS_NAMED]; /* of the file, as the server counts in its own complaints */
     uint64_t count;
 } Suspect;
@@ -22,7 +23,7 @@ struct PostgresqlPages {
     size_t count, room;
     bool relation_file, suspected; /* of the current file */
     uint64_t first, at;            /* its first block in the relation; pages seen */
-    Buf path, carry;               /* carry: of a page whose bytes are not all here */
+    Buf path, told, carry;         /* carry: of a page whose bytes are not all here */
 };
 
 PostgresqlPages *postgresql_pages_new(const PostgresqlSystem *system, uint64_t start)
@@ -39,10 +40,13 @@ void postgresql_pages_free(PostgresqlPages *pages)
 {
     if (pages == NULL)
         return;
-    for (size_t i = 0; i < pages->count; i++)
+    for (size_t i = 0; i < pages->count; i++) {
         mem_free(pages->suspects[i].path);
+        mem_free(pages->suspects[i].told);
+    }
     mem_free(pages->suspects);
     buf_free(&pages->path);
+    buf_free(&pages->told);
     buf_free(&pages->carry);
     mem_free(pages);
 }
@@ -94,7 +98,22 @@ bool postgresql_pages_relation(Text path, uint64_t *number)
     return placed && relation_name(name, (size_t)(path.at + path.len - name), number);
 }
 
-void postgresql_pages_begin(PostgresqlPages *pages, Text path)
+/* "pg_tblspc/16384/PG_15_202209061/5/16390": behind the second slash lies what the tablespace has.
+ */
+static void take_told(PostgresqlPages *pages, Text path, Text location)
+{
+    size_t from = 0;
+    for (unsigned slashes = 0; location.len > 0 && from < path.len && slashes < 2; from++)
+        slashes += path.at[from] == '/';
+    buf_clear(&pages->told);
+    if (location.len > 0) {
+        buf_add_text(&pages->told, location);
+        buf_add_byte(&pages->told, '/');
+    }
+    buf_add_text(&pages->told, (Text){path.at + from, path.len - from});
+}
+
+void postgresql_pages_begin(PostgresqlPages *pages, Text path, Text location)
 {
     uint64_t number = 0;
     pages->relation_file = pages->page > 0 && postgresql_pages_relation(path, &number);
@@ -104,6 +123,7 @@ void postgresql_pages_begin(PostgresqlPages *pages, Text path)
     buf_clear(&pages->carry);
     buf_clear(&pages->path);
     buf_add_text(&pages->path, path);
+    take_told(pages, path, location);
 }
 
 static void suspect(PostgresqlPages *pages)
@@ -113,7 +133,8 @@ static void suspect(PostgresqlPages *pages)
             pages->room = pages->room == 0 ? 8 : pages->room * 2;
             pages->suspects = mem_resize(pages->suspects, pages->room * sizeof *pages->suspects);
         }
-        pages->suspects[pages->count++] = (Suspect){.path = mem_text(buf_text(&pages->path))};
+        pages->suspects[pages->count++] = (Suspect){.path = mem_text(buf_text(&pages->path)),
+                                                    .told = mem_text(buf_text(&pages->told))};
         pages->suspected = true;
     }
     Suspect *one = &pages->suspects[pages->count - 1];
@@ -168,6 +189,24 @@ static bool named_in(Text notices, const char *path)
     return false;
 }
 
+/* The path says which relation of which database it is, but not its name: nothing here speaks SQL.
+ */
+static void add_next(Buf *text, const char *path)
+{
+    uint64_t database = 0, space = 0, relation = 0;
+    if (sscanf(path, "global/%" SCNu64, &relation) == 1)
+        space = SHARED_SPACE;
+    else if (sscanf(path, "base/%" SCNu64 "/%" SCNu64, &database, &relation) != 2 &&
+             sscanf(path, "pg_tblspc/%" SCNu64 "/%*[^/]/%" SCNu64 "/%" SCNu64, &space, &database,
+                    &relation) != 3)
+        return;
+    buf_printf(text, "; next: SELECT pg_filenode_relation(%" PRIu64 ", %" PRIu64 ")", space,
+               relation);
+    if (database > 0)
+        buf_printf(text, " in the database with the oid %" PRIu64, database);
+    buf_printf(text, " names it: REINDEX an index, restore a table from an earlier backup");
+}
+
 static void tell(const Suspect *one, const EngineHost *host)
 {
     scoped(buf_free) Buf text = {0};
@@ -177,6 +216,7 @@ static void tell(const Suspect *one, const EngineHost *host)
         buf_printf(&text, "%s %" PRIu32, i == 0 ? "" : ",", one->blocks[i]);
     buf_printf(&text, "%s is wrong; what is stored is what the server has",
                one->count > BLOCKS_NAMED ? " and others" : "");
+    add_next(&text, one->path);
     Issue issue = {ISSUE_IO, 0, text_of(one->path), buf_text(&text)};
     host->issue(host->ctx, &issue);
 }
@@ -188,7 +228,7 @@ void postgresql_pages_judge(const PostgresqlPages *pages, bool corrupt, Text not
     if (!corrupt)
         return;
     for (size_t i = 0; i < pages->count; i++)
-        if (named_in(notices, pages->suspects[i].path)) {
+        if (named_in(notices, pages->suspects[i].told)) {
             tell(&pages->suspects[i], host);
             *wrong += pages->suspects[i].count;
         }

@@ -16,7 +16,8 @@ void postgresql_pages_free(PostgresqlPages *pages); /* NULL is fine */
 /* Is it a file of a relation, and which of its files (0, 1, …)? */
 bool postgresql_pages_relation(Text path, uint64_t *number);
 
-void postgresql_pages_begin(PostgresqlPages *pages, Text path);
+/* location: of the tablespace that the file is in, by which the server names it; else empty. */
+void postgresql_pages_begin(PostgresqlPages *pages, Text path, Text location);
 void postgresql_pages_add(PostgresqlPages *pages, Slice bytes); /* cut anywhere */
 void postgresql_pages_end(PostgresqlPages *pages);
 

@@ -4,7 +4,9 @@
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "hf_engine_assets.h"
+#include "worker/engine/postgresql_check.h"
 #include "worker/engine/postgresql_choose.h"
+#include "worker/engine/postgresql_probe_replication.h"
 #include "worker/engine/postgresql_restore.h"
 
 #include <stdio.h>
@@ -14,22 +16,8 @@
 typedef struct Probe {
     PostgresqlLink *link;
     PGconn *conn;
-    json_t *checks;
-    bool ok;
+    PostgresqlChecks checks;
 } Probe;
-
-static void check(Probe *p, const char *name, bool ok, const char *next, const char *text)
-{
-    p->ok = p->ok && ok;
-    json_array_append_new(p->checks, json_pack("{s:s, s:b, s:s, s:s}", "name", name, "ok", (int)ok,
-                                               "text", text, "next", ok ? "" : next));
-}
-
-/* An Err's text ends with the next step already. */
-static void check_err(Probe *p, const char *name, const Err *err)
-{
-    check(p, name, false, err->text, err->text);
-}
 
 static bool probe_server(Probe *p, const EngineParams *params, json_t *report)
 {
@@ -40,28 +28,30 @@ static bool probe_server(Probe *p, const EngineParams *params, json_t *report)
     uint64_t jobs = json_u64_or(params->config, "jobs", 4);
     if (!postgresql_link_query(p->link, p->conn, "looking at the server",
                                (const char *)asset_engine_server_sql.bytes, NULL, 0, &row, &err)) {
-        check_err(p, "server", &err);
+        postgresql_check_err(&p->checks, "server", &err);
         return false;
     }
     json_object_set_new(report, "server_version", json_string(PQgetvalue(row, 0, 5)));
-    check(p, "login", true, "",
-          *PQgetvalue(row, 0, 2) == 't' ? "signed in to a standby" : "signed in");
+    postgresql_check(&p->checks, "login", true, "",
+                     *PQgetvalue(row, 0, 2) == 't' ? "signed in to a standby" : "signed in");
     if (postgresql_tools_find(PQserverVersion(p->conn), "source.tools", &tools, &err)) {
         snprintf(text, sizeof text, "pg_dump %s for server %s", tools.version,
                  PQgetvalue(row, 0, 5));
         json_object_set_new(report, "tool_version", json_string(tools.version));
-        check(p, "tools", true, "", text);
+        postgresql_check(&p->checks, "tools", true, "", text);
     } else {
-        check_err(p, "tools", &err);
+        postgresql_check_err(&p->checks, "tools", &err);
     }
     snprintf(text, sizeof text, "%s connections are free, a backup takes %llu",
              PQgetvalue(row, 0, 3), (unsigned long long)jobs + 2);
-    check(p, "connections", strtoll(PQgetvalue(row, 0, 3), NULL, 10) >= (long long)jobs + 2,
-          "lower `jobs` or raise max_connections", text);
+    postgresql_check(&p->checks, "connections",
+                     strtoll(PQgetvalue(row, 0, 3), NULL, 10) >= (long long)jobs + 2,
+                     "lower `jobs` or raise max_connections", text);
     bool passwords = *PQgetvalue(row, 0, 1) == 't';
-    check(p, "globals", true, "",
-          passwords ? "roles are kept with their passwords"
-                    : "roles are kept without their passwords: only a superuser may read those");
+    postgresql_check(
+        &p->checks, "globals", true, "",
+        passwords ? "roles are kept with their passwords"
+                  : "roles are kept without their passwords: only a superuser may read those");
     return true;
 }
 
@@ -75,7 +65,7 @@ static void probe_database(Probe *p, Text name, json_t *databases)
     if (!postgresql_link_connect(p->link, name, &conn, &err) ||
         !postgresql_link_query(p->link, conn, "looking at rights",
                                (const char *)asset_engine_rights_sql.bytes, NULL, 0, &row, &err)) {
-        check_err(p, label, &err);
+        postgresql_check_err(&p->checks, label, &err);
         postgresql_link_disconnect(&conn);
         return;
     }
@@ -87,15 +77,15 @@ static void probe_database(Probe *p, Text name, json_t *databases)
     if (strcmp(PQgetvalue(row, 0, 1), "0") != 0) {
         snprintf(text, sizeof text, "%s of %s tables may not be read, for example %.100s",
                  PQgetvalue(row, 0, 1), PQgetvalue(row, 0, 0), PQgetvalue(row, 0, 2));
-        check(p, label, false, "grant pg_read_all_data to the role", text);
+        postgresql_check(&p->checks, label, false, "grant pg_read_all_data to the role", text);
     } else if (strcmp(PQgetvalue(row, 0, 3), "0") != 0) {
         snprintf(text, sizeof text, "row security would hide rows of %s tables, for example %.100s",
                  PQgetvalue(row, 0, 3), PQgetvalue(row, 0, 4));
-        check(p, label, false, "give the role BYPASSRLS", text);
+        postgresql_check(&p->checks, label, false, "give the role BYPASSRLS", text);
     } else {
         snprintf(text, sizeof text, "%s tables, %s bytes, all of them readable",
                  PQgetvalue(row, 0, 0), PQgetvalue(row, 0, 6));
-        check(p, label, true, "", text);
+        postgresql_check(&p->checks, label, true, "", text);
     }
     postgresql_link_disconnect(&conn);
 }
@@ -108,13 +98,13 @@ static void probe_source(Probe *p, const EngineParams *params, json_t *report)
     json_t *name;
     json_object_set_new(report, "databases", databases);
     if (!postgresql_choose_connect(p->link, params->config, &p->conn, &err)) {
-        check_err(p, "login", &err);
+        postgresql_check_err(&p->checks, "login", &err);
         return;
     }
     if (!probe_server(p, params, report))
         return;
     if (!postgresql_choose_databases(p->link, p->conn, params->config, &names, &err)) {
-        check_err(p, "databases", &err);
+        postgresql_check_err(&p->checks, "databases", &err);
         return;
     }
     json_array_foreach(names, i, name)
@@ -128,15 +118,17 @@ static void probe_source(Probe *p, const EngineParams *params, json_t *report)
 
 bool postgresql_probe_test(const EngineParams *params, json_t **report, Err *err)
 {
-    Probe p = {.checks = json_array(), .ok = true};
-    *report = json_pack("{s:s, s:o}", "engine", "postgresql", "checks", p.checks);
+    Probe p = {.checks = {.list = json_array(), .ok = true}};
+    *report = json_pack("{s:s, s:o}", "engine", "postgresql", "checks", p.checks.list);
     if (!postgresql_link_open(&p.link, params->config, params->host, "source", err)) {
-        check_err(&p, "credential", err);
+        postgresql_check_err(&p.checks, "credential", err);
         *err = (Err){0};
+    } else if (postgresql_probe_replicates(params)) {
+        postgresql_probe_replication(p.link, params, *report, &p.checks);
     } else {
         probe_source(&p, params, *report);
     }
-    json_object_set_new(*report, "ok", json_boolean(p.ok));
+    json_object_set_new(*report, "ok", json_boolean(p.checks.ok));
     postgresql_link_disconnect(&p.conn);
     postgresql_link_close(p.link);
     return true;

@@ -164,6 +164,91 @@ static void a_server_that_is_full_says_what_to_raise(void **state)
     postgres_stop(pg);
 }
 
+/* ---- source test ---- */
+
+static json_t *tested(const Server *at, const char *host, const char *role, const char *method)
+{
+    json_t *report = NULL, *config = json_pack("{s:s, s:i, s:s, s:s}", "host", host, "port",
+                                               at->port, "user", role, "method", method);
+    Surroundings around;
+    Err err = {0};
+    surroundings_open(&around);
+    EngineParams params = {config, NULL, &around.host, 1};
+    if (!postgresql_engine.test(&params, &report, &err))
+        fail_msg("%s", err.text);
+    surroundings_close(&around);
+    json_decref(config);
+    return report;
+}
+
+static const json_t *check_named(const json_t *report, const char *name)
+{
+    size_t i;
+    const json_t *check;
+    json_array_foreach(json_object_get(report, "checks"), i, check)
+    {
+        if (strcmp(json_string_value(json_object_get(check, "name")), name) == 0)
+            return check;
+    }
+    return NULL;
+}
+
+static const char *next_of(const json_t *report, const char *name)
+{
+    const json_t *check = check_named(report, name);
+    if (check == NULL || json_is_true(json_object_get(check, "ok")) ||
+        json_is_true(json_object_get(report, "ok")))
+        fail_msg("%s is not told to fail: %s", name, json_dumps(report, 0));
+    return json_string_value(json_object_get(check, "next"));
+}
+
+static void a_cluster_is_tested_as_it_is_read(void **state)
+{
+    static const char *const methods[] = {"physical", "wal"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        json_t *report = tested(&server, server.folder, "postgres", methods[i]);
+        if (!json_is_true(json_object_get(report, "ok")))
+            fail_msg("%s", json_dumps(report, 0));
+        assert_null(check_named(report, "tools")); /* nothing of the server's own is needed */
+        assert_non_null(check_named(report, "slot"));
+        assert_non_null(check_named(report, "page checksums"));
+        assert_true((check_named(report, "log slot") != NULL) == (i == 1));
+        assert_non_null(json_object_get(report, "system"));
+        json_decref(report);
+    }
+    for (int i = 0; i < 100 && server_count(&server, "postgres",
+                                            "SELECT count(*) FROM pg_replication_slots") > 0;
+         i++)
+        usleep(20000);
+    assert_int_equal(server_count(&server, "postgres", "SELECT count(*) FROM pg_replication_slots"),
+                     0);
+}
+
+static void what_a_cluster_lacks_is_told_with_the_cure(void **state)
+{
+    static const char *const few[] = {"-c", "max_wal_senders=2", "-c", "max_replication_slots=1",
+                                      NULL};
+    Session taken;
+    (void)state;
+    Postgres *pg = postgres_start(few);
+    Server small = {pg, postgres_socket(pg), "", postgres_port(pg)};
+    server_sql(&small, "postgres", "CREATE ROLE \"plain One\" LOGIN");
+    json_t *report = tested(&small, small.folder, "plain One", "physical");
+    assert_string_equal(next_of(report, "login"), "ALTER ROLE \"plain One\" REPLICATION");
+    json_decref(report);
+    server_sql(&small, "postgres", "SELECT pg_create_physical_replication_slot('theirs', true)");
+    report = tested(&small, small.folder, "postgres", "physical");
+    assert_non_null(strstr(next_of(report, "slot"), "raise max_replication_slots"));
+    json_decref(report);
+    assert_true(session_open(&taken, &small, small.folder, "postgres"));
+    report = tested(&small, small.folder, "postgres", "physical");
+    assert_non_null(strstr(next_of(report, "sessions"), "raise max_wal_senders"));
+    json_decref(report);
+    session_close(&taken);
+    postgres_stop(pg);
+}
+
 static void places_in_the_log_are_read_and_written(void **state)
 {
     uint64_t lsn = 0;
@@ -189,6 +274,8 @@ int main(void)
         cmocka_unit_test(a_promoted_standby_has_a_history),
         cmocka_unit_test(what_a_role_lacks_is_named_with_the_cure),
         cmocka_unit_test(a_server_that_is_full_says_what_to_raise),
+        cmocka_unit_test(a_cluster_is_tested_as_it_is_read),
+        cmocka_unit_test(what_a_cluster_lacks_is_told_with_the_cure),
         cmocka_unit_test(places_in_the_log_are_read_and_written),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);

@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SETTINGS_MAX = 16, ENVIRONMENT_MAX = 24, CONNECT_PATIENCE_S = 15 };
+enum { SETTINGS_MAX = 16, ENVIRONMENT_MAX = 24, CONNECT_PATIENCE_S = 15, OLDEST = 130000 };
 
 typedef struct Setting {
     const char *key;
@@ -152,14 +152,16 @@ typedef struct Reaction {
     ErrCode code;
     const char *cause;
     const char *next;
-    const char *word; /* NULL, or what the message holds in every language: a setting's name */
+    const char *word; /* NULL, or what the message holds in every language, or our own words */
 } Reaction;
 
+/* '@' stands for the role. */
 static const Reaction reactions[] = {
-    {"28", ERR_DENIED, "auth", "check user, password and pg_hba.conf", NULL},
+    {"28", ERR_DENIED, "auth", "check user, password, the role's VALID UNTIL and pg_hba.conf",
+     NULL},
     {"3D000", ERR_MISSING, "missing", "check the name of the database", NULL},
-    {"42501", ERR_DENIED, "denied",
-     "grant the role what it lacks: pg_read_all_data to back up, SUPERUSER to restore", NULL},
+    {"42501", ERR_DENIED, "denied", "ALTER ROLE @ REPLICATION", "replication slot"},
+    {"42501", ERR_DENIED, "denied", "GRANT pg_read_all_data TO @", NULL},
     {"42P01", ERR_SOURCE, "changed", "it was dropped meanwhile; the next attempt sees it so", NULL},
     {"42703", ERR_SOURCE, "changed", "it was altered meanwhile; the next attempt sees it so", NULL},
     {"55P03", ERR_BUSY, "locked", "somebody holds an exclusive lock; try again later", NULL},
@@ -173,7 +175,13 @@ static const Reaction reactions[] = {
     {"", ERR_SOURCE, "query", "see the server's log", NULL},
 };
 
-/* What else it may be where the server is asked for replication. '@' stands for the role. */
+/* Where a restore goes to. */
+static const Reaction target_reactions[] = {
+    {"42501", ERR_DENIED, "denied",
+     "restore as a SUPERUSER, or grant @ what it lacks (CREATEDB, membership in the owners)", NULL},
+};
+
+/* What else it may be where the server is asked for replication. */
 static const Reaction replication_reactions[] = {
     {"28000", ERR_DENIED, "auth",
      "add `host replication @ ADDRESS-OF-THIS-HOST/32 scram-sha-256` to the server's pg_hba.conf "
@@ -194,19 +202,26 @@ static const Reaction replication_reactions[] = {
      NULL},
 };
 
-static const Reaction *reaction_for(const char *state, const char *message, bool replication)
+static const Reaction *find_reaction(const Reaction *rows, size_t count, const char *state,
+                                     const char *what, const char *message)
 {
-    size_t extra = sizeof replication_reactions / sizeof *replication_reactions;
-    for (size_t i = 0; replication && i < extra; i++) {
-        const Reaction *row = &replication_reactions[i];
-        if (strcmp(state, row->state) == 0 &&
-            (row->word == NULL || strstr(message, row->word) != NULL))
-            return row;
-    }
-    const Reaction *row = reactions;
-    while (strncmp(state, row->state, strlen(row->state)) != 0)
-        row++;
-    return row;
+    for (size_t i = 0; i < count; i++)
+        if (strncmp(state, rows[i].state, strlen(rows[i].state)) == 0 &&
+            (rows[i].word == NULL || strstr(message, rows[i].word) != NULL ||
+             strstr(what, rows[i].word) != NULL))
+            return &rows[i];
+    return NULL;
+}
+
+#define FIND(rows) find_reaction(rows, sizeof(rows) / sizeof *(rows), state, what, message)
+
+static const Reaction *reaction_for(const PostgresqlLink *link, const char *state, const char *what,
+                                    const char *message, bool replication)
+{
+    const Reaction *row = replication ? FIND(replication_reactions) : NULL;
+    if (row == NULL && strcmp(link->side, "target") == 0)
+        row = FIND(target_reactions);
+    return row != NULL ? row : FIND(reactions);
 }
 
 static bool react(const PostgresqlLink *link, const PGconn *conn, const char *state,
@@ -214,7 +229,7 @@ static bool react(const PostgresqlLink *link, const PGconn *conn, const char *st
 {
     char line[240], text[400];
     scoped(buf_free) Buf next = {0};
-    const Reaction *row = reaction_for(state, message, replication);
+    const Reaction *row = reaction_for(link, state, what, message, replication);
     const char *role = PQuser(conn);
     for (const char *at = row->next; *at != 0; at++)
         if (*at == '@')
@@ -315,6 +330,17 @@ static void ignore_notice(void *ctx, const char *message)
 /* A walsender that waits for us while the store is slow is not dead: it gives up after this. */
 static const char replication_options[] = "-c wal_sender_timeout=600000";
 
+/* What is asked of a server, and how its answers are read, is written for these versions. */
+static bool is_known(const PostgresqlLink *link, const PGconn *conn, Err *err)
+{
+    int version = PQserverVersion(conn);
+    char text[160];
+    snprintf(text, sizeof text,
+             "the server is PostgreSQL %d.%d; next: upgrade it, %d is the oldest that is served",
+             version / 10000, version % 10000, OLDEST / 10000);
+    return version >= OLDEST || cause_set(link, err, ERR_SOURCE, "version", text);
+}
+
 static bool dial(PostgresqlLink *link, const char *name, bool replication, PGconn **out, Err *err)
 {
     const char *keys[SETTINGS_MAX + 8], *values[SETTINGS_MAX + 8];
@@ -350,7 +376,10 @@ static bool dial(PostgresqlLink *link, const char *name, bool replication, PGcon
         return false;
     }
     PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
-    return true;
+    if (is_known(link, conn, err))
+        return true;
+    postgresql_link_disconnect(out);
+    return false;
 }
 
 bool postgresql_link_connect(PostgresqlLink *link, Text database, PGconn **out, Err *err)

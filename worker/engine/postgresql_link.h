@@ -3,7 +3,8 @@
  * password, and the same for the server's own programs. The password goes into libpq's memory and,
  * when a program needs it, into a file 0600 in the attempt's private directory; never into an
  * argument or an environment. Server errors become Err here and nowhere else: the SQLSTATE decides
- * code and cause ("source.auth"; "target.auth" when the link is where a restore goes to). */
+ * code and cause ("source.auth"; "target.auth" when the link is where a restore goes to). A server
+ * older than 13 is refused by name. */
 #ifndef WORKER_ENGINE_POSTGRESQL_LINK_H
 #define WORKER_ENGINE_POSTGRESQL_LINK_H
 

@@ -61,10 +61,6 @@ bool postgresql_replication_identify(const PostgresqlLink *link, PGconn *conn,
     char setting[POSTGRESQL_SETTING];
     scoped(postgresql_link_clear) PGresult *result = NULL;
     *out = (PostgresqlSystem){.version = PQserverVersion(conn)};
-    if (out->version < 130000)
-        return err_set(err, ERR_SOURCE, "source.version",
-                       "the server is version %d.%d; a physical backup needs 13 or newer",
-                       out->version / 10000, out->version % 10000);
     if (!ask(link, conn, "asking who the server is", "IDENTIFY_SYSTEM", 3, &result, err))
         return false;
     snprintf(out->identifier, sizeof out->identifier, "%s", PQgetvalue(result, 0, 0));

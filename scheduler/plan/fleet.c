@@ -4,6 +4,7 @@
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "scheduler/plan/fleet_check.h"
+#include "scheduler/plan/fleet_group.h"
 #include "scheduler/plan/fleet_keep.h"
 #include "scheduler/plan/fleet_log.h"
 #include "scheduler/plan/fleet_table.h"
@@ -323,13 +324,14 @@ static json_t *document_of(const Fleet *fleet, json_t *files)
         json_object_set_new(sources, name, compiled);
         fleet_log_add(name, compiled, sources);
     }
+    json_t *groups = fleet_group_compile(fleet->walked, sources);
     json_t *pools = json_object_get(fleet->walked, "pools");
-    return json_pack("{s:O, s:o, s:o, s:O, s:o, s:O, s:o, s:o}", "fleet",
+    return json_pack("{s:O, s:o, s:o, s:O, s:o, s:O, s:o, s:o, s:o*}", "fleet",
                      json_object_get(fleet->walked, "fleet"), "files", files, "pools",
                      pools == NULL ? json_object() : json_incref(pools), "stores",
                      json_object_get(fleet->walked, "stores"), "key_sets", sets, "policies",
                      json_object_get(fleet->walked, "policies"), "sources", sources, "budgets",
-                     budgets_of(fleet));
+                     budgets_of(fleet), "groups", groups);
 }
 
 static void check_all(FleetCheck *check)
@@ -339,6 +341,7 @@ static void check_all(FleetCheck *check)
     fleet_check_policies(check);
     fleet_verify_check(check);
     fleet_check_sources(check);
+    fleet_group_check(check);
     fleet_check_plain(check);
     fleet_check_physics(check);
 }

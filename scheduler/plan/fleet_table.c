@@ -91,13 +91,20 @@ static const YamlField calendar_of[] = {
 
 static const YamlField member_of[] = {FLEET_ROW(NULL, NAME, .refers = "source")};
 static const YamlField barrier_fields[] = {
-    FLEET_ROW("hold", NAME, .required = true, .doc = "a hook's name"),
-    FLEET_ROW("release", NAME, .required = true),
-    FLEET_ROW("timeout", DURATION, FLEET_SECOND),
+    FLEET_ROW("hold", NAME, .required = true,
+              .doc = "a hook of the first member's worker: from its end on nothing changes"),
+    FLEET_ROW("release", NAME, .required = true,
+              .doc = "another one, always run after it; harmless when nothing is held"),
+    FLEET_ROW("timeout", DURATION, FLEET_SECOND, .fallback = "60s",
+              .doc = "of each of the two, and the longest that the application is held"),
+    FLEET_ROW("gather", DURATION, FLEET_SECOND, .fallback = "10m",
+              .doc = "how long the first of the members waits for the last"),
 };
 static const YamlField group_fields[] = {
-    FLEET_ROW("members", LIST_OF, .required = true, .least = 2, .most = 100, .fields = member_of),
-    FLEET_ROW("policy", NAME, .required = true, .refers = "policy"),
+    FLEET_ROW("members", LIST_OF, .required = true, .least = 2, .most = 100, .fields = member_of,
+              .doc = "the first leads: its worker runs the hooks, its backup's retention counts"),
+    FLEET_ROW("policy", NAME, .required = true, .refers = "policy",
+              .doc = "when; everything else of a member is its own"),
     FLEET_PART("barrier", barrier_fields),
 };
 static const YamlField group_of[] = {{FLEET_RECORD(group_fields)}};
@@ -137,8 +144,8 @@ static const YamlField root_fields[] = {
               .doc = "when, where, how long, under which conditions"),
     FLEET_ROW("sources", MAP_OF, .required = true, .fields = fleet_table_source,
               .doc = "what is backed up"),
-    FLEET_ROW("groups", MAP_OF, .fields = group_of, .later = true,
-              .doc = "several sources at one barrier"),
+    FLEET_ROW("groups", MAP_OF, .fields = group_of,
+              .doc = "several sources at one barrier, restored together to it"),
     FLEET_ROW("ignore", LIST_OF, .most = 10000, .fields = ignore_of, .later = true,
               .doc = "known and not backed up, on purpose"),
     FLEET_PART("notify", fleet_table_notify, .later = true, .doc = "who is told what"),

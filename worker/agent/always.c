@@ -5,10 +5,10 @@
 
 int64_t always_most_ms(const json_t *order, int64_t more)
 {
-    return more + (int64_t)hook_owed_apps_s(order) * 1000;
+    return more + (int64_t)hook_owed_s(order) * 1000;
 }
 
 bool always_wanted(const json_t *order)
 {
-    return hook_owed_after(order) || hook_owed_apps(order);
+    return hook_owed_after(order) || hook_owed_apps(order) || hook_owed_release(order);
 }

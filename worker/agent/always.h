@@ -17,8 +17,8 @@
 
 #define ALWAYS_NOTES "always"
 
-/* Does this order carry a hook that must run in any case: an `after` marked so, or the starts of
- * what a restore in place stops? */
+/* Does this order carry a hook that must run in any case: an `after` marked so, the release of what
+ * a group holds, or the starts of what a restore in place stops? */
 bool always_wanted(const json_t *order);
 /* How long that may take: what its programs are given, and `more`. */
 int64_t always_most_ms(const json_t *order, int64_t more);

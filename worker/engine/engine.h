@@ -58,6 +58,9 @@ typedef struct SourceOps {
      * "bytes"}], the lines that the catalogue shows of this backup. */
     bool (*finish)(Source *s, Receipt *receipt, Err *err);
     void (*close)(Source *s);
+    /* Once, before anything is read: what the source gives is from now on of one instant, whatever
+     * changes in it. NULL: it has to be read whole before that is so. */
+    bool (*fix)(Source *s, Err *err);
 } SourceOps;
 struct Source {
     const SourceOps *ops;

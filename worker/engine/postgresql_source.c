@@ -532,6 +532,19 @@ static bool look_at_server(PostgresqlSource *s, const json_t *config, Err *err)
     return ok;
 }
 
+/* Every database's snapshot, where otherwise each is taken when its turn comes. */
+static bool source_fix(Source *source, Err *err)
+{
+    PostgresqlSource *s = self(source);
+    bool fine = true;
+    pthread_mutex_lock(&s->lock);
+    for (s->current = 0; fine && s->current < s->db_count; s->current++)
+        fine = s->dbs[s->current].snapshot != NULL || open_db(s, &s->dbs[s->current], err);
+    s->current = 0;
+    pthread_mutex_unlock(&s->lock);
+    return fine;
+}
+
 static const SourceOps source_ops = {
     .lanes = source_lanes,
     .next = source_next,
@@ -539,6 +552,7 @@ static const SourceOps source_ops = {
     .end = source_end,
     .finish = source_finish,
     .close = source_close,
+    .fix = source_fix,
 };
 
 static unsigned choose_lanes(const EngineParams *params)

@@ -12,6 +12,7 @@
 #include "common/repo/writer.h"
 #include "worker/job/ceiling.h"
 #include "worker/job/commit.h"
+#include "worker/job/group.h"
 #include "worker/job/hooks.h"
 #include "worker/job/ledger_catalog.h"
 #include "worker/job/read_back.h"
@@ -37,6 +38,7 @@ typedef struct Backup {
     const Engine *engine;
     EngineHost host;
     Source *source;
+    Group *group; /* NULL: a member of none */
     RepoLedger *ledger;
     RepoWriter *writer;
     atomic_bool writing; /* the writer is there, for threads of the source */
@@ -146,6 +148,15 @@ static bool open_writer(Backup *backup, Err *err)
     return backup->writing;
 }
 
+/* A member of a group whose engine can do that lets the application go on before it reads. */
+static bool fix_instant(Backup *backup, Err *err)
+{
+    const SourceOps *ops = backup->source->ops;
+    if (backup->group == NULL || ops->fix == NULL)
+        return true;
+    return ops->fix(backup->source, err) && group_pass(backup->group, err);
+}
+
 static bool open_all(Backup *backup, Err *err)
 {
     Job *job = backup->job;
@@ -158,13 +169,14 @@ static bool open_all(Backup *backup, Err *err)
         !set_back_parent(&backup->session, job, err))
         return false;
     CRASHPOINT("backup.opened");
-    if (!hooks_before(job, err))
+    if (!hooks_before(job, err) || !group_open(&backup->group, job, err))
         return false;
     EngineParams params = {.config = config,
                            .request = job->params,
                            .host = &backup->host,
                            .lanes = (unsigned)json_u64_or(config, "jobs", LANES)};
-    if (!backup->engine->open_source(&backup->source, &params, err) || !open_writer(backup, err))
+    if (!backup->engine->open_source(&backup->source, &params, err) || !fix_instant(backup, err) ||
+        !open_writer(backup, err))
         return false;
     tell_opened(job, backup->engine->name, params.lanes,
                 backup->source->ops->lanes(backup->source));
@@ -227,6 +239,8 @@ static bool stream_and_finish(Backup *backup, Receipt *receipt, Err *err)
     CRASHPOINT("backup.streamed");
     *receipt = (Receipt){0};
     if (!source->ops->finish(source, receipt, err))
+        return false;
+    if (!group_settle(backup->group, receipt, err))
         return false;
     tell_read(backup->job, receipt);
     job_phase(backup->job, "store");
@@ -332,6 +346,7 @@ bool backup_run(Job *job, JobResult *result, Err *err)
     bool fine = run(&backup, result, err);
     if (backup.source != NULL) /* first: its threads look at the writer */
         backup.source->ops->close(backup.source);
+    group_close(backup.group);
     writer_close(backup.writer);
     ledger_catalog_free(backup.ledger);
     repo_backup_free(&backup.made);

@@ -4,12 +4,13 @@
 #include "common/base/json.h"
 #include "common/base/units.h"
 #include "worker/job/apps.h"
+#include "worker/job/group.h"
 #include "worker/job/hook_owed.h"
 #include "worker/job/hook_run.h"
 
 #include <stdio.h>
 
-enum { TIMEOUT_S = 60, VALUE = 300, VARIABLES = 6 };
+enum { TIMEOUT_S = 60, VALUE = 300, VARIABLES = 7 };
 
 typedef struct Variables {
     char text[VARIABLES][VALUE];
@@ -38,6 +39,9 @@ static void describe(Variables *variables, const json_t *order, const char *when
     add(variables, "SOURCE", json_text_or(json_object_get(order, "source"), "name", TEXT("")));
     add(variables, "HOOK", text_of(when));
     add(variables, "OUTCOME", text_of(outcome));
+    const json_t *seat = json_object_get(json_object_get(order, "params"), "group");
+    if (json_is_object(seat))
+        add(variables, "GROUP", json_text_or(seat, "name", TEXT("")));
 }
 
 static const json_t *hook_of(const json_t *order, const char *when)
@@ -146,8 +150,15 @@ bool hooks_is_cleanup(const json_t *order)
 bool hooks_cleanup(const JobSettings *settings, const json_t *order, const JobReport *report,
                    Err *err)
 {
+    Err why = {0};
     HookCall call = call_of(order, "after", "lost");
     if (hook_owed_apps(order))
         return apps_start_lost(settings, order, report, err);
-    return !hook_owed_after(order) || hooks_run_lost(settings, order, &call, report, err);
+    bool fine = !hook_owed_release(order) || group_release_lost(settings, order, report, err);
+    if (hook_owed_after(order) && !hooks_run_lost(settings, order, &call, report, &why)) {
+        if (fine)
+            *err = why;
+        fine = false;
+    }
+    return fine;
 }

@@ -17,7 +17,7 @@
 typedef struct HookCall {
     Text name;
     uint64_t timeout_s;  /* 0: a minute */
-    const char *when;    /* HOLDFAST_HOOK: "before", "after", "stop", "start" */
+    const char *when;    /* HOLDFAST_HOOK: "before", "after", "stop", "start", "hold", "release" */
     const char *outcome; /* HOLDFAST_OUTCOME: "", "completed", "failed", "lost" */
     bool gives_way;      /* a cancel of the job ends it */
 } HookCall;

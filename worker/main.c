@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * holdfast-worker: `run` (the default) serves pools, `job` is what run starts for each job; `once`,
- * `key` and `repo` are offline verbs with options of their own. */
+ * `key` and `repo` are offline verbs with options of their own, `wal-push` is for servers. */
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/options.h"
@@ -11,6 +11,7 @@
 #include "worker/job/settings.h"
 #include "worker/once/once.h"
 #include "worker/vault/vault.h"
+#include "worker/wal/wal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,11 +35,12 @@ static const OptionsRow rows[] = {
 
 static const OptionsSpec spec = {
     .program = "holdfast-worker",
-    .usage = "[run] [OPTION]... | once VERB | key VERB | repo VERB",
+    .usage = "[run] [OPTION]... | once VERB | key VERB | repo VERB | wal-push PATH",
     .about = "Takes jobs from its pools and runs each in a process of its own; or, without\n"
              "Redis and PostgreSQL: once (list, restore, verify, export with a store and a\n"
              "key), key (create, enroll, check, rotate, retire, revoke), repo (create, rekey).\n"
-             "`holdfast-worker once --help` and `key --help` say more.",
+             "wal-push: archive_command of a PostgreSQL server.\n"
+             "`holdfast-worker once --help`, `key --help` and `wal-push --help` say more.",
     .config = "/etc/holdfast/worker.yaml",
     .rows = rows,
     .row_count = sizeof rows / sizeof rows[0],
@@ -107,6 +109,7 @@ static bool read_options(Setup *setup, int argc, char **argv, bool first, Err *e
         .api_ca = or_null(options->api_ca),
         .api_cert = or_null(options->api_cert),
         .api_key = or_null(options->api_key),
+        .wal_spool = or_null(options->wal_spool),
         .memory_bytes = options->memory,
         .allow = setup->allow,
     };
@@ -321,6 +324,8 @@ int main(int argc, char **argv)
         return once_main(argc - 1, argv + 1);
     if (is_verb(argc, argv, "key") || is_verb(argc, argv, "repo"))
         return vault_main(argc - 1, argv + 1);
+    if (is_verb(argc, argv, "wal-push"))
+        return wal_push_main(argc - 1, argv + 1);
     bool job = is_verb(argc, argv, "job");
     return serve(argc, argv, job || is_verb(argc, argv, "run"), job);
 }

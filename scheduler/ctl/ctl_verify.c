@@ -88,6 +88,8 @@ bool ctl_window_list(Ctl *ctl, Err *err)
         {"FROM LSN", "from_lsn", AS_TEXT | AS_WIDE},
         {"TO LSN", "to_lsn", AS_TEXT | AS_WIDE},
         {"LAG", "lag_bytes", AS_BYTES | AS_WIDE},
+        {"UNSTORED", "unstored_bytes", AS_BYTES | AS_WIDE},
+        {"SINCE", "unstored_since", AS_WHEN | AS_WIDE},
         {"LOG", "log", AS_TEXT | AS_WIDE},
     };
     json_t *items = NULL;

@@ -180,8 +180,18 @@ static void check_log(FleetCheck *check, Text name, const YamlNode *source)
     const YamlNode *method = yaml_get(source, "method");
     bool kept = wal != NULL && wal->kind == YAML_SCALAR && !text_equal(wal->text, TEXT("none"));
     if (kept && (method == NULL || !text_equal(method->text, TEXT("physical"))))
-        FLEET_PROBLEM(check, wal, "impossible", "write method: physical",
+        FLEET_WARNING(check, wal, "log-elsewhere", "write method: physical",
                       "sources.%.*s: wal is kept for the method 'physical' only", TEXT_ARG(name));
+    const YamlNode *push = yaml_get(source, "wal_push");
+    if (push != NULL && !is_text(wal, "archive_command"))
+        FLEET_PROBLEM(check, push, "impossible", "write wal: archive_command, or leave it out",
+                      "sources.%.*s: wal_push is of a log that the server pushes", TEXT_ARG(name));
+    if (is_text(wal, "archive_command") && yaml_get(source, "run_on") == NULL)
+        FLEET_WARNING(
+            check, wal, "log-elsewhere", "write run_on: {host: NAME}, the server's own",
+            "sources.%.*s: a log that is pushed lies on the server's host, and any worker "
+            "of the pool may take the job",
+            TEXT_ARG(name));
 }
 
 void fleet_check_sources(FleetCheck *check)

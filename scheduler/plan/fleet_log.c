@@ -15,6 +15,16 @@ enum {
 
 static const char every[] = "every 1m";
 
+static bool is_pushed(const json_t *config)
+{
+    return text_equal(json_text_or(config, "wal", TEXT("none")), TEXT("archive_command"));
+}
+
+static bool is_kept(Text wal)
+{
+    return text_equal(wal, TEXT("stream")) || text_equal(wal, TEXT("archive_command"));
+}
+
 /* What leads to the server, and nothing that says what of it is read. */
 static json_t *config_of(const char *name, const json_t *base)
 {
@@ -26,6 +36,12 @@ static json_t *config_of(const char *name, const json_t *base)
     for (size_t i = 0; i < FLEET_COUNT(keys); i++)
         if (json_object_get(base, keys[i]) != NULL)
             json_object_set(config, keys[i], json_object_get(base, keys[i]));
+    if (is_pushed(base)) {
+        Text returns = json_text_or(base, "wal_push", TEXT("stored"));
+        json_object_set_new(config, "from", json_string("spool"));
+        json_object_set_new(config, "returns", json_stringn(returns.at, returns.len));
+        return config;
+    }
     for (; *name != 0 && at < NAME_MOST; name++) {
         bool upper = *name >= 'A' && *name <= 'Z';
         bool fits = (*name >= 'a' && *name <= 'z') || (*name >= '0' && *name <= '9');
@@ -66,7 +82,7 @@ void fleet_log_add(const char *name, const json_t *compiled, json_t *sources)
     bool keeps = false;
     const char *key;
     json_t *row;
-    if (!text_equal(json_text_or(config, "wal", TEXT("none")), TEXT("stream")))
+    if (!is_kept(json_text_or(config, "wal", TEXT("none"))))
         return;
     json_t *log = json_deep_copy(compiled);
     for (size_t i = 0; i < FLEET_COUNT(not_its_own); i++)
@@ -94,7 +110,7 @@ void fleet_log_check(FleetCheck *check, const YamlPair *source)
 {
     const YamlNode *wal = yaml_get(source->value, "wal");
     scoped(buf_free) Buf own = {0};
-    if (wal == NULL || wal->kind != YAML_SCALAR || !text_equal(wal->text, TEXT("stream")))
+    if (wal == NULL || wal->kind != YAML_SCALAR || !is_kept(wal->text))
         return;
     buf_printf(&own, "%.*s-wal", TEXT_ARG(source->key->text));
     const YamlNode *other = fleet_tree_at(check->root, "sources", buf_cstr(&own), NULL);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * fleet_log.h — the log of a source as a source of its own: `wal: stream` makes "NAME-wal" beside
- * NAME. Each backup of it is a batch of the log, so batches are committed, copied, checked,
- * collected and rebuilt as every backup is, in a session of their own; and a stream holds no lane,
- * limit or window of the backups of NAME, nor do they hold it up. Its batches stay as long as a
- * base backup needs them, whatever the keep rules say; of the rest the newest hour stays. */
+ * fleet_log.h — the log of a source as a source of its own: `wal: stream` and `wal:
+ * archive_command` make "NAME-wal" beside NAME, read from the server or from the spool of its host.
+ * Each backup of it is a batch of the log, so batches are committed, copied, checked, collected and
+ * rebuilt as every backup is, in a session of their own; and a stream holds no lane, limit or
+ * window of the backups of NAME, nor do they hold it up. Its batches stay as long as a base backup
+ * needs them, whatever the keep rules say; of the rest the newest hour stays. */
 #ifndef SCHEDULER_PLAN_FLEET_LOG_H
 #define SCHEDULER_PLAN_FLEET_LOG_H
 

@@ -62,7 +62,9 @@ ALWAYS = [
      "AND p.repository = b.repository WHERE b.deleted_at IS NULL AND (p.no IS NULL OR p.state NOT IN ('live','condemned'))"),
     ("I8", "backup jobs that succeeded without a backup",
      "SELECT j.id, j.state FROM job j WHERE j.kind = 'backup' AND j.state IN ('completed','partial') "
-     "AND NOT EXISTS (SELECT FROM backup b WHERE b.job = j.id)"),
+     "AND NOT EXISTS (SELECT FROM backup b WHERE b.job = j.id) "
+     # A log to which nothing came makes none.
+     "AND NOT (j.cause = 'log.idle' AND EXISTS (SELECT FROM source s WHERE s.no = j.source AND s.spec ? 'log_of'))"),
     ("I8", "jobs that succeeded though none of their attempts did",
      # A retention job with nothing to let go is done when it is planned, which it is again when an attempt was lost that had let all go.
      "SELECT j.id, j.kind, j.state FROM job j WHERE j.state IN ('completed','partial') AND NOT (j.kind = 'retention' "

@@ -14,6 +14,7 @@
 #include "worker/agent/lease.h"
 #include "worker/agent/notify.h"
 #include "worker/agent/owed.h"
+#include "worker/agent/spooled.h"
 #include "worker/agent/work.h"
 #include "worker/job/proof_place.h"
 
@@ -35,6 +36,7 @@ typedef struct Agent {
     Lease *lease;
     Taker *taker;
     LoopTimer *tick;
+    SpoolWatch *spool;
     Uuid instance;
     WorkHost host;
     Work **works; /* every ticket and cleaning that is not over */
@@ -416,6 +418,8 @@ static void on_tick(void *ctx)
         if (agent->now.settings->allow != NULL)
             proof_place_sweep_later(allow_sandbox(agent->now.settings->allow));
     }
+    if (agent->taker != NULL && agent->reachable && !agent->draining)
+        spooled_look(agent->spool, agent->now.settings->wal_spool);
     notify_alive();
 }
 
@@ -446,6 +450,7 @@ static bool start(Agent *agent, Err *err)
     loop_signal(agent->loop, SIGHUP, on_signal, agent);
     loop_signal(agent->loop, SIGCHLD, on_child, agent);
     signal(SIGPIPE, SIG_IGN);
+    agent->spool = spooled_new(agent->desk);
     agent->tick = loop_timer_new(agent->loop, on_tick, agent);
     loop_timer_every(agent->tick, TICK_MS);
     greet(agent);
@@ -461,6 +466,7 @@ static void stop(Agent *agent)
         work_free(agent->works[--agent->count]);
     taker_close(agent->taker);
     loop_timer_free(agent->tick);
+    spooled_free(agent->spool);
     loop_free(agent->loop);
     mem_free(agent->works);
 }

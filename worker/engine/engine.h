@@ -26,6 +26,7 @@ struct EngineHost {
     /* Private directory 0700 of this attempt. Content never goes there: a file over 1 MiB is a
      * defect, but for the list of directories of a very large restore. */
     const char *scratch;
+    const char *wal_spool; /* where servers of this host push their logs to; NULL: nowhere */
 };
 
 typedef struct EngineParams {
@@ -57,6 +58,12 @@ typedef struct SourceOps {
      * details may hold "items": [{"kind": "path"|"database"|"table", "name", "entries", "rows",
      * "bytes"}], the lines that the catalogue shows of this backup. */
     bool (*finish)(Source *s, Receipt *receipt, Err *err);
+    /* NULL: there is always something. True right after the opening: nothing came since the last
+     * backup, so none is made. */
+    bool (*idle)(const Source *s);
+    /* NULL: nothing to do. The backup is committed: what was kept only until then may go. Not
+     * called where the commit's answer was lost; then the same comes once more. */
+    bool (*stored)(Source *s, Err *err);
     void (*close)(Source *s);
     /* Once, before anything is read: what the source gives is from now on of one instant, whatever
      * changes in it. NULL: it has to be read whole before that is so. */

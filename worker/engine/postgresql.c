@@ -10,6 +10,7 @@
 #include "worker/engine/postgresql_target.h"
 #include "worker/engine/postgresql_tools.h"
 #include "worker/engine/postgresql_wal.h"
+#include "worker/engine/postgresql_wal_spooled.h"
 
 static bool tools(json_t **report, Err *err)
 {
@@ -21,7 +22,8 @@ static bool tools(json_t **report, Err *err)
 static bool open_source(Source **out, const EngineParams *params, Err *err)
 {
     if (postgresql_wal_asked(params))
-        return postgresql_wal_source_open(out, params, err);
+        return postgresql_wal_spooled_asked(params) ? postgresql_wal_spooled_open(out, params, err)
+                                                    : postgresql_wal_source_open(out, params, err);
     return postgresql_physical_asked(params) ? postgresql_physical_open(out, params, err)
                                              : postgresql_source_open(out, params, err);
 }

@@ -4,7 +4,7 @@
 #include "common/base/hash.h"
 #include "common/base/json.h"
 #include "common/base/mem.h"
-#include "worker/engine/postgresql_wal_server.h"
+#include "worker/engine/postgresql_wal_receipt.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -404,42 +404,17 @@ static bool source_end(Source *source, unsigned lane, Entry *entry, bool *keep, 
 /* --- the receipt -------------------------------------------------------------------------------
  */
 
-static json_t *lsn_json(uint64_t lsn)
-{
-    char text[POSTGRESQL_LSN_TEXT];
-    postgresql_lsn_text(lsn, text);
-    return json_string(text);
-}
-
 static json_t *segments_json(const Wal *wal)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < wal->count; i++) {
         const Piece *piece = &wal->pieces[i];
-        char name[NAME_MOST], sha256[2 * sizeof piece->sha256.bytes + 1];
+        char name[NAME_MOST];
         if (piece->history != NULL)
             continue;
         name_piece(wal, piece, name);
-        ids_hex(piece->sha256.bytes, sizeof piece->sha256.bytes, sha256);
-        json_array_append_new(list, json_pack("{s:s, s:I, s:o, s:o, s:s}", "name", name, "timeline",
-                                              (json_int_t)piece->timeline, "start",
-                                              lsn_json(piece->start), "end", lsn_json(piece->end),
-                                              "sha256", sha256));
-    }
-    return list;
-}
-
-/* The whole line to the server's timeline: its files are in every batch. */
-static json_t *histories_json(const Wal *wal)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < wal->server.timeline_count; i++) {
-        const PostgresqlTimeline *timeline = &wal->server.timelines[i];
-        if (timeline->parent != 0)
-            json_array_append_new(list, json_pack("{s:I, s:I, s:o}", "timeline",
-                                                  (json_int_t)timeline->number, "parent",
-                                                  (json_int_t)timeline->parent, "switch",
-                                                  lsn_json(timeline->start)));
+        json_array_append_new(list, postgresql_wal_segment_json(name, piece->timeline, piece->start,
+                                                                piece->end, &piece->sha256));
     }
     return list;
 }
@@ -456,13 +431,14 @@ static json_t *log_json(const Wal *wal)
     json_t *log = json_pack(
         "{s:s, s:I, s:I, s:o, s:o, s:I, s:s, s:b, s:o, s:o}", "system", wal->server.system,
         "timeline", (json_int_t)timeline, "segment_bytes", (json_int_t)wal->server.segment_bytes,
-        "start", lsn_json(start), "end", lsn_json(end), "lag",
+        "start", postgresql_wal_lsn_json(start), "end", postgresql_wal_lsn_json(end), "lag",
         (json_int_t)(wal->server.flushed - wal->server.kept_from), "slot", wal->slot, "reached",
-        wal->reached, "segments", segments_json(wal), "histories", histories_json(wal));
+        wal->reached, "segments", segments_json(wal), "histories",
+        postgresql_wal_histories_json(&wal->server));
     if (wal->gap)
-        json_object_set_new(
-            log, "gap",
-            json_pack("{s:o, s:o}", "from", lsn_json(wal->gap_from), "to", lsn_json(wal->gap_to)));
+        json_object_set_new(log, "gap",
+                            json_pack("{s:o, s:o}", "from", postgresql_wal_lsn_json(wal->gap_from),
+                                      "to", postgresql_wal_lsn_json(wal->gap_to)));
     return log;
 }
 

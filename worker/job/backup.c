@@ -8,6 +8,7 @@
 #include "common/base/mem.h"
 #include "common/base/rand.h"
 #include "common/catalog/catalog_backup.h"
+#include "common/catalog/catalog_log.h"
 #include "common/codec/codec.h"
 #include "common/repo/writer.h"
 #include "worker/job/ceiling.h"
@@ -45,6 +46,7 @@ typedef struct Backup {
     RepoBackup made;
     ManifestOrigin origin;
     Uuid id;
+    bool idle;            /* nothing came since the last backup: none is made */
     pthread_mutex_t lock; /* of the issues */
     json_t *issues;
     uint64_t issue_count, faults; /* faults: issues that are not notes */
@@ -175,8 +177,12 @@ static bool open_all(Backup *backup, Err *err)
                            .request = job->params,
                            .host = &backup->host,
                            .lanes = (unsigned)json_u64_or(config, "jobs", LANES)};
-    if (!backup->engine->open_source(&backup->source, &params, err) || !fix_instant(backup, err) ||
-        !open_writer(backup, err))
+    if (!backup->engine->open_source(&backup->source, &params, err))
+        return false;
+    backup->idle = backup->source->ops->idle != NULL && backup->source->ops->idle(backup->source);
+    if (backup->idle)
+        return true;
+    if (!fix_instant(backup, err) || !open_writer(backup, err))
         return false;
     tell_opened(job, backup->engine->name, params.lanes,
                 backup->source->ops->lanes(backup->source));
@@ -323,6 +329,33 @@ static bool commit(Backup *backup, const Receipt *receipt, JobResult *result, Er
     return true;
 }
 
+/* The backup stands whatever comes of this. */
+static void tell_source(Backup *backup)
+{
+    Err err = {0};
+    CRASHPOINT("backup.committed");
+    if (backup->source->ops->stored != NULL && !backup->source->ops->stored(backup->source, &err))
+        job_log(backup->job, LOG_WARN, "backup.untold", "%s", err.text);
+}
+
+static const char nothing_came[] = "nothing came since the last backup";
+
+static bool call_idle(Catalog *catalog, void *ctx, Err *err)
+{
+    const Backup *backup = ctx;
+    return catalog_log_idle(catalog, &backup->job->fence, text_of(nothing_came), err);
+}
+
+static bool end_idle(Backup *backup, JobResult *result, Err *err)
+{
+    if (!patient_call(backup->job->catalog, call_idle, backup, err))
+        return false;
+    result->committed = true;
+    result->outcome = OUTCOME_COMPLETED;
+    snprintf(result->text, sizeof result->text, "%s", nothing_came);
+    return true;
+}
+
 static bool run(Backup *backup, JobResult *result, Err *err)
 {
     Receipt receipt;
@@ -331,9 +364,16 @@ static bool run(Backup *backup, JobResult *result, Err *err)
     job->counters.bytes_total = json_u64_or(last, "bytes", 0);
     job->counters.total_basis = job->counters.bytes_total > 0 ? "last_run" : "";
     take_origin(backup);
-    return open_all(backup, err) && watched(backup, &receipt, err) && look_again(backup, err) &&
-           faults_are_tolerable(backup, err) && job_go_on(job, err) &&
-           commit(backup, &receipt, result, err);
+    if (!open_all(backup, err))
+        return false;
+    if (backup->idle)
+        return end_idle(backup, result, err);
+    if (!watched(backup, &receipt, err) || !look_again(backup, err) ||
+        !faults_are_tolerable(backup, err) || !job_go_on(job, err) ||
+        !commit(backup, &receipt, result, err))
+        return false;
+    tell_source(backup);
+    return true;
 }
 
 bool backup_run(Job *job, JobResult *result, Err *err)

@@ -311,7 +311,8 @@ EngineHost job_host(Job *job, void (*issue)(void *ctx, const Issue *issue))
                         .issue = issue,
                         .note = host_note,
                         .cancelled = job_cancelled,
-                        .scratch = job->scratch};
+                        .scratch = job->scratch,
+                        .wal_spool = job->settings->wal_spool};
 }
 
 bool job_engine(const Job *job, Text type, const Engine **out, Err *err)

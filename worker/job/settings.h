@@ -20,7 +20,8 @@ typedef struct JobSettings {
     const json_t *key_passphrase;     /* of its reader files, a reference; NULL: none */
     const char *api;                  /* URL of a scheduler, for streamed fetches; NULL: none */
     const char *api_ca, *api_cert, *api_key; /* PEM files for its TLS; NULL: none of ours */
-    uint64_t memory_bytes;                   /* buffers of one job */
+    const char *wal_spool; /* where servers of this host push their logs to; NULL: nowhere */
+    uint64_t memory_bytes; /* buffers of one job */
     const Allow *allow;
 } JobSettings;
 

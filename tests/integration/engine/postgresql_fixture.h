@@ -148,7 +148,8 @@ static inline void surroundings_open(Surroundings *around)
                                 surroundings_issue,
                                 surroundings_note,
                                 surroundings_cancelled,
-                                around->scratch};
+                                around->scratch,
+                                NULL};
 }
 
 static inline void surroundings_close(Surroundings *around)

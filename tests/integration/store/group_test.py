@@ -195,4 +195,5 @@ def main():
         application.over = True
 
 
-main()
+if __name__ == "__main__":
+    main()

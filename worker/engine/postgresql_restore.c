@@ -7,6 +7,7 @@
 #include "worker/engine/postgresql_dump.h"
 #include "worker/engine/postgresql_name.h"
 #include "worker/engine/postgresql_settings.h"
+#include "worker/engine/postgresql_swap.h"
 #include "worker/engine/postgresql_toc.h"
 
 #include <fcntl.h>
@@ -395,10 +396,9 @@ bool postgresql_restore_count(PostgresqlRestore *restore, const PostgresqlRules 
 
 /* ---- publishing ---- */
 
-static bool set_aside(PostgresqlRestore *restore, const PostgresqlRules *rules, PGconn *conn,
-                      Err *err)
+/* What the database that has the name now will be called. */
+static void choose_aside(PostgresqlRestore *restore)
 {
-    scoped(buf_free) Buf sql = {0};
     scoped(buf_free) Buf old = {0};
     char stamp[32];
     time_t now = time(NULL);
@@ -414,64 +414,36 @@ static bool set_aside(PostgresqlRestore *restore, const PostgresqlRules *rules, 
     buf_add(&old, restore->final, keep);
     buf_add_text(&old, text_of(stamp));
     restore->set_aside = mem_string(buf_cstr(&old));
-    buf_add_text(&sql, TEXT("ALTER DATABASE "));
-    postgresql_name_quote(&sql, text_of(restore->final));
-    buf_add_text(&sql, TEXT(" ALLOW_CONNECTIONS false"));
-    if (!postgresql_link_exec(rules->link, conn, "closing the old database", buf_cstr(&sql), err))
-        return false;
-    const char *values[] = {restore->final};
-    return postgresql_link_query(rules->link, conn, "ending the old database's sessions",
-                                 "SELECT pg_catalog.pg_terminate_backend(pid, 5000) FROM "
-                                 "pg_catalog.pg_stat_activity WHERE datname = $1::text",
-                                 values, 1, NULL, err);
 }
 
-static void add_rename(Buf *sql, const char *from, const char *to)
+static bool rename_only(const PostgresqlRestore *restore, const PostgresqlRules *rules,
+                        PGconn *conn, Err *err)
 {
-    buf_add_text(sql, TEXT("ALTER DATABASE "));
-    postgresql_name_quote(sql, text_of(from));
-    buf_add_text(sql, TEXT(" RENAME TO "));
-    postgresql_name_quote(sql, text_of(to));
-    buf_add_byte(sql, ';');
-}
-
-static void allow_connections(const PostgresqlRules *rules, PGconn *conn, const char *name)
-{
-    Err ignored = {0};
     scoped(buf_free) Buf sql = {0};
     buf_add_text(&sql, TEXT("ALTER DATABASE "));
-    postgresql_name_quote(&sql, text_of(name));
-    buf_add_text(&sql, TEXT(" ALLOW_CONNECTIONS true"));
-    if (!postgresql_link_exec(rules->link, conn, "opening it again", buf_cstr(&sql), &ignored) &&
-        rules->host->note != NULL)
-        rules->host->note(rules->host->ctx, "target.closed", ignored.text);
+    postgresql_name_quote(&sql, text_of(restore->temporary));
+    buf_add_text(&sql, TEXT(" RENAME TO "));
+    postgresql_name_quote(&sql, text_of(restore->final));
+    return postgresql_link_exec(rules->link, conn, "giving the database its name", buf_cstr(&sql),
+                                err);
 }
 
 bool postgresql_restore_publish(PostgresqlRestore *restore, const PostgresqlRules *rules,
                                 PGconn *conn, Err *err)
 {
     scoped(buf_free) Buf settings = {0};
-    scoped(buf_free) Buf rename = {0};
     bool exists = false;
     postgresql_settings_alter(restore->properties, restore->temporary, rules->ignore_owners,
                               &settings);
     if ((settings.len > 0 &&
          !postgresql_link_exec(rules->link, conn, "setting the database's properties",
                                buf_cstr(&settings), err)) ||
-        !postgresql_restore_allowed(rules, conn, restore, &exists, err) ||
-        (exists && !set_aside(restore, rules, conn, err)))
+        !postgresql_restore_allowed(rules, conn, restore, &exists, err))
         return false;
-    buf_add_text(&rename, TEXT("BEGIN;"));
     if (exists)
-        add_rename(&rename, restore->final, restore->set_aside);
-    add_rename(&rename, restore->temporary, restore->final);
-    buf_add_text(&rename, TEXT("COMMIT"));
-    bool ok = postgresql_link_exec(rules->link, conn, "giving the database its name",
-                                   buf_cstr(&rename), err);
-    if (!ok)
-        PQclear(PQexec(conn, "ROLLBACK"));
-    if (exists)
-        allow_connections(rules, conn, ok ? restore->set_aside : restore->final);
+        choose_aside(restore);
+    bool ok = exists ? postgresql_swap(rules, conn, restore, &restore->ended, err)
+                     : rename_only(restore, rules, conn, err);
     restore->created = !ok;
     return ok;
 }

@@ -32,6 +32,7 @@ typedef struct PostgresqlRestore {
     char *final;     /* as it will be called */
     char *temporary; /* as it is called until then */
     char *set_aside; /* what the database that had the final name is called now, or NULL */
+    unsigned ended;  /* sessions of it that were cut off */
     Buf archive, properties_text;
     json_t *properties;
     bool partial; /* only some tables */

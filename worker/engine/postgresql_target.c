@@ -376,18 +376,46 @@ static bool target_phase(Target *target, uint8_t phase, Err *err)
     return true;
 }
 
-static json_t *restore_report(const PostgresqlRestore *r)
+static uint64_t rows_of(const PostgresqlRestore *r)
 {
     uint64_t rows = 0;
     for (size_t i = 0; i < r->loaded_count; i++)
         rows += r->loaded[i].rows;
+    return rows;
+}
+
+/* A table that the backup recorded and that no entry brought is found here alone. */
+static bool is_as_expected(const PostgresqlTarget *t, const PostgresqlRestore *r, Err *err)
+{
+    size_t i;
+    const json_t *one;
+    scoped(json_release) json_t *name = json_bytes(slice_of_text(text_of(r->name)));
+    json_array_foreach(json_object_get(t->request, "expected"), i, one)
+    {
+        uint64_t tables = json_u64_or(one, "tables", 0), rows = json_u64_or(one, "rows", 0);
+        if (r->partial || !json_equal(json_object_get(one, "name"), name) ||
+            (tables == r->loaded_count && rows == rows_of(r)))
+            continue;
+        return err_set(err, ERR_CORRUPT, "target.rows",
+                       "database %s came back with %zu tables and %" PRIu64
+                       " rows, the backup recorded %" PRIu64 " and %" PRIu64
+                       "; it was removed again: verify the backup, take an older one",
+                       r->name, r->loaded_count, rows_of(r), tables, rows);
+    }
+    return true;
+}
+
+static json_t *restore_report(const PostgresqlRestore *r)
+{
     json_t *report = json_pack(
         "{s:o, s:o, s:I, s:I, s:I, s:I}", "name", json_bytes(slice_of_text(text_of(r->name))),
         "database", json_bytes(slice_of_text(text_of(r->final))), "tables",
-        (json_int_t)r->loaded_count, "rows", (json_int_t)rows, "large_objects",
+        (json_int_t)r->loaded_count, "rows", (json_int_t)rows_of(r), "large_objects",
         (json_int_t)r->blobs, "sequences", (json_int_t)r->sequences);
-    if (r->set_aside != NULL)
+    if (r->set_aside != NULL) {
         json_object_set_new(report, "kept_as", json_bytes(slice_of_text(text_of(r->set_aside))));
+        json_object_set_new(report, "sessions_ended", json_integer(r->ended));
+    }
     if (r->partial)
         json_object_set_new(report, "left_out", json_integer((json_int_t)r->left_out));
     return report;
@@ -405,6 +433,9 @@ static bool target_finish(Target *target, json_t **report, Err *err)
                        t->broken);
     if (!target_phase(target, PHASE_COUNT, err))
         return false;
+    for (size_t i = 0; i < t->count; i++)
+        if (!is_as_expected(t, t->restores[i], err))
+            return false;
     json_t *databases = json_array();
     for (size_t i = 0; i < t->count; i++) {
         if (t->restores[i]->nothing)

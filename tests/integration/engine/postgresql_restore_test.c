@@ -154,6 +154,62 @@ static void one_table_comes_back_alone_with_what_hangs_on_it(void **state)
     done(&backup, &around, config);
 }
 
+static json_t *expecting(const char *database, int tables, int rows)
+{
+    return json_pack("{s:{s:s}, s:[{s:s, s:i, s:i}]}", "target", "database", database, "expected",
+                     "name", "shop", "tables", tables, "rows", rows);
+}
+
+/* What the backup recorded beside what came back: a table or a row fewer is no restore. */
+static void a_table_that_no_entry_brings_is_missed(void **state)
+{
+    Surroundings around;
+    Recording backup = {0};
+    json_t *config;
+    (void)state;
+    backup_of(&server, &backup, &around, &config, "[\"shop\"]");
+    restore_badly(&backup, &around, config, expecting("counted", 4, 1101), "target.rows");
+    restore_badly(&backup, &around, config, expecting("counted", 3, 1102), "target.rows");
+    assert_int_equal(server_count(&server, "postgres",
+                                  "SELECT count(*) FROM pg_database WHERE datname = 'counted' OR "
+                                  "datname LIKE 'holdfast%'"),
+                     0);
+    restore_well(&backup, &around, config, expecting("counted", 3, 1101), NULL);
+    server_sql(&server, "postgres", "DROP DATABASE counted");
+    done(&backup, &around, config);
+}
+
+/* Its sessions cannot be ended by this role: nothing is changed, and nobody is locked out. */
+static void a_session_that_may_not_be_ended_leaves_all_as_it_was(void **state)
+{
+    Surroundings around;
+    Recording backup = {0};
+    json_t *config;
+    (void)state;
+    server_sql(&server, "postgres", "CREATE ROLE mover LOGIN CREATEDB");
+    server_sql(&server, "postgres", "CREATE DATABASE moved OWNER mover");
+    server_sql(
+        &server, "moved",
+        "ALTER SCHEMA public OWNER TO mover; SET ROLE mover; CREATE TABLE public.t AS SELECT "
+        "1 AS i");
+    backup_of(&server, &backup, &around, &config, "[\"moved\"]");
+    json_object_set_new(config, "user", json_string("mover"));
+    PGconn *busy = server_connect(&server, "moved"); /* the superuser's */
+    restore_badly(&backup, &around, config,
+                  json_pack("{s:b, s:s}", "in_place", 1, "confirm", "moved"), "target.denied");
+    PQclear(PQexec(busy, "INSERT INTO public.t VALUES (2)"));
+    assert_int_equal(server_count(&server, "moved", "SELECT count(*) FROM public.t"), 2);
+    assert_int_equal(server_count(&server, "postgres",
+                                  "SELECT count(*) FROM pg_database WHERE datname LIKE "
+                                  "'moved_before%' OR datname LIKE 'holdfast%'"),
+                     0);
+    PQfinish(busy);
+    restore_well(&backup, &around, config,
+                 json_pack("{s:b, s:s}", "in_place", 1, "confirm", "moved"), NULL);
+    assert_int_equal(server_count(&server, "moved", "SELECT count(*) FROM public.t"), 1);
+    done(&backup, &around, config);
+}
+
 static void in_place_needs_the_name_and_keeps_what_was_there(void **state)
 {
     Surroundings around;
@@ -313,6 +369,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_database_s_own_settings_come_back),
         cmocka_unit_test(one_table_comes_back_alone_with_what_hangs_on_it),
+        cmocka_unit_test(a_table_that_no_entry_brings_is_missed),
+        cmocka_unit_test(a_session_that_may_not_be_ended_leaves_all_as_it_was),
         cmocka_unit_test(in_place_needs_the_name_and_keeps_what_was_there),
         cmocka_unit_test(another_server_gets_roles_only_when_asked),
         cmocka_unit_test(several_databases_come_back_under_new_names),

@@ -105,7 +105,9 @@ static const char *action_of(const char *kind, const json_t *params)
     if (strcmp(kind, "backup") == 0)
         return "backup.run";
     if (strcmp(kind, "restore") == 0)
-        return "restore.start";
+        return json_bool_or(params, "in_place", false) && json_object_get(params, "safety") == NULL
+                   ? "restore.no_safety_backup"
+                   : "restore.start";
     if (strcmp(kind, "verify") == 0)
         return "backup.verify";
     if (strcmp(kind, "rebuild") == 0)

@@ -33,6 +33,8 @@ static json_t *request_of(const Ctl *ctl, const json_t *backup)
         json_object_set_new(body, "until", json_string(ctl->args->until));
     if (ctl->args->in_place)
         json_object_set_new(body, "in_place", json_true());
+    if (ctl->args->no_safety_backup)
+        json_object_set_new(body, "no_safety_backup", json_true());
     if (ctl->args->confirm != NULL)
         json_object_set_new(body, "confirm", json_string(ctl->args->confirm));
     if (ctl->args->grant != NULL)
@@ -80,15 +82,11 @@ static void show_plan(const Ctl *ctl, const json_t *backup, const json_t *plan)
         {"stored", "stored_bytes", AS_BYTES},
     };
     static const PrintColumn effects[] = {
-        {"from", "from", AS_TEXT},
-        {"to", "target", AS_TEXT},
-        {"exists", "exists", AS_TEXT},
-        {"creates", "creates", AS_TEXT},
-        {"replaces", "replaces", AS_TEXT},
-        {"entries", "entries", AS_COUNT},
-        {"free there", "free_bytes", AS_BYTES},
-        {"takes", "takes", AS_TEXT},
-        {"warning", "warning", AS_TEXT},
+        {"from", "from", AS_TEXT},        {"to", "target", AS_TEXT},
+        {"exists", "exists", AS_TEXT},    {"creates", "creates", AS_TEXT},
+        {"first", "first", AS_TEXT},      {"replaces", "replaces", AS_TEXT},
+        {"entries", "entries", AS_COUNT}, {"free there", "free_bytes", AS_BYTES},
+        {"takes", "takes", AS_TEXT},      {"warning", "warning", AS_TEXT},
     };
     print_card(stderr, backup, columns, sizeof columns / sizeof *columns, ctl->args->utc);
     scoped(json_release) json_t *shown = json_copy((json_t *)(uintptr_t)plan);

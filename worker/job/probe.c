@@ -66,6 +66,10 @@ static void tell_backup(json_t *plan, const Job *job, const Opened *opened, bool
     json_object_set_new(plan, "consistent_at", json_string(when));
     json_object_set_new(plan, "issues", json_integer((json_int_t)backup->issues));
     opened_tell(opened, plan);
+    if (json_object_get(job->params, "safety") != NULL)
+        json_object_set_new(plan, "first",
+                            json_string("a backup of what is there now; only if it "
+                                        "is whole does the restore begin"));
     if (whole) {
         json_object_set_new(plan, "entries", json_integer((json_int_t)backup->entries));
         json_object_set_new(plan, "bytes", json_integer((json_int_t)backup->bytes));

@@ -5,10 +5,12 @@
 #include "common/base/json.h"
 #include "worker/job/apps.h"
 #include "worker/job/ceiling.h"
+#include "worker/job/counts.h"
 #include "worker/job/feed.h"
 #include "worker/job/fetch.h"
 #include "worker/job/opened.h"
 #include "worker/job/restore_log.h"
+#include "worker/job/safety.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,6 +29,7 @@ typedef struct Restore {
     bool files; /* entries stand alone; a database's belong together, its engine selects them */
     atomic_uint_fast64_t damaged;
     size_t stopped; /* applications */
+    bool began;     /* the target may be other than it was */
 } Restore;
 
 static void on_issue(void *ctx, const Issue *issue)
@@ -93,6 +96,9 @@ bool restore_details(const RepoReader *reader, json_t *request, Err *err)
         return err_note(err, "the backup's receipt");
     if (text_equal(json_text_or(details, "method", TEXT("")), TEXT("physical")))
         json_object_set(request, "details", details);
+    json_t *expected = counts_expected(details);
+    if (expected != NULL)
+        json_object_set_new(request, "expected", expected);
     return true;
 }
 
@@ -116,7 +122,7 @@ bool restore_request(const Job *job, const RepoReader *reader, json_t **request,
 static bool open_all(Restore *restore, Err *err)
 {
     Job *job = restore->job;
-    if (!restore_log_check(job, &restore->to_an_instant, err) ||
+    if (!safety_check(job, err) || !restore_log_check(job, &restore->to_an_instant, err) ||
         !opened_open(&restore->opened, job, err) ||
         !opened_select(&restore->select, job->params, err) ||
         !restore_request(job, restore->opened.reader, &restore->request, err))
@@ -136,6 +142,7 @@ static bool open_all(Restore *restore, Err *err)
     restore->files = text_equal(type, TEXT("files"));
     if (restore->files)
         reader_on_damage(restore->opened.reader, on_damaged_page, restore);
+    restore->began = true;
     return restore->engine->open_target(&restore->target, &params, err);
 }
 
@@ -166,6 +173,8 @@ static bool go(Restore *restore, json_t **report, Err *err)
     if (!feed_run(&feed, err))
         return false;
     CRASHPOINT("restore.fed");
+    if (all && !counts_fed(&job->counters, restore->damaged, backup, restore->files, err))
+        return false;
     job_phase(job, "finish");
     if (!restore->target->ops->finish(restore->target, report, err))
         return false;
@@ -179,20 +188,20 @@ static bool go(Restore *restore, json_t **report, Err *err)
 static void tell_result(Restore *restore, json_t *report, JobResult *result)
 {
     Job *job = restore->job;
-    uint64_t errors = job->counters.errors;
+    scoped(buf_free) Buf said = {0};
     char id[BACKUP_ID_TEXT];
     uuid_backup_text(&restore->opened.row.backup, id);
     json_object_set_new(report, "backup", json_string(id));
     opened_tell(&restore->opened, report);
+    safety_tell(job, report);
     json_object_set_new(report, "damaged", json_integer((json_int_t)restore->damaged));
     json_object_set_new(report, "entries", json_integer((json_int_t)job->counters.items_done));
     json_object_set_new(report, "bytes_restored",
                         json_integer((json_int_t)job->counters.bytes_done));
+    counts_tell(report, &job->counters, restore->damaged, &said);
     result->answer = report;
-    result->outcome = errors > 0 ? OUTCOME_PARTIAL : OUTCOME_COMPLETED;
-    snprintf(result->text, sizeof result->text, "%llu entries, %llu bytes restored, %llu errors",
-             (unsigned long long)job->counters.items_done,
-             (unsigned long long)job->counters.bytes_done, (unsigned long long)errors);
+    result->outcome = job->counters.errors > 0 ? OUTCOME_PARTIAL : OUTCOME_COMPLETED;
+    snprintf(result->text, sizeof result->text, "%s", buf_cstr(&said));
 }
 
 bool restore_run(Job *job, JobResult *result, Err *err)
@@ -209,6 +218,8 @@ bool restore_run(Job *job, JobResult *result, Err *err)
         job->counters.errors++;
     if (fine)
         tell_result(&restore, report == NULL ? json_object() : report, result);
+    else if (restore.began)
+        safety_note(job, err);
     json_decref(restore.request);
     opened_select_free(&restore.select);
     opened_close(&restore.opened);

@@ -39,6 +39,7 @@ typedef enum CatalogView {
     VIEW_VERIFICATIONS, /* name (of a source): scheduled checks and how they are */
     VIEW_WINDOWS,       /* name (of a source), limit: what can be restored to any instant */
     VIEW_PROOFS,        /* name (of a source): the last proven restore of each */
+    VIEW_NEWEST_GOOD,   /* source, until: {"backup", "passed_over": [{"backup", "why"}]} */
 } CatalogView;
 
 typedef struct ViewArgs {

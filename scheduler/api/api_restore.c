@@ -58,21 +58,55 @@ static bool recover_of(Text until, json_t **out, Err *err)
                    TEXT_ARG(until));
 }
 
+/* A source stands for its newest backup, or the newest before `at`, that nothing is known against.
+ */
+static bool newest_good(ApiCall *call, Text source, Uuid *id, json_t **passed, Err *err)
+{
+    int64_t at_s;
+    scoped(buf_free) Buf at = {0};
+    scoped(buf_free) Buf body = {0};
+    scoped(json_release) json_t *found = NULL;
+    ViewArgs args = {.source = source};
+    buf_add_text(&at, json_text_or(call->body, "at", TEXT("")));
+    if (at.len != 0 && !clock_parse(buf_cstr(&at), &at_s))
+        return err_set(err, ERR_USAGE, "request.at",
+                       "'%s' is not an instant; write 2026-11-20T18:00Z", buf_cstr(&at));
+    if (at.len != 0)
+        args.until_ns = at_s * 1000000000;
+    if (!catalog_view(call->catalog, VIEW_NEWEST_GOOD, &args, &body, err) ||
+        !json_parse(buf_text(&body), &found, err) ||
+        !uuid_backup_parse(json_text_or(found, "backup", TEXT("")), id, err))
+        return false;
+    *passed = json_incref(json_object_get(found, "passed_over"));
+    return true;
+}
+
+static bool which_backup(ApiCall *call, Uuid *id, json_t **passed, Err *err)
+{
+    Text backup = json_text_or(call->body, "backup", TEXT(""));
+    Text source = json_text_or(call->body, "source", TEXT(""));
+    if ((backup.len == 0) == (source.len == 0))
+        return err_set(err, ERR_USAGE, "restore.which",
+                       "say which: backup, or source for its newest good one");
+    return source.len != 0 ? newest_good(call, source, id, passed, err)
+                           : api_find_backup(call, backup, id, err);
+}
+
 /* What a plan and a restore have in common: the job's params. */
 static bool params_of(ApiCall *call, json_t **params, Err *err)
 {
     Uuid id;
-    Text backup;
+    json_t *passed = NULL;
     char text[UUID_TEXT];
     Text to = json_text_or(call->body, "to", (Text){0});
     bool in_place = json_bool_or(call->body, "in_place", false);
-    if (!json_take_text(call->body, "backup", &backup, err) ||
-        !api_find_backup(call, backup, &id, err))
-        return false;
     if (to.len == 0 && !in_place)
         return err_set(err, ERR_USAGE, "restore.where", "say where: to, or in_place with confirm");
+    if (!which_backup(call, &id, &passed, err))
+        return false;
     uuid_text(&id, text);
-    *params = json_pack("{s:s, s:b}", "backup", text, "in_place", in_place);
+    *params =
+        json_pack("{s:s, s:b, s:o*}", "backup", text, "in_place", in_place, "skipped", passed);
     if (to.len != 0)
         json_object_set_new(*params, "target", target_of(to));
     Text from = json_text_or(call->body, "from", (Text){0});

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A restore is two steps: a plan, which a worker with the reader key makes and which the operator
  * reads, and the restore of exactly that plan, named by the plan's token. */
+#include "scheduler/ctl/ctl_restore.h"
+
 #include "common/base/json.h"
-#include "scheduler/ctl/ctl.h"
 #include "scheduler/ctl/follow.h"
 
+#include <strings.h>
 #include <unistd.h>
 
 /* A plan is a short job; a worker that does not answer in this time is not there. */
@@ -18,11 +20,10 @@ static json_t *texts(const ArgList *list)
     return array;
 }
 
-static json_t *request_of(const Ctl *ctl, const json_t *backup)
+/* Adds to what says which backup: `backup`, or `source` with or without `at`. */
+static void add_request(const Ctl *ctl, json_t *body)
 {
-    json_t *body = json_object();
     json_t *select = json_object();
-    json_object_set(body, "backup", json_object_get(backup, "id"));
     if (ctl->args->to != NULL)
         json_object_set_new(body, "to", json_string(ctl->args->to));
     if (ctl->args->pool != NULL)
@@ -46,7 +47,6 @@ static json_t *request_of(const Ctl *ctl, const json_t *backup)
     if (ctl->args->glob.count != 0)
         json_object_set_new(select, "globs", texts(&ctl->args->glob));
     json_object_set_new(body, "select", select);
-    return body;
 }
 
 /* "about 38m 2s, measured 2026-11-19 (rto 1h 0m)". No basis, no time. */
@@ -97,7 +97,7 @@ static void show_plan(const Ctl *ctl, const json_t *backup, const json_t *plan)
 }
 
 /* Asks on a terminal; refuses where nobody can answer. */
-static bool agreed(const Ctl *ctl, Err *err)
+bool ctl_restore_agreed(const Ctl *ctl, Err *err)
 {
     char answer[16];
     if (ctl->args->yes)
@@ -112,7 +112,7 @@ static bool agreed(const Ctl *ctl, Err *err)
 }
 
 /* The plan's job ends with the plan as its answer. */
-static bool make_plan(Ctl *ctl, const json_t *request, json_t **plan_job, Err *err)
+bool ctl_restore_plan(Ctl *ctl, const json_t *request, json_t **plan_job, Err *err)
 {
     json_t *job = NULL;
     if (!client_send(ctl->client, "POST", "/restores/plan", request, &job, err))
@@ -136,24 +136,68 @@ static bool go(Ctl *ctl, json_t *request, const json_t *plan_job, Err *err)
     return ctl_start(ctl, "POST", "/restores", request, err);
 }
 
-/* A source's name alone stands for its newest backup; of those that are followed to a time, for the
- * newest before it. */
-static bool select_base(Ctl *ctl, const char *selector, json_t **backup, Err *err)
+/* A source's name stands for its newest good backup, NAME@TIME for the newest before it; of those
+ * that are followed to a time, for the newest before that. An id, or latest~1, is taken as it is.
+ */
+bool ctl_restore_which(Ctl *ctl, const char *selector, const char *until, json_t *body, Err *err)
 {
-    scoped(buf_free) Buf own = {0};
-    const char *until = ctl->args->until;
-    buf_add_text(&own, text_of(selector));
-    if (until != NULL && strchr(until, 'T') != NULL && strchr(until, ':') != NULL &&
-        strncmp(until, "name:", 5) != 0 && strchr(selector, '@') == NULL &&
-        strncmp(selector, "bk_", 3) != 0)
-        buf_printf(&own, "@%s", until);
-    return ctl_select(ctl, buf_cstr(&own), backup, err);
+    const char *at = strrchr(selector, '@');
+    if (strncasecmp(selector, "bk_", 3) == 0 || (at != NULL && strncmp(at, "@latest~", 8) == 0)) {
+        json_t *backup = NULL;
+        if (!ctl_select(ctl, selector, &backup, err))
+            return false;
+        json_object_set(body, "backup", json_object_get(backup, "id"));
+        json_decref(backup);
+        return true;
+    }
+    size_t len = at == NULL ? strlen(selector) : (size_t)(at - selector);
+    json_object_set_new(body, "source", json_stringn(selector, len));
+    if (at != NULL && strcmp(at, "@latest") != 0)
+        json_object_set_new(body, "at", json_string(at + 1));
+    else if (at == NULL && until != NULL && strchr(until, 'T') != NULL &&
+             strchr(until, ':') != NULL && strncmp(until, "name:", 5) != 0)
+        json_object_set_new(body, "at", json_string(until));
+    return true;
+}
+
+/* What was newer and was not taken is said before anything else. */
+void ctl_restore_tell_skipped(const json_t *plan)
+{
+    size_t i;
+    const json_t *one;
+    json_array_foreach(json_object_get(plan, "skipped"), i, one)
+    {
+        scoped(buf_free) Buf line = {0};
+        buf_add_text(&line, TEXT("skipped "));
+        print_add_safe(&line, print_text_at(one, "backup"));
+        buf_add_text(&line, TEXT(": "));
+        print_add_safe(&line, print_text_at(one, "why"));
+        fprintf(stderr, "%s\n", buf_cstr(&line));
+    }
+}
+
+static bool fetch_planned(Ctl *ctl, const json_t *plan, json_t **backup, Err *err)
+{
+    scoped(buf_free) Buf path = {0};
+    buf_printf(&path, "/backups/");
+    http_escape(&path, text_of(print_text_at(plan, "backup")));
+    return client_get(ctl->client, buf_cstr(&path), backup, err);
+}
+
+static bool show(Ctl *ctl, const json_t *plan, Err *err)
+{
+    json_t *backup = NULL;
+    if (!fetch_planned(ctl, plan, &backup, err))
+        return false;
+    ctl_restore_tell_skipped(plan);
+    show_plan(ctl, backup, plan);
+    json_decref(backup);
+    return true;
 }
 
 bool ctl_restore(Ctl *ctl, Err *err)
 {
     const char *selector;
-    json_t *backup = NULL;
     json_t *plan_job = NULL;
     if (!ctl_word(ctl, 0, &selector, err))
         return false;
@@ -161,22 +205,22 @@ bool ctl_restore(Ctl *ctl, Err *err)
         return err_set(
             err, ERR_USAGE, "restore.where",
             "say where: --to DIRECTORY or --to DATABASE, or --in-place --confirm SOURCE");
-    if (!select_base(ctl, selector, &backup, err))
-        return false;
-    json_t *request = request_of(ctl, backup);
-    bool done = make_plan(ctl, request, &plan_job, err);
+    json_t *request = json_object();
+    add_request(ctl, request);
+    bool done = ctl_restore_which(ctl, selector, ctl->args->until, request, err) &&
+                ctl_restore_plan(ctl, request, &plan_job, err);
+    const json_t *plan = json_object_get(plan_job, "answer");
     if (done && (ctl->args->plan || ctl->args->dry_run)) {
         if (ctl_wants_json(ctl))
-            print_json(stdout, json_object_get(plan_job, "answer"));
+            print_json(stdout, plan);
         else
-            show_plan(ctl, backup, json_object_get(plan_job, "answer"));
+            done = show(ctl, plan, err);
     } else if (done) {
         if (!ctl->args->quiet && !ctl_wants_json(ctl))
-            show_plan(ctl, backup, json_object_get(plan_job, "answer"));
-        done = agreed(ctl, err) && go(ctl, request, plan_job, err);
+            done = show(ctl, plan, err);
+        done = done && ctl_restore_agreed(ctl, err) && go(ctl, request, plan_job, err);
     }
     json_decref(request);
     json_decref(plan_job);
-    json_decref(backup);
     return done;
 }

@@ -11,6 +11,7 @@
 #include "worker/job/opened.h"
 #include "worker/job/restore.h"
 #include "worker/job/restore_log.h"
+#include "worker/job/safety.h"
 #include "worker/job/stores.h"
 
 #include <stdio.h>
@@ -66,6 +67,7 @@ static void tell_backup(json_t *plan, const Job *job, const Opened *opened, bool
     json_object_set_new(plan, "consistent_at", json_string(when));
     json_object_set_new(plan, "issues", json_integer((json_int_t)backup->issues));
     opened_tell(opened, plan);
+    safety_tell(job, plan);
     if (json_object_get(job->params, "safety") != NULL)
         json_object_set_new(plan, "first",
                             json_string("a backup of what is there now; only if it "

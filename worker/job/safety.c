@@ -23,8 +23,11 @@ bool safety_check(const Job *job, Err *err)
 void safety_tell(const Job *job, json_t *report)
 {
     json_t *safety = json_object_get(job->params, "safety");
+    json_t *skipped = json_object_get(job->params, "skipped");
     if (json_is_object(safety))
         json_object_set(report, "safety", safety);
+    if (json_array_size(skipped) > 0)
+        json_object_set(report, "skipped", skipped);
 }
 
 bool safety_note(const Job *job, Err *err)

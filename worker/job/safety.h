@@ -11,7 +11,8 @@
  * and there is none. */
 MUST_CHECK bool safety_check(const Job *job, Err *err);
 
-/* report gets "safety"; nothing when none was asked for. */
+/* report gets "safety", and "skipped": newer backups that were not taken, and why. Nothing where
+ * there is none. */
 void safety_tell(const Job *job, json_t *report);
 
 /* The failure says where what was there before is, and how to get it back. Always false. */

@@ -57,7 +57,10 @@ class Command(unittest.TestCase):
         stand.ask("POST", "/grants", {"backup": newest, "worker": "local-1", "reason": "a test"})
         granted = stand.ask("GET", "/grants").json["items"][0]["id"]
         out = stand.home / f"out-{os.urandom(4).hex()}"
+        drill = stand.home / "drill.yaml"
+        drill.write_text(f"version: 1\nsteps: [{{name: tree, restore: tree, to: {stand.dir}/restore/{out.name}}}]\n")
         return {
+            "dr_plan": [str(drill)], "dr_run": [str(drill), "--yes"],
             "run": ["far"], "restore": ["tree", "--to", str(stand.dir / "restore/x"), "--plan"],
             "verify": ["tree"], "policy_check": [str(stand.home / "fleet.yaml")],
             "policy_plan": [str(stand.home / "fleet.yaml")], "policy_diff": ["1"],

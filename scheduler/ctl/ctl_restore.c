@@ -46,6 +46,8 @@ static void add_request(const Ctl *ctl, json_t *body)
         json_object_set_new(select, "paths", texts(&ctl->args->only));
     if (ctl->args->glob.count != 0)
         json_object_set_new(select, "globs", texts(&ctl->args->glob));
+    if (ctl->args->table.count != 0)
+        json_object_set_new(select, "tables", texts(&ctl->args->table));
     json_object_set_new(body, "select", select);
 }
 

@@ -10,9 +10,15 @@
 
 typedef struct PostgresqlSelect PostgresqlSelect;
 
-/* select: {"paths": […], "globs": […]}, both as json_bytes, or NULL. */
+/* select: {"paths": […], "globs": […], "tables": […]} or NULL; the first two as json_bytes, tables
+ * as SQL writes them, "schema.table" or "table" of public, in whichever database. */
 MUST_CHECK bool postgresql_select_new(PostgresqlSelect **out, const json_t *select, Err *err);
 void postgresql_select_free(PostgresqlSelect *select);
+
+/* Every table's path that there is goes by; then each that was named must have been among them:
+ * ERR_MISSING "target.table". */
+void postgresql_select_see(PostgresqlSelect *select, Text path);
+MUST_CHECK bool postgresql_select_complete(const PostgresqlSelect *select, Err *err);
 
 bool postgresql_select_entry(const PostgresqlSelect *select, Text path);
 /* For the encoded name of a database: may anything of it be selected, and is all of it? */

@@ -299,6 +299,7 @@ static bool chosen_tables(const PostgresqlTarget *t, const PostgresqlRestore *re
         path.len = prefix;
         if (!json_unbytes((Text){json_string_value(below), json_string_length(below)}, &path, err))
             return false;
+        postgresql_select_see(t->select, text_of_slice(buf_slice(&path)));
         if (postgresql_select_entry(t->select, text_of_slice(buf_slice(&path))))
             oids[(*count)++] = (Text){json_string_value(oid), json_string_length(oid)};
     }
@@ -329,7 +330,7 @@ static bool settle(PostgresqlTarget *t, Err *err)
                                "each, or choose one",
                                t->restores[k]->name, restore->name, restore->final);
     }
-    return true;
+    return postgresql_select_complete(t->select, err);
 }
 
 static bool create(PostgresqlTarget *t, PostgresqlRestore *restore, Err *err)

@@ -250,6 +250,7 @@ bool opened_select(OpenedSelect *select, const json_t *request, Err *err)
     const json_t *globs = json_object_get(wanted, "globs");
     size_t path_count = json_array_size(paths), glob_count = json_array_size(globs);
     *select = (OpenedSelect){0};
+    select->tables = json_array_size(json_object_get(wanted, "tables"));
     select->bytes = mem_array(Buf, path_count + glob_count);
     select->paths = mem_array(Text, path_count);
     select->globs = mem_array(Text, glob_count);
@@ -278,5 +279,6 @@ void opened_select_free(OpenedSelect *select)
 
 bool opened_selects_all(const OpenedSelect *select)
 {
-    return select->selection.path_count == 0 && select->selection.glob_count == 0;
+    return select->selection.path_count == 0 && select->selection.glob_count == 0 &&
+           select->tables == 0;
 }

@@ -46,13 +46,14 @@ void opened_close(Opened *opened); /* a zeroed one is fine */
  * order's `against` its places. Opened and closed beside the first one. */
 MUST_CHECK bool opened_against(Opened *opened, Job *job, Err *err);
 
-/* {"paths": […], "globs": […]} of a request, as what a walk visits. Paths are absolute or not, and
- * escaped as the API shows them. */
+/* {"paths": […], "globs": […], "tables": […]} of a request, as what a walk visits. Paths are
+ * absolute or not, and escaped as the API shows them. */
 typedef struct OpenedSelect {
     ReaderSelection selection;
     Text *paths, *globs;
     Buf *bytes; /* what the texts point into */
     size_t count;
+    size_t tables; /* that the engine selects by itself */
 } OpenedSelect;
 
 MUST_CHECK bool opened_select(OpenedSelect *select, const json_t *request, Err *err);

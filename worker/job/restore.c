@@ -102,6 +102,18 @@ bool restore_details(const RepoReader *reader, json_t *request, Err *err)
     return true;
 }
 
+/* Whoever asks for a table must not get a whole tree or cluster. */
+static bool may_select(const json_t *request, bool files, Err *err)
+{
+    const json_t *select = json_object_get(request, "select");
+    if (json_array_size(json_object_get(select, "tables")) == 0 ||
+        (!files && json_object_get(request, "details") == NULL))
+        return true;
+    return err_set(err, ERR_USAGE, "restore.select",
+                   "a table comes back alone from a logical backup only: restore this one whole, "
+                   "or  --only  a path of it");
+}
+
 bool restore_request(const Job *job, const RepoReader *reader, json_t **request, Err *err)
 {
     char mark[JOB_ID_TEXT];
@@ -116,7 +128,7 @@ bool restore_request(const Job *job, const RepoReader *reader, json_t **request,
     /* Files in place go back to where they came from. */
     if (files && !json_is_object(json_object_get(*request, "target")))
         json_object_set_new(*request, "target", json_pack("{s:s}", "path", "/"));
-    return restore_details(reader, *request, err);
+    return restore_details(reader, *request, err) && may_select(*request, files, err);
 }
 
 static bool open_all(Restore *restore, Err *err)

@@ -51,6 +51,21 @@ def counts_are_said(place):
     place.ask("DROP DATABASE bank_copy", "postgres")
 
 
+def one_table_by_its_name(place):
+    done, job = place.restore("bank", "--to", "bank_table", "--table", 'account', "--table", 'public."Odd ""name"""')
+    assert done.returncode == 0 and job["error"]["text"] == "2 tables, 20 002 rows as backed up", (done, job)
+    names = "SELECT string_agg(relname, ',' ORDER BY relname) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    assert place.ask(names, "bank_table") == 'Odd "name",account', place.ask(names, "bank_table")
+    indexes = "SELECT count(*) FROM pg_index WHERE indrelid = 'account'::regclass"
+    assert place.ask(indexes, "bank_table") == place.ask(indexes) == "3"
+    place.ask("DROP DATABASE bank_table", "postgres")
+    for words, cause in ((("bank", "--to", "bank_none", "--table", "public.acount"), "target.table"), (("bank", "--to", "bank_none", "--table", "a.b.c"), "target.table"),
+                         (("s1", "--to", place.top / "restore/table", "--table", "public.account"), "restore.select")):
+        refused = place.command("restore", *words, "--yes", "--wait")
+        assert refused.returncode != 0 and cause in refused.stdout + refused.stderr + place.catalogue.one("SELECT cause FROM job ORDER BY id DESC LIMIT 1"), refused
+    assert "bank_none" not in place.databases() and not (place.top / "restore/table").exists()
+
+
 def a_database_in_place(place):
     for sql in ("ALTER DATABASE bank SET work_mem = '7MB'", "ALTER DATABASE bank CONNECTION LIMIT 31", "GRANT CONNECT ON DATABASE bank TO auditor"):
         place.ask(sql, "postgres")
@@ -143,6 +158,7 @@ def files_in_place(place):
 def main():
     with Placed(workers=1, sources=1, retry="attempts: 1") as place:
         counts_are_said(place)
+        one_table_by_its_name(place)
         a_database_in_place(place)
         nothing_begins_without_it(place)
         killed_between_the_names(place)

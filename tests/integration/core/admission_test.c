@@ -524,6 +524,8 @@ static void of_each_worker_it_is_said_what_it_lacks(void **state)
     fleet_ask(plant->fleet, "SELECT source_nobody(s) FROM source s WHERE name = 's2'", full);
     assert_non_null(strstr(text, full)); /* known before it is due */
     fleet_do(plant->fleet, "UPDATE source SET server_major = 15 WHERE name = 's1'");
+    fleet_do(plant->fleet, "UPDATE source SET spec='{\"config\":{\"method\":\"wal\"}}' WHERE no=2");
+    assert_true(count(plant, "SELECT count(*) FROM source s WHERE source_nobody(s) IS NULL") == 2);
     dispatch(plant);
     assert_int_equal(take(plant).job, job);
     for (size_t i = 0; i < 6; i++)

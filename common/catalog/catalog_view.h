@@ -37,6 +37,7 @@ typedef enum CatalogView {
     VIEW_DAMAGE,        /* name (of a store), limit: damaged packs and what they touch */
     VIEW_ORPHANS,       /* name (of a store), limit: objects in no row, and quarantine */
     VIEW_VERIFICATIONS, /* name (of a source): scheduled checks and how they are */
+    VIEW_GROUPS,        /* name (of a group), state, since, until, limit: its barriers */
     VIEW_WINDOWS,       /* name (of a source), limit: what can be restored to any instant */
     VIEW_PROOFS,        /* name (of a source): the last proven restore of each */
     VIEW_NEWEST_GOOD,   /* source, until: {"backup", "passed_over": [{"backup", "why"}]} */

@@ -242,8 +242,7 @@ static bool select_by_id(Ctl *ctl, const char *id, json_t **backup, Err *err)
     return client_get(ctl->client, buf_cstr(&path), backup, err);
 }
 
-/* "latest~3" -> 3; false when it is not of that form. */
-static bool steps_back(const char *when, long *steps)
+bool ctl_steps_back(const char *when, long *steps)
 {
     char *end;
     *steps = 0;
@@ -269,7 +268,7 @@ bool ctl_select(Ctl *ctl, const char *selector, json_t **backup, Err *err)
     buf_add(&source, selector, at == NULL ? strlen(selector) : (size_t)(at - selector));
     buf_printf(&path, "/backups");
     ctl_query(&path, "source", buf_cstr(&source));
-    if (at != NULL && !steps_back(at + 1, &steps))
+    if (at != NULL && !ctl_steps_back(at + 1, &steps))
         ctl_query(&path, "until", at + 1);
     if (!client_list(ctl->client, buf_cstr(&path), (size_t)steps + 1, &items, err)) {
         json_decref(items);

@@ -51,6 +51,9 @@ void ctl_outcome(const Ctl *ctl, const json_t *answer, const char *said);
  * of one that failed itself. body is taken over, and may be NULL. */
 MUST_CHECK bool ctl_try(Ctl *ctl, const char *path, json_t *body, const char *cause, Err *err);
 
+/* "latest~3" -> 3; false when it is not of that form. */
+bool ctl_steps_back(const char *when, long *steps);
+
 /* The backup that a selector names: an id, a unique prefix, SOURCE, SOURCE@latest, SOURCE@latest~N,
  * SOURCE@TIME (the newest that is consistent at or before it). *backup is the caller's. */
 MUST_CHECK bool ctl_select(Ctl *ctl, const char *selector, json_t **backup, Err *err);

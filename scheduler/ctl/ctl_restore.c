@@ -4,6 +4,7 @@
 #include "scheduler/ctl/ctl_restore.h"
 
 #include "common/base/json.h"
+#include "scheduler/ctl/ctl_group.h"
 #include "scheduler/ctl/follow.h"
 
 #include <strings.h>
@@ -74,7 +75,7 @@ static json_t *takes_text(const json_t *plan)
     return json_string(buf_cstr(&text));
 }
 
-static void show_plan(const Ctl *ctl, const json_t *backup, const json_t *plan)
+void ctl_restore_show(const Ctl *ctl, const json_t *backup, const json_t *plan)
 {
     static const PrintColumn columns[] = {
         {"backup", "id", AS_TEXT},
@@ -178,6 +179,14 @@ void ctl_restore_tell_skipped(const json_t *plan)
     }
 }
 
+json_t *ctl_restore_request(const Ctl *ctl, const json_t *backup)
+{
+    json_t *body = json_object();
+    add_request(ctl, body);
+    json_object_set(body, "backup", json_object_get(backup, "id"));
+    return body;
+}
+
 static bool fetch_planned(Ctl *ctl, const json_t *plan, json_t **backup, Err *err)
 {
     scoped(buf_free) Buf path = {0};
@@ -192,7 +201,7 @@ static bool show(Ctl *ctl, const json_t *plan, Err *err)
     if (!fetch_planned(ctl, plan, &backup, err))
         return false;
     ctl_restore_tell_skipped(plan);
-    show_plan(ctl, backup, plan);
+    ctl_restore_show(ctl, backup, plan);
     json_decref(backup);
     return true;
 }
@@ -201,8 +210,14 @@ bool ctl_restore(Ctl *ctl, Err *err)
 {
     const char *selector;
     json_t *plan_job = NULL;
-    if (!ctl_word(ctl, 0, &selector, err))
+    json_t *barrier = NULL;
+    if (!ctl_word(ctl, 0, &selector, err) || !ctl_group_select(ctl, selector, &barrier, err))
         return false;
+    if (barrier != NULL) {
+        bool restored = ctl_group_restore(ctl, barrier, err);
+        json_decref(barrier);
+        return restored;
+    }
     if (ctl->args->to == NULL && !ctl->args->in_place)
         return err_set(
             err, ERR_USAGE, "restore.where",

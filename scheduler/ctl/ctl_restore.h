@@ -11,6 +11,10 @@
  * NAME@latest~N as it is. */
 MUST_CHECK bool ctl_restore_which(Ctl *ctl, const char *selector, const char *until, json_t *body,
                                   Err *err);
+/* What the flags ask for of this backup; the caller's. */
+json_t *ctl_restore_request(const Ctl *ctl, const json_t *backup);
+/* The plan, for people, on stderr. */
+void ctl_restore_show(const Ctl *ctl, const json_t *backup, const json_t *plan);
 /* The plan's job, ended well; its answer is the plan. An Err with the job's own cause else. */
 MUST_CHECK bool ctl_restore_plan(Ctl *ctl, const json_t *request, json_t **plan_job, Err *err);
 /* "skipped bk_…: why", a line each, on stderr. */

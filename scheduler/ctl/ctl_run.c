@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "scheduler/ctl/ctl.h"
+#include "scheduler/ctl/ctl_group.h"
 
 /* --dry-run: a source that is there would be backed up. */
 static bool only_say(Ctl *ctl, const char *source, json_t *jobs, Err *err)
@@ -91,7 +91,8 @@ bool ctl_run(Ctl *ctl, Err *err)
         done = err_set(err, ERR_MISSING, "source.none",
                        "there is no source to run. Add one to the fleet file, then:  holdfast "
                        "policy apply fleet.yaml");
-    done = done && ctl_started(ctl, jobs, err);
+    done = done && ctl_group_members(ctl, jobs, err) && ctl_started(ctl, jobs, err) &&
+           (!(ctl->args->follow || ctl->args->wait) || ctl_group_verdict(ctl, jobs, err));
     json_decref(jobs);
     return done;
 }

@@ -140,6 +140,9 @@ class Shop(Installation):
         """Of what both backups give; the application goes on meanwhile."""
         self.count_of_copies = getattr(self, "count_of_copies", 0) + 1
         name = f"copy{self.count_of_copies}"
+        if backups is None:
+            self.must("restore", "shop@latest", "--to", f"bank={name},files={self.top}/restore/{name}", "--yes", "--wait")
+            return self.sum_of(name)
         self.must("restore", backups["bank"], "--to", name, "--yes", "--wait")
         self.must("restore", backups["files"], "--to", self.top / "restore" / name, "--yes", "--wait")
         return self.sum_of(name)
@@ -167,7 +170,10 @@ def one_instant(place, application):
         newest = place.newest()
         assert newest["bank"]["barrier"] == newest["files"]["barrier"] and newest["bank"]["group"] == "shop", newest
         application.went_on()
-        found = place.restored_sum({source: row["id"] for source, row in newest.items()})
+        listed = json.loads(place.must("group", "list", "shop", "--json"))[0]
+        assert listed["barrier"] == newest["bank"]["barrier"] and listed["released_at"], listed
+        assert [each["backup"] for each in listed["members"]] == [newest["bank"]["id"], newest["files"]["id"]], listed
+        found = place.restored_sum(None)
         assert found == SUM, (found, SUM)
     assert place.ran() == ["shop hold ", "shop release "] * 3, place.ran()
 

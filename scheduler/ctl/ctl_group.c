@@ -187,8 +187,7 @@ bool ctl_group_restore(Ctl *ctl, const json_t *barrier, Err *err)
     if (!ctl->args->quiet && !ctl_wants_json(ctl))
         fprintf(stderr, "barrier      %s of group %s, at %s\n", print_text_at(barrier, "barrier"),
                 print_text_at(barrier, "group"), print_text_at(barrier, "at"));
-    bool done =
-        check_targets(ctl, members, err) && plan_all(ctl, members, requests, plans, err);
+    bool done = check_targets(ctl, members, err) && plan_all(ctl, members, requests, plans, err);
     if (done && (ctl->args->plan || ctl->args->dry_run)) {
         if (ctl_wants_json(ctl))
             print_json(stdout, plans);

@@ -9,8 +9,8 @@ static const YamlField hook_fields[] = {
     FLEET_ROW("always", BOOL, .fallback = "false", .doc = "even when the run failed"),
 };
 static const YamlField validate_fields[] = {
-    FLEET_ROW("run", NAME, .required = true),
-    FLEET_ROW("timeout", DURATION, FLEET_SECOND),
+    FLEET_ROW("run", NAME, .required = true, .doc = "a file of the worker's hooks, no shell line"),
+    FLEET_ROW("timeout", DURATION, FLEET_SECOND, .fallback = "60s"),
 };
 static const YamlField stopped_fields[] = {
     FLEET_ROW("stop", NAME, .required = true, .doc = "a file of the worker's hooks"),
@@ -21,7 +21,9 @@ static const YamlField stopped_of[] = {{FLEET_RECORD(stopped_fields)}};
 static const YamlField hooks_fields[] = {
     FLEET_PART("before", hook_fields),
     FLEET_PART("after", hook_fields),
-    FLEET_PART("validate", validate_fields, .later = true),
+    FLEET_PART("validate", validate_fields,
+               .doc = "when all is stored and before it counts: it must agree, or nothing is "
+                      "committed"),
     FLEET_ROW("apps", LIST_OF, .most = 50, .fields = stopped_of,
               .doc = "stopped in this order before a restore in place, started again in the "
                      "reverse order whatever comes of it"),

@@ -308,6 +308,15 @@ static bool faults_are_tolerable(const Backup *backup, Err *err)
                    (unsigned long long)backup->faults);
 }
 
+static bool validate(Backup *backup, Err *err)
+{
+    HookStored stored = {.backup = backup->id,
+                         .entries = backup->made.entries,
+                         .bytes = backup->made.bytes,
+                         .issues = backup->issue_count};
+    return hooks_validate(backup->job, &stored, err);
+}
+
 static bool commit(Backup *backup, const Receipt *receipt, JobResult *result, Err *err)
 {
     CommitFacts facts = {.made = &backup->made,
@@ -369,7 +378,7 @@ static bool run(Backup *backup, JobResult *result, Err *err)
     if (backup->idle)
         return end_idle(backup, result, err);
     if (!watched(backup, &receipt, err) || !look_again(backup, err) ||
-        !faults_are_tolerable(backup, err) || !job_go_on(job, err) ||
+        !faults_are_tolerable(backup, err) || !validate(backup, err) || !job_go_on(job, err) ||
         !commit(backup, &receipt, result, err))
         return false;
     tell_source(backup);

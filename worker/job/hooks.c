@@ -10,7 +10,7 @@
 
 #include <stdio.h>
 
-enum { TIMEOUT_S = 60, VALUE = 300, VARIABLES = 7 };
+enum { TIMEOUT_S = 60, VALUE = 300, VARIABLES = 11 };
 
 typedef struct Variables {
     char text[VARIABLES][VALUE];
@@ -26,15 +26,31 @@ static void add(Variables *variables, const char *name, Text value)
     variables->list[variables->count] = NULL;
 }
 
+static void add_number(Variables *variables, const char *name, uint64_t value)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+    add(variables, name, text_of(text));
+}
+
+static void add_stored(Variables *variables, const HookStored *stored)
+{
+    char id[BACKUP_ID_TEXT];
+    uuid_backup_text(&stored->backup, id);
+    add(variables, "BACKUP", text_of(id));
+    add_number(variables, "ENTRIES", stored->entries);
+    add_number(variables, "BYTES", stored->bytes);
+    add_number(variables, "ISSUES", stored->issues);
+}
+
 static void describe(Variables *variables, const json_t *order, const char *when,
                      const char *outcome)
 {
-    char id[JOB_ID_TEXT], attempt[24];
+    char id[JOB_ID_TEXT];
     *variables = (Variables){0};
     ids_job_text(json_u64_or(order, "job", 0), id);
-    snprintf(attempt, sizeof attempt, "%llu", (unsigned long long)json_u64_or(order, "attempt", 0));
     add(variables, "JOB", text_of(id));
-    add(variables, "ATTEMPT", text_of(attempt));
+    add_number(variables, "ATTEMPT", json_u64_or(order, "attempt", 0));
     add(variables, "KIND", json_text_or(order, "kind", TEXT("")));
     add(variables, "SOURCE", json_text_or(json_object_get(order, "source"), "name", TEXT("")));
     add(variables, "HOOK", text_of(when));
@@ -81,6 +97,8 @@ static bool run_hook(const JobSettings *settings, const json_t *order, const Hoo
     if (!allow_hook(settings->allow, call->name, err))
         return false;
     describe(&variables, order, call->when, call->outcome);
+    if (call->stored != NULL)
+        add_stored(&variables, call->stored);
     HookRun run = {.directory = settings->hooks,
                    .name = call->name,
                    .environment = variables.list,
@@ -129,6 +147,19 @@ bool hooks_before(Job *job, Err *err)
         return false;
     *err = (Err){0};
     return true;
+}
+
+bool hooks_validate(Job *job, const HookStored *stored, Err *err)
+{
+    HookCall call = call_of(job->order, "validate", "");
+    call.gives_way = true;
+    call.stored = stored;
+    if (hook_of(job->order, "validate") == NULL || hooks_run(job, &call, err))
+        return true;
+    Err why = *err;
+    return why.code != ERR_CANCELLED &&
+           err_set(err, why.code, "backup.not_valid",
+                   "its hook validate did not agree, so nothing was committed: %s", why.text);
 }
 
 void hooks_after(Job *job, bool worked)

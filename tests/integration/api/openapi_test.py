@@ -184,7 +184,7 @@ class OpenApi(unittest.TestCase):
                 kind = "time" if schema.get("format") else "count" if schema["type"] == "integer" else "text"
                 value = good.get(name, good[kind]) or next(iter(self.members(operation)), "x")
                 if name in ("state", "kind"):
-                    value = {"source_list": "ok", "job_list": "failed"}.get(symbol, "completed")
+                    value = {"source_list": "ok", "job_list": "failed", "group_list": "complete"}.get(symbol, "completed")
                     value = "backup" if name == "kind" else value
                 if name == "for":
                     value = "2h"

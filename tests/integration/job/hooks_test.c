@@ -153,31 +153,37 @@ static void the_parent_has_the_owed_hook_run_after_a_kill(void **state)
     assert_ran(stage, "before s1 \nafter s1 lost\n");
 }
 
+static void with_validate(Stage *stage, const char *body)
+{
+    put_hook(stage, "before", "");
+    put_hook(stage, "after", "");
+    put_hook(stage, "validate", body);
+    policy(stage, "\"before\":{\"run\":\"before\"},\"validate\":{\"run\":\"validate\"},"
+                  "\"after\":{\"run\":\"after\",\"always\":true}");
+}
+
 static void what_validate_does_not_agree_to_is_not_committed(void **state)
 {
     Stage *stage = *state;
     StageEnd end;
-    char body[300];
-    put_hook(stage, "before", "");
-    put_hook(stage, "after", "");
-    snprintf(body, sizeof body,
-             "test -e %s/fine || exit 4\ncase $HOLDFAST_BACKUP in bk_*) ;; *) exit 5;; esac\n"
-             "test $HOLDFAST_ENTRIES -gt 1 -a $HOLDFAST_BYTES -gt 1 -a $HOLDFAST_ISSUES -eq 0",
-             stage->hooks);
-    put_hook(stage, "validate", body);
-    policy(stage, "\"before\":{\"run\":\"before\"},\"validate\":{\"run\":\"validate\"},"
-                  "\"after\":{\"run\":\"after\",\"always\":true}");
+    with_validate(stage, "exit 4");
     stage_run(stage, "backup", "", &end);
     assert_string_equal(end.outcome, "failed");
     assert_string_equal(end.cause, "backup.not_valid");
     stage_end_free(&end);
     assert_ran(stage, "before s1 \nvalidate s1 \nafter s1 failed\n");
     assert_int_equal(stage_counted(stage, "backup"), 0);
-    snprintf(body, sizeof body, "%s/fine", stage->hooks);
-    fclose(fopen(body, "w"));
+}
+
+static void what_validate_agrees_to_is_told_to_it_and_committed(void **state)
+{
+    Stage *stage = *state;
+    with_validate(stage, "case $HOLDFAST_BACKUP in bk_*) ;; *) exit 5;; esac\n"
+                         "test $HOLDFAST_ENTRIES -eq 1 -a $HOLDFAST_BYTES -eq 0 -a "
+                         "$HOLDFAST_ISSUES -eq 0");
     stage_back_up(stage);
     assert_int_equal(stage_counted(stage, "backup"), 1);
-    assert_order(stage, "before validate after before validate after ");
+    assert_order(stage, "before validate after ");
 }
 
 /* --- applications around a restore in place ----------------------------------------------------
@@ -310,6 +316,7 @@ int main(void)
         TEST(a_hook_that_does_not_end_is_ended_with_all_it_started),
         TEST(a_hook_that_others_may_write_or_that_is_not_allowed_is_refused),
         TEST(what_validate_does_not_agree_to_is_not_committed),
+        TEST(what_validate_agrees_to_is_told_to_it_and_committed),
         TEST(the_parent_has_the_owed_hook_run_after_a_kill),
         TEST(what_must_not_run_is_stopped_in_order_and_started_in_reverse),
         TEST(a_stop_that_fails_starts_again_what_was_stopped_and_restores_nothing),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/engine/postgresql_wal.h"
 
+#include "common/base/clock.h"
 #include "common/base/hash.h"
 #include "common/base/json.h"
 #include "common/base/mem.h"
@@ -14,6 +15,9 @@ enum {
     SEGMENTS_MOST = 256, /* of one batch: what is behind by more is caught up with in several */
     NAME_MOST = 64,
 };
+
+/* A third of what a log may stand still before it is told. */
+static const int64_t IDLE_MOST_US = INT64_C(300) * 1000000;
 
 /* One entry of the batch. */
 typedef struct Piece {
@@ -260,7 +264,24 @@ static void take_slot(Wal *wal, const json_t *config)
     snprintf(wal->slot, sizeof wal->slot, "%.*s", TEXT_ARG(slot));
 }
 
+/* An idle server's batch is left out, but one now and then: so its last instant goes on. */
+static uint64_t known_xid(const EngineParams *params)
+{
+    const json_t *log = json_object_get(params->request, "log");
+    int64_t at_us = (int64_t)json_u64_or(log, "at_us", 0);
+    bool young = clock_wall_ns() / 1000 - at_us < IDLE_MOST_US;
+    return young ? json_u64_or(log, "next_xid", 0) : 0;
+}
+
 static const SourceOps ops;
+
+/* Of a server whose timeline is another one there is something to store. */
+static bool source_idle(const Source *source)
+{
+    const Wal *wal = self(source);
+    return wal->server.quiet && wal->has_from && !wal->gap &&
+           wal->from_timeline == wal->server.timeline;
+}
 
 bool postgresql_wal_source_open(Source **out, const EngineParams *params, Err *err)
 {
@@ -271,8 +292,9 @@ bool postgresql_wal_source_open(Source **out, const EngineParams *params, Err *e
     wal->prefix_hash = hash_sha256_new();
     take_slot(wal, params->config);
     if (postgresql_link_open(&wal->link, params->config, params->host, "source", err) &&
-        postgresql_wal_server_look(&wal->server, wal->link, wal->slot, err) &&
-        take_request(wal, params->request, err) && settle_instant(wal, err) && begin(wal, err)) {
+        postgresql_wal_server_look(&wal->server, wal->link, wal->slot, known_xid(params), err) &&
+        take_request(wal, params->request, err) && settle_instant(wal, err) &&
+        (source_idle(&wal->source) || begin(wal, err))) {
         *out = &wal->source;
         return true;
     }
@@ -435,6 +457,9 @@ static json_t *log_json(const Wal *wal)
         (json_int_t)(wal->server.flushed - wal->server.kept_from), "slot", wal->slot, "reached",
         wal->reached, "segments", segments_json(wal), "histories",
         postgresql_wal_histories_json(&wal->server));
+    /* What is not in it yet may have been committed before that number was read. */
+    if (wal->reached && wal->server.next_xid != 0)
+        json_object_set_new(log, "next_xid", json_integer((json_int_t)wal->server.next_xid));
     if (wal->gap)
         json_object_set_new(log, "gap",
                             json_pack("{s:o, s:o}", "from", postgresql_wal_lsn_json(wal->gap_from),
@@ -479,5 +504,6 @@ static const SourceOps ops = {
     .read = source_read,
     .end = source_end,
     .finish = source_finish,
+    .idle = source_idle,
     .close = source_close,
 };

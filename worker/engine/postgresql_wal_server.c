@@ -57,14 +57,35 @@ static bool look_at_settings(PostgresqlWalServer *out, PostgresqlLink *link, PGc
     return true;
 }
 
+/* While one runs that was given its number, a later look could not tell that it has committed. */
+static bool look_at_next(PostgresqlWalServer *out, PostgresqlLink *link, PGconn *conn, Err *err)
+{
+    scoped(postgresql_link_clear) PGresult *result = NULL;
+    if (!postgresql_link_query(
+            link, conn, "asking for the next transaction",
+            "SELECT CASE WHEN txid_snapshot_xmin(s) = txid_snapshot_xmax(s) THEN "
+            "txid_snapshot_xmax(s) ELSE 0 END FROM txid_current_snapshot() s",
+            NULL, 0, &result, err))
+        return false;
+    out->next_xid = number_of(result, 0, 0);
+    return true;
+}
+
 /* A commit behind the instant: a recovery to any time up to it finds one that is later, and does
  * not end with "before configured recovery target was reached" where nothing else was written. */
-static bool leave_mark(const PostgresqlWalServer *out, PostgresqlLink *link, PGconn *conn, Err *err)
+static bool leave_mark(PostgresqlWalServer *out, PostgresqlLink *link, PGconn *conn, uint64_t known,
+                       Err *err)
 {
-    return out->standby || (postgresql_link_exec(link, conn, "preparing the log's mark",
-                                                 "SET synchronous_commit = local", err) &&
-                            postgresql_link_exec(link, conn, "leaving a mark in the log",
-                                                 "SELECT txid_current()", err));
+    if (out->standby)
+        return true;
+    if (!look_at_next(out, link, conn, err))
+        return false;
+    out->quiet = known != 0 && known == out->next_xid;
+    return out->quiet || (postgresql_link_exec(link, conn, "preparing the log's mark",
+                                               "SET synchronous_commit = local", err) &&
+                          postgresql_link_exec(link, conn, "leaving a mark in the log",
+                                               "SELECT txid_current()", err) &&
+                          look_at_next(out, link, conn, err));
 }
 
 static bool make_slot(PostgresqlWalServer *out, PostgresqlLink *link, PGconn *conn,
@@ -228,12 +249,12 @@ static bool identify(PostgresqlWalServer *out, PostgresqlLink *link, PGconn *con
 }
 
 bool postgresql_wal_server_look(PostgresqlWalServer *out, PostgresqlLink *link, const char *slot,
-                                Err *err)
+                                uint64_t known, Err *err)
 {
     PGconn *conn = NULL;
     *out = (PostgresqlWalServer){0};
     bool fine = check_slot_name(slot, err) && postgresql_link_connect(link, TEXT(""), &conn, err) &&
-                look_at_settings(out, link, conn, err) && leave_mark(out, link, conn, err) &&
+                look_at_settings(out, link, conn, err) && leave_mark(out, link, conn, known, err) &&
                 look_at_slot(out, link, conn, slot, err);
     postgresql_link_disconnect(&conn);
     fine = fine && postgresql_link_replication(link, &conn, err) &&

@@ -16,6 +16,8 @@ typedef struct PostgresqlWalServer {
     char system[24];
     uint64_t segment_bytes;
     int64_t at_us;      /* since 1970: what was committed by then lies before `flushed` */
+    uint64_t next_xid;  /* that no transaction had yet; 0: one was running, or it is a standby */
+    bool quiet;         /* it is `known` still: no commit was written, and no mark was left */
     uint32_t timeline;  /* the server's own */
     uint64_t flushed;   /* where its log stands */
     uint64_t kept_from; /* the slot's first byte, a segment's first */
@@ -26,9 +28,10 @@ typedef struct PostgresqlWalServer {
     Buf *histories; /* content of each one's history file; empty for the first */
 } PostgresqlWalServer;
 
-/* The slot's name is checked: letters, digits and underscores. */
+/* The slot's name is checked: letters, digits and underscores. known: the next_xid of the batch
+ * before; 0: the mark is left in any case. */
 MUST_CHECK bool postgresql_wal_server_look(PostgresqlWalServer *out, PostgresqlLink *link,
-                                           const char *slot, Err *err);
+                                           const char *slot, uint64_t known, Err *err);
 void postgresql_wal_server_free(PostgresqlWalServer *server);
 
 /* Lines "parent<TAB>switch<TAB>reason" of a history file: adds a timeline for each but the first.

@@ -185,6 +185,26 @@ static void a_slot_that_was_dropped_is_made_again_and_a_hole_is_named(void **sta
     assert_int_equal(ranges(stage), 2);
 }
 
+static void an_idle_server_makes_no_batch_of_nothing_but_a_mark(void **state)
+{
+    Stage *stage = *state;
+    stage_back_up(stage);
+    for (int i = 0; i < 2; i++) {
+        stage_must(stage, "backup", "", "completed");
+        assert_int_equal(stage_counted(stage, "backup"), 1);
+    }
+    assert_int_equal(stage_counted(stage, "job WHERE cause = 'log.idle'"), 2);
+    /* A commit of which nothing was known when the last batch was made. */
+    write_log(1);
+    stage_back_up(stage);
+    assert_int_equal(stage_counted(stage, "backup"), 2);
+    /* An idle server too gets a batch before its log counts as standing still. */
+    fleet_do(stage->fleet, "UPDATE log_batch SET at = at - interval '6 minutes'");
+    stage_back_up(stage);
+    assert_int_equal(stage_counted(stage, "backup"), 3);
+    assert_int_equal(ranges(stage), 1);
+}
+
 static void retention_lets_go_only_of_what_no_base_backup_needs(void **state)
 {
     Stage *stage = *state;
@@ -225,6 +245,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_slot_that_was_dropped_is_made_again_and_a_hole_is_named,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_idle_server_makes_no_batch_of_nothing_but_a_mark, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(retention_lets_go_only_of_what_no_base_backup_needs, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(another_cluster_at_the_address_is_refused, set_up,

@@ -20,11 +20,15 @@ enum {
 
 static bool make_folder(int parent, const char *name, const char *shown, Err *err)
 {
-    if (mkdirat(parent, name, 0770) != 0)
-        return errno == EEXIST || err_set_sys(err, ERR_IO, "wal.spool", "making %s", shown);
-    /* The umask may have narrowed it. */
+    struct stat info;
+    if (mkdirat(parent, name, 0770) != 0 && errno != EEXIST)
+        return err_set_sys(err, ERR_IO, "wal.spool", "making %s", shown);
+    /* The umask may have narrowed it; and whoever made it may have died here. */
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    bool fine = fd >= 0 && fchmod(fd, FOLDER_MODE) == 0 && fsync(parent) == 0;
+    bool fine = fd >= 0 && fstat(fd, &info) == 0 &&
+                (info.st_uid != geteuid() || (info.st_mode & 07777) == FOLDER_MODE ||
+                 fchmod(fd, FOLDER_MODE) == 0) &&
+                fsync(parent) == 0;
     if (fd >= 0)
         close(fd);
     return fine || err_set_sys(err, ERR_IO, "wal.spool", "making %s", shown);
@@ -52,7 +56,7 @@ bool postgresql_spool_open(PostgresqlSpool *out, const char *root, const char *s
 {
     *out = (PostgresqlSpool){.fd = -1, .stored = -1, .history = -1};
     int base = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (base < 0 && (make || errno != ENOENT))
+    if (base < 0)
         return err_set_sys(err, ERR_IO, "wal.spool",
                            "opening the spool %s, which must be a directory that the server's user "
                            "and the worker may write",
@@ -190,8 +194,14 @@ bool postgresql_spool_mark(const PostgresqlSpool *spool, const char *name, const
     char text[POSTGRESQL_SPOOL_SHA256 + 1];
     ids_hex(sha256->bytes, sizeof sha256->bytes, text);
     text[POSTGRESQL_SPOOL_SHA256 - 1] = '\n';
-    if (!postgresql_spool_put(spool, spool->stored, name,
-                              (Slice){(const uint8_t *)text, POSTGRESQL_SPOOL_SHA256}, err))
+    Slice mark = {(const uint8_t *)text, POSTGRESQL_SPOOL_SHA256};
+    bool marked = postgresql_spool_put(spool, spool->stored, name, mark, err);
+    if (!marked && err->code == ERR_FULL && unlinkat(spool->fd, name, 0) == 0) {
+        /* Without its note a push that comes again is stored once more, and that is all. */
+        *err = (Err){0};
+        marked = postgresql_spool_put(spool, spool->stored, name, mark, err);
+    }
+    if (!marked)
         return false;
     if (unlinkat(spool->fd, name, 0) != 0 && errno != ENOENT)
         return err_set_sys(err, ERR_IO, "wal.spool", "removing %s, which is stored, from %s", name,

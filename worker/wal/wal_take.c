@@ -81,8 +81,9 @@ static bool take_history(const Take *take, const char *name, Err *err)
                    ? false
                    : err_set(err, ERR_MISSING, "wal.read", "%s is not there", path);
     if (postgresql_spool_get(spool, spool->history, name, &before, err)) {
+        /* Whoever put it there may have died before it was durable. */
         if (text_equal(buf_text(&content), buf_text(&before)))
-            return true;
+            return postgresql_spool_sync(spool, spool->history, err);
         return err_set(err, ERR_CONFLICT, "wal.other_bytes",
                        "%s/history/%s has other bytes: two servers were promoted to one timeline; "
                        "give each a spool of its own",
@@ -255,8 +256,9 @@ static bool take_locked(Take *take, Err *err)
     int there = postgresql_spool_file(&out->spool, out->spool.fd, out->name, err);
     if (there < 0 && err->code != ERR_NONE)
         return false;
-    bool fine =
-        there >= 0 ? compare(take, there, err) : check_limit(take, err) && copy_in(take, err);
+    bool fine = there >= 0 ? compare(take, there, err) &&
+                                 postgresql_spool_sync(&out->spool, out->spool.fd, err)
+                           : check_limit(take, err) && copy_in(take, err);
     if (there >= 0)
         close(there);
     out->done = spooled;

@@ -17,6 +17,8 @@
 
 typedef PostgresqlWalPiece Piece;
 
+enum { SYSTEM_ROOM = sizeof((PostgresqlWalPlan *)NULL)->system };
+
 typedef struct Spooled {
     Source source;
     const EngineHost *host;
@@ -68,14 +70,12 @@ static bool take_request(Spooled *s, const json_t *request, Err *err)
     return true;
 }
 
-/* Of the first batch: which of the spool's folders is this source's, only its server can say. */
-static bool ask_system(Spooled *s, const json_t *config, Err *err)
+/* Which of the spool's folders is this source's, only its server can say. */
+static bool ask_server(const Spooled *s, const json_t *config, char system[SYSTEM_ROOM], Err *err)
 {
     PostgresqlLink *link = NULL;
     PGconn *conn = NULL;
     PGresult *result = NULL;
-    if (s->plan.has_from)
-        return true;
     bool fine =
         postgresql_link_open(&link, config, s->host, "source", err) &&
         postgresql_link_connect(link, TEXT(""), &conn, err) &&
@@ -83,11 +83,32 @@ static bool ask_system(Spooled *s, const json_t *config, Err *err)
                               "SELECT system_identifier FROM pg_catalog.pg_control_system()", NULL,
                               0, &result, err);
     if (fine)
-        snprintf(s->plan.system, sizeof s->plan.system, "%s", PQgetvalue(result, 0, 0));
+        snprintf(system, SYSTEM_ROOM, "%s", PQgetvalue(result, 0, 0));
     postgresql_link_clear(&result);
     postgresql_link_disconnect(&conn);
     postgresql_link_close(link);
     return fine;
+}
+
+/* Of the first batch; the ones after it need no server. */
+static bool ask_system(Spooled *s, const json_t *config, Err *err)
+{
+    return s->plan.has_from || ask_server(s, config, s->plan.system, err);
+}
+
+/* Where nothing came, another cluster may push from that address by now, into another folder. A
+ * server that does not answer says nothing of it. */
+static bool is_still_it(const Spooled *s, const json_t *config, Err *err)
+{
+    char system[SYSTEM_ROOM] = "";
+    Err away = {0};
+    if (s->plan.count > 0 || !ask_server(s, config, system, &away) ||
+        strcmp(system, s->plan.system) == 0)
+        return true;
+    return err_set(err, ERR_CONFLICT, "source.other_system",
+                   "the log that is stored is of the system %s, the server is %s: what that one "
+                   "pushed stays in %s/%s; give it a source of its own",
+                   s->plan.system, system, s->host->wal_spool, system);
 }
 
 /* --- what belongs to the batch -------------------------------------------------------------- */
@@ -136,7 +157,7 @@ bool postgresql_wal_spooled_open(Source **out, const EngineParams *params, Err *
     s->hash = hash_sha256_new();
     s->prefix_hash = hash_sha256_new();
     if (take_request(s, params->request, err) && ask_system(s, params->config, err) &&
-        make_plan(s, params->config, err)) {
+        make_plan(s, params->config, err) && is_still_it(s, params->config, err)) {
         *out = &s->source;
         return true;
     }
@@ -292,7 +313,8 @@ static bool source_end(Source *source, unsigned lane, Entry *entry, bool *keep, 
     bool fine = hash_file(s, piece, err);
     close(s->fd);
     s->fd = -1;
-    if (s->scan.latest_us > s->latest_us)
+    /* A line that was left goes on without us: what is committed there is not in ours. */
+    if (piece->timeline >= s->plan.from_timeline && s->scan.latest_us > s->latest_us)
         s->latest_us = s->scan.latest_us;
     if (fine && (s->bytes != piece->end - piece->start ||
                  s->scan.sound < s->bytes - s->bytes % s->scan.head.page_bytes))

@@ -225,9 +225,11 @@ bool postgresql_adopt(PostgresqlServer *server, const PostgresqlAdopt *how, Err 
 }
 
 /* The new timeline's history says where the old one was left. What the source had written last may
- * end within a record, which is then not replayed; a file of the log that is missed is more. */
+ * end within a record, which is then not replayed; but something of the last file must be. */
 static const char reached_sql[] =
-    "SELECT at, at >= $1::pg_catalog.pg_lsn - $2::pg_catalog.numeric FROM "
+    "SELECT at, at - '0/0'::pg_catalog.pg_lsn > pg_catalog.floor("
+    "($1::pg_catalog.pg_lsn - '0/1'::pg_catalog.pg_lsn) / $2::pg_catalog.numeric) "
+    "* $2::pg_catalog.numeric FROM "
     "(SELECT (pg_catalog.regexp_match(pg_catalog.pg_read_file('pg_wal/' || pg_catalog.lpad("
     "pg_catalog.upper(pg_catalog.to_hex(timeline_id)), 8, '0') || '.history'), "
     "'([0-9A-F]+/[0-9A-F]+)[^\n]*\n?$'))[1]::pg_catalog.pg_lsn AS at "

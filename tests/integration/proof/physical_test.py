@@ -107,6 +107,13 @@ def log_goes_on(place):
     assert checks["rows"] == ROWS + 30 and checks["log"]["log"] == "bank-wal", checks
     assert checks["log"]["reached"] == checks["log"]["to_lsn"], checks["log"]
 
+    def remove_last(_):
+        laid = sorted(each for each in (place.data() / "holdfast_wal").glob("0*") if each.name.isalnum())
+        laid[-1].unlink()
+    result, checks, _ = place.stopped_at("sandbox.adopted", remove_last)
+    assert result == "failed" and checks["cause"] == "proof.log_short", (result, checks)
+    place.clean()
+
     def remove(_):
         laid = sorted(each for each in (place.data() / "holdfast_wal").glob("0*") if each.name.isalnum())
         assert len(laid) >= 4, laid

@@ -350,6 +350,8 @@ def test_ten_thousand_backups_come_back_in_bounded_time_and_memory():
 FORGED = (("f-scalar", '{"items": 3}'), ("f-word", '{"items": [{"rows": "many"}]}'), ("f-huge", '{"items": [{"bytes": 1e300}]}'),
           ("f-log", '{"log": {"system": "1", "timeline": "one"}}'), ("f-less", '{"log": {"system": "1"}}'),
           ("f-segments", '{"log": {"system": "1", "timeline": 1, "start": "0/0", "end": "0/1000000", "segments": {}}}'),
+          ("f-circle", '{"log": {"system": "1", "timeline": 1, "start": "0/0", "end": "0/1000000", "segments": [], "histories": '
+                       '[{"timeline": 2, "parent": 1, "switch": "0/10"}, {"timeline": 1, "parent": 2, "switch": "0/10"}]}}'),
           ("f-lsn", '{"log": {"system": "1", "timeline": 1, "start": "here", "end": "there", "segments": []}}'),
           ("f-deep", '{"log": {"system": "1", "timeline": ' + "[" * 1500 + "]" * 1500 + "}}"))
 ODD = (("F'; DROP TABLE backup --", "{}"), ("f-" + "long" * 31, '{"items": []}'))  # only names, which are data

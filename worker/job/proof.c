@@ -235,10 +235,8 @@ static bool try_it(Proof *proof, SandboxParams *params, Err *err)
     proof->restored_ns = clock_mono_ns();
     CRASHPOINT("proof.restored");
     job_phase(proof->job, "settle");
-    proof->polled = true;
     if (!ops->settle(proof->sandbox, err))
         return false;
-    proof->polled = false;
     proof->ready_ns = clock_mono_ns();
     CRASHPOINT("proof.settled");
     job_phase(proof->job, "check");

@@ -4,11 +4,11 @@
 #include "common/base/crashpoint.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "worker/job/proof_clear.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
@@ -135,16 +135,17 @@ static bool works_in(pid_t pid, const char *folder)
  * works: its number and when that was given. */
 static Process noted_server(const char *folder)
 {
-    char path[PATH_ROOM];
+    char path[PATH_ROOM], line[200] = "", *after;
     Process server = {0};
-    int pid = 0;
     snprintf(path, sizeof path, "%s/server", folder);
     FILE *file = fopen(path, "re");
-    if (file != NULL) {
-        if (fscanf(file, "%d %llu", &pid, &server.started) == 2)
-            server.pid = pid;
-        fclose(file);
+    if (file == NULL)
+        return server;
+    if (fgets(line, sizeof line, file) != NULL) {
+        server.pid = (int)strtol(line, &after, 10);
+        server.started = strtoull(after, NULL, 10);
     }
+    fclose(file);
     return server;
 }
 
@@ -185,14 +186,14 @@ static size_t kill_inside(const char *folder)
  * them. As root it has a namespace of its own, which is gone with it. */
 static void forget_memory(const char *folder)
 {
-    char path[PATH_ROOM], line[200];
+    char path[PATH_ROOM], line[200], *after;
     struct shmid_ds about;
     int id = -1;
     snprintf(path, sizeof path, "%s/data/postmaster.pid", folder);
     FILE *file = geteuid() == 0 ? NULL : fopen(path, "re");
     for (int n = 1; file != NULL && fgets(line, sizeof line, file) != NULL; n++)
-        if (n == 7 && sscanf(line, "%*u %d", &id) != 1)
-            id = -1;
+        if (n == 7 && strtol(line, &after, 10) >= 0 && *after == ' ')
+            id = (int)strtol(after, NULL, 10);
     if (file != NULL)
         fclose(file);
     if (id >= 0 && shmctl(id, IPC_STAT, &about) == 0 && about.shm_nattch == 0 &&
@@ -201,20 +202,6 @@ static void forget_memory(const char *folder)
 }
 
 /* --- removing ------------------------------------------------------------------------------- */
-
-static int open_one(const char *path, const struct stat *about, int type, struct FTW *where)
-{
-    (void)where;
-    if ((type == FTW_D || type == FTW_DNR) && (about->st_mode & 0700) != 0700)
-        (void)!chmod(path, 0700);
-    return 0;
-}
-
-static int remove_one(const char *path, const struct stat *about, int type, struct FTW *where)
-{
-    (void)about, (void)type, (void)where;
-    return remove(path);
-}
 
 static bool end_folder(const char *folder, Err *err)
 {
@@ -225,11 +212,7 @@ static bool end_folder(const char *folder, Err *err)
         usleep(LOOK_MS * 1000);
     }
     forget_memory(folder);
-    /* Folders that were restored without our rights, from the top down; until nothing is new. */
-    for (int pass = 0; geteuid() != 0 && pass < 64; pass++)
-        if (nftw(folder, open_one, 16, FTW_PHYS) == 0)
-            break;
-    if (nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0 || errno == ENOENT)
+    if (proof_clear(folder))
         return true;
     return err_set_sys(err, ERR_IO, "sandbox.remains", "%s could not be removed; remove it",
                        folder);

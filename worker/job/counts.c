@@ -24,16 +24,15 @@ json_t *counts_expected(const json_t *details)
     return expected;
 }
 
-bool counts_fed(const JobCounters *counters, uint64_t damaged, const RepoBackup *backup, bool files,
-                Err *err)
+bool counts_fed(const JobCounters *counters, const RepoBackup *backup, bool files, Err *err)
 {
     uint64_t entries = counters->items_done, bytes = counters->bytes_done;
-    if (entries + damaged != backup->entries)
+    if (entries != backup->entries)
         return err_set(err, ERR_CORRUPT, "restore.counts",
                        "%" PRIu64 " entries came back, the backup recorded %" PRIu64
                        ": holdfast verify it with --level content, take an older one",
                        entries, backup->entries);
-    if (files && damaged == 0 && bytes != backup->bytes)
+    if (files && bytes != backup->bytes)
         return err_set(err, ERR_CORRUPT, "restore.counts",
                        "%" PRIu64 " bytes came back, the backup recorded %" PRIu64
                        ": holdfast verify it with --level content, take an older one",

@@ -13,10 +13,10 @@
  * when the backup recorded none. */
 json_t *counts_expected(const json_t *details);
 
-/* After everything was fed: ERR_CORRUPT "restore.counts" when a whole restore got other than the
- * entries of the backup (those that were told to be damaged apart) or, of files, other bytes. */
-MUST_CHECK bool counts_fed(const JobCounters *counters, uint64_t damaged, const RepoBackup *backup,
-                           bool files, Err *err);
+/* After a whole restore of which no fault was told: ERR_CORRUPT "restore.counts" when it got other
+ * than the entries of the backup or, of files, other bytes. */
+MUST_CHECK bool counts_fed(const JobCounters *counters, const RepoBackup *backup, bool files,
+                           Err *err);
 
 /* report gets "counts"; said one line: "2 databases, 42 tables, 1 203 441 rows as backed up". */
 void counts_tell(json_t *report, const JobCounters *counters, uint64_t damaged, Buf *said);

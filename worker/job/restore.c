@@ -185,10 +185,12 @@ static bool go(Restore *restore, json_t **report, Err *err)
     if (!feed_run(&feed, err))
         return false;
     CRASHPOINT("restore.fed");
-    if (all && !counts_fed(&job->counters, restore->damaged, backup, restore->files, err))
-        return false;
     job_phase(job, "finish");
     if (!restore->target->ops->finish(restore->target, report, err))
+        return false;
+    /* What was told to be damaged or not written makes it partial; it is not missing unseen. */
+    if (all && job->counters.errors == 0 && restore->damaged == 0 &&
+        !counts_fed(&job->counters, backup, restore->files, err))
         return false;
     CRASHPOINT("restore.finished");
     return !restore->to_an_instant ||
@@ -230,7 +232,9 @@ bool restore_run(Job *job, JobResult *result, Err *err)
         job->counters.errors++;
     if (fine)
         tell_result(&restore, report == NULL ? json_object() : report, result);
-    else if (restore.began)
+    else
+        json_decref(report);
+    if (!fine && restore.began)
         safety_note(job, err);
     json_decref(restore.request);
     opened_select_free(&restore.select);

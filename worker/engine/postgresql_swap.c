@@ -9,6 +9,7 @@
 
 /* A rename waits five seconds for those inside before it gives up. */
 enum { TRIES = 6, LOOK_MS = 100 };
+#define LOCK_WAIT "10s"
 
 static void add_rename(Buf *sql, const char *from, const char *to)
 {
@@ -38,24 +39,33 @@ static bool end_sessions(const PostgresqlRules *rules, PGconn *other, const char
     return true;
 }
 
-/* Ends who is inside until the rename, which was sent, has its answer. */
+static bool may_go_on(const PostgresqlRules *rules, Err *err)
+{
+    const EngineHost *host = rules->host;
+    return host->cancelled == NULL || !host->cancelled(host->ctx) ||
+           err_set(err, ERR_CANCELLED, "job.cancelled", "the job was cancelled");
+}
+
+/* Ends who is inside until the rename, which was sent, has its answer: at the latest when it waited
+ * LOCK_WAIT for its lock. */
 static bool end_while_waiting(const PostgresqlRules *rules, PGconn *conn, PGconn *other,
                               const char *database, unsigned *ended, Err *err)
 {
     bool may = true;
     for (;;) {
         struct pollfd fd = {.fd = PQsocket(conn), .events = POLLIN};
-        may = may && end_sessions(rules, other, database, ended, err);
+        may = may && may_go_on(rules, err) && end_sessions(rules, other, database, ended, err);
         (void)poll(&fd, 1, LOOK_MS);
         if (PQconsumeInput(conn) != 1 || PQisBusy(conn) == 0)
             return may;
     }
 }
 
+/* In use, or its lock is somebody else's. */
 static bool is_in_use(const PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    return state != NULL && strcmp(state, "55006") == 0;
+    return state != NULL && (strcmp(state, "55006") == 0 || strcmp(state, "55P03") == 0);
 }
 
 /* The first rename. *again: somebody was still inside. */
@@ -86,7 +96,9 @@ static bool swap(const PostgresqlRules *rules, PGconn *conn, PGconn *other,
     scoped(buf_free) Buf sql = {0};
     *again = false;
     add_rename(&sql, restore->temporary, restore->final);
-    if (!postgresql_link_exec(rules->link, conn, "giving the database its name", "BEGIN", err) ||
+    if (!may_go_on(rules, err) ||
+        !postgresql_link_exec(rules->link, conn, "giving the database its name",
+                              "BEGIN; SET LOCAL lock_timeout = '" LOCK_WAIT "'", err) ||
         !put_aside(rules, conn, other, restore, ended, again, err))
         return false;
     CRASHPOINT("restore.swapping");

@@ -107,6 +107,48 @@ static void check_members(FleetCheck *check, const YamlPair *group)
                               TEXT_ARG(group->key->text), i, TEXT_ARG(members->items[i]->text));
 }
 
+static bool is_own(Text key)
+{
+    return text_equal(key, TEXT("method")) || (key.len > 5 && memcmp(key.at, "keep_", 5) == 0);
+}
+
+/* A backup of a group is of no schedule of its source: what one says of its own would be lost. */
+static void check_schedule(FleetCheck *check, Text group, const char *policy, const YamlPair *row)
+{
+    for (size_t i = 0; row->value->kind == YAML_MAP && i < row->value->count; i++) {
+        Text key = row->value->pairs[i].key->text;
+        if (is_own(key))
+            FLEET_PROBLEM(check, row->value->pairs[i].key, "not-of-a-group",
+                          "say it of the policy, or give the group a policy of its own",
+                          "policies.%s.schedules.%.*s.%.*s: the slots of groups.%.*s have no "
+                          "'%.*s' of their own",
+                          policy, TEXT_ARG(row->key->text), TEXT_ARG(key), TEXT_ARG(group),
+                          TEXT_ARG(key));
+    }
+}
+
+static void check_schedules(FleetCheck *check, const YamlPair *group)
+{
+    scoped(buf_free) Buf policy = {0};
+    scoped(buf_free) Buf name = {0};
+    const YamlNode *named = yaml_get(group->value, "policy");
+    if (named == NULL || named->kind != YAML_SCALAR)
+        return;
+    buf_add_text(&policy, named->text);
+    const YamlNode *rows =
+        fleet_tree_at(check->root, "policies", buf_cstr(&policy), "schedules", NULL);
+    const json_t *walked = json_object_get(
+        json_object_get(json_object_get(check->walked, "policies"), buf_cstr(&policy)),
+        "schedules");
+    for (size_t i = 0; rows != NULL && rows->kind == YAML_MAP && i < rows->count; i++) {
+        buf_clear(&name);
+        buf_add_text(&name, rows->pairs[i].key->text);
+        const json_t *row = json_object_get(walked, buf_cstr(&name));
+        if (!json_is_false(json_object_get(row, "enabled")) && !fleet_keep_runs(row))
+            check_schedule(check, group->key->text, buf_cstr(&policy), &rows->pairs[i]);
+    }
+}
+
 void fleet_group_check(FleetCheck *check)
 {
     const YamlNode *groups = yaml_get(check->root, "groups");
@@ -117,7 +159,9 @@ void fleet_group_check(FleetCheck *check)
         if (fleet_tree_at(check->root, "sources", buf_cstr(&name), NULL) != NULL)
             FLEET_PROBLEM(check, group->key, "name-taken", "call one of the two otherwise",
                           "groups.%s has the name of a source", buf_cstr(&name));
-        if (group->value->kind == YAML_MAP)
+        if (group->value->kind == YAML_MAP) {
             check_members(check, group);
+            check_schedules(check, group);
+        }
     }
 }

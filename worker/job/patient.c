@@ -78,9 +78,12 @@ static bool try_until(Patient *patient, PatientCall *call, void *ctx, Err *err)
 {
     int64_t until = clock_boot_ns() + patient->patience_s * INT64_C(1000000000);
     int64_t most = FIRST_PAUSE_MS;
-    for (;;) {
-        if (connected(patient, err) && call(patient->catalog, ctx, err))
+    for (bool tried = false;; tried = true) {
+        if (connected(patient, err) && call(patient->catalog, ctx, err)) {
+            if (tried) /* what an earlier try said is over */
+                *err = (Err){0};
             return true;
+        }
         if (!is_passing(err))
             return false;
         if (clock_boot_ns() >= until)

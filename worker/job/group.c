@@ -175,16 +175,17 @@ static void *hold_watch(void *ctx)
 {
     Group *group = ctx;
     GroupNow now;
-    Err err = {0};
+    Err err = {0}, untold = {0};
     HookCall release = call_of(group->seat, "release", "");
     wait_while_held(group);
-    if (release.name.len > 0 && !hooks_run(group->job, &release, &err))
+    bool released = release.name.len == 0 || hooks_run(group->job, &release, &err);
+    if (!released)
         job_log(group->job, LOG_ERROR, "group.not_released", "%.*s: %s: release it by hand",
                 TEXT_ARG(release.name), err.text);
-    err = (Err){0};
     group->until_ns = clock_boot_ns() + PATIENCE_S * INT64_C(1000000000);
-    if (!step_by(group, group->catalog, "released", "", &now, &err))
-        job_log(group->job, LOG_WARN, "group.release_untold", "%s: %s", err.cause, err.text);
+    if (!step_by(group, group->catalog, released ? "released" : "not_released", err.text, &now,
+                 &untold))
+        job_log(group->job, LOG_WARN, "group.release_untold", "%s: %s", untold.cause, untold.text);
     return NULL;
 }
 
@@ -222,8 +223,10 @@ static bool hold(Group *group, Err *err)
 {
     Err why = {0};
     HookCall call = call_of(group->seat, "hold", "");
-    if (!step(group, "hold", err) || group->now.state != GROUP_HOLDING)
-        return err->code == ERR_NONE;
+    if (!step(group, "hold", err))
+        return false;
+    if (group->now.state != GROUP_HOLDING)
+        return true;
     set_limit(group);
     if (!open_watch(group, &why))
         return hold_failed(group, &why, err);

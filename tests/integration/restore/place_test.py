@@ -86,6 +86,10 @@ def a_database_in_place(place):
     assert place.count("SELECT count(*) FROM backup") == backups + 1
     safety = job["answer"]["safety"]
     assert safety["state"] == "completed" and safety["backup"].startswith("bk_"), job
+    held = place.catalogue.one("SELECT concat_ws(' ', held_reason, held_until > clock_timestamp() + interval '13 days') FROM backup "
+                               f"WHERE backup_text(id) = '{safety['backup']}'")
+    assert held == f"what was there before restore {job['id']} t", held
+    assert place.catalogue.one(f"SELECT trigger FROM job WHERE job_text(id) = '{safety['job']}'") == "emergency", safety
     assert job["answer"]["databases"][0]["sessions_ended"] >= 1 and "kept as bank_before_" in job["error"]["text"], job
     assert any(d["reason"] == "restore.safety_backup" and safety["job"] in d["text"] for d in job["decisions"]), job
     # The way back, as the message says it.
@@ -97,6 +101,20 @@ def a_database_in_place(place):
         place.ask(f"DROP DATABASE {name}", "postgres")
 
 
+def refused_anew(place, job):
+    """The same job again, and another with its params, as one that was cancelled is tried again."""
+    number = place.catalogue.one("SELECT id FROM job WHERE kind = 'restore' ORDER BY id DESC LIMIT 1")
+    again = place.command("job", "retry", job["id"], "--reason", "once more")
+    assert again.returncode != 0 and "restore.plan_anew" in again.stdout + again.stderr and "anew" in again.stdout + again.stderr, again
+    try:
+        place.catalogue.one("SELECT job_new('restore', 'retry', s, NULL, NULL, j.params, j.pool, j.actor, NULL, 60, 'pending', NULL, j.repository, j.backup) "
+                            f"FROM job j JOIN source s ON s.no = j.source WHERE j.id = {number}")
+        raise AssertionError("a restore was made with the backup of another")
+    except RuntimeError as error:
+        assert "anew" in str(error), error
+    assert place.state(number) == "failed" and number == place.catalogue.one("SELECT max(id) FROM job WHERE kind = 'restore'"), again
+
+
 def nothing_begins_without_it(place):
     """What is there cannot be backed up: the restore fails by name, and only who types it goes on."""
     place.ask("ALTER DATABASE bank ALLOW_CONNECTIONS false", "postgres")
@@ -104,10 +122,8 @@ def nothing_begins_without_it(place):
     assert done.returncode != 0 and job["error"]["cause"] == "restore.safety_backup", job
     assert "nothing was touched" in job["error"]["text"] and "--no-safety-backup" in job["error"]["text"], job
     assert place.databases() == ["bank"], place.databases()
-    again, job = place.command("job", "retry", job["id"], "--reason", "once more"), job["id"]
-    number = place.catalogue.one("SELECT id FROM job WHERE kind = 'restore' ORDER BY id DESC LIMIT 1")
-    place.wait_job(number)
-    assert place.state(number) == "failed", (again, job)
+    # What is there now is in no backup of before: an ended restore is not taken up again with it.
+    refused_anew(place, job)
     done, job = place.restore("bank", "--in-place", "--confirm", "bank", "--no-safety-backup", "--reason", "the disk is gone anyway")
     assert done.returncode == 0 and "safety" not in job["answer"], (done, job)
     assert place.ask("SELECT count(*) FROM account") >= "20000"

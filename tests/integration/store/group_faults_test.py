@@ -85,6 +85,19 @@ def hold_fails():
         broken(place, "group.member_failed", ["shop hold ", "shop release "])
 
 
+def release_fails():
+    """The barrier holds, and nobody reads that the application was released: it is told that it was not."""
+    with Plain(workers=2) as place:
+        place.hook("hold-shop", "true")
+        place.hook("release-shop", "exit 3")
+        place.complete(*begun(place), seconds=180)
+        assert place.barrier()[:2] == ("complete", ""), place.barrier()
+        assert place.count("SELECT count(*) FROM group_run WHERE released_at IS NULL") == 1
+        for told in ("event WHERE kind = 'alert' AND data ->> 'code' = 'group.not_released' AND data ->> 'text' LIKE '%release-shop%'",
+                     "decision WHERE code = 'group.not_released' AND text LIKE '%release it by hand%release-shop%'"):
+            assert place.count(f"SELECT count(*) FROM {told}") == 1, told
+
+
 def only_time():
     """Redis emptied and the scheduler killed while one member waits for the other: the barrier holds all the same."""
     with Plain(workers=1, slots=1) as place:
@@ -107,6 +120,7 @@ def main():
     whole = os.environ.get("HOLDFAST_FAULTS") == "whole"
     nobody_comes()
     hold_fails()
+    release_fails()
     only_time()
     dies(Plain, "group.held", "group.member_failed", ["shop hold ", "shop release lost"])
     dies(Plain, "group.settled", "group.member_failed", ["shop hold ", "shop release lost"], worker=True)

@@ -151,7 +151,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const names[] = {"a", "b", "db", "hf_db", "link"};
+    static const char *const names[] = {"a", "b", "c", "db", "hf_db", "link"};
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);

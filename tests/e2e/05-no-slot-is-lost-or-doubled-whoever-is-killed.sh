@@ -74,6 +74,20 @@ for ((i = 0; i < 600; i++)); do
 done
 sql "select state, count(*), max(attempt) as most_attempts, sum(losses) as losses from job group by 1 order by 1"
 
+stuck() { # what the jobs that did not end are at, and where each thread of ours stands
+    local thread
+    sql "select j.id, j.state, j.attempt, j.failures, j.losses, w.name, l.phase, l.moved_at, l.expires_at, clock_timestamp() from job j
+        left join lease l on l.job = j.id left join worker w on w.no = l.worker where j.finished_at is null"
+    sql "select g.job, g.at, g.event, g.text from job_log g join job j on j.id = g.job where j.state = 'running' order by g.at"
+    sql "select pid, application_name, state, wait_event, clock_timestamp() - query_start, left(query, 100) from pg_stat_activity where datname = 'holdfast'"
+    tail -n 15 "$dir"/log/worker-*.log "$dir/log/scheduler.log"
+    for pid in $(pgrep -f "$HOLDFAST_BUILD/holdfast-|$dir"); do
+        echo "$pid $(tr '\0' ' ' <"/proc/$pid/cmdline" | cut -c1-120)"
+        for thread in /proc/"$pid"/task/*; do echo "  $(cat "$thread/comm" "$thread/wchan" "$thread/syscall" 2>/dev/null | tr '\n' ' ')"; done
+        ! command -v gdb >/dev/null || gdb -p "$pid" -batch -ex 'thread apply all bt 12' 2>/dev/null | grep '^#\|^Thread' || true
+    done
+}
+
 holds() { # holds WHAT SQL: the query finds nothing
     local found
     found=$(sql "$2")
@@ -81,7 +95,7 @@ holds() { # holds WHAT SQL: the query finds nothing
     printf 'does not hold: %s\n%s\n' "$1" "$found"
     exit 1
 }
-[ "$open" = 0 ] || { echo "$open jobs never ended"; sql "select id, state, attempt, failures, losses from job where finished_at is null"; exit 1; }
+[ "$open" = 0 ] || { echo "$open jobs never ended"; stuck; exit 1; }
 holds "every minute of every source has a job" "select source, min(slot), max(slot), count(*) from job where slot is not null
     group by 1 having count(*) <> extract(epoch from max(slot) - min(slot)) / 60 + 1 or count(*) < 20"
 holds "every job ended well, or says why it did not run" "select id, state, failures, losses, error from job where state not in ('completed', 'missed', 'skipped')"

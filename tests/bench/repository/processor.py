@@ -4,7 +4,6 @@ process, by what the code that ran is for, and how much of the machine's process
 import os
 import signal
 import subprocess
-import time
 
 # Whose code it is says what it is for: libraries are used for one thing each.
 KINDS = (("libzstd", "compression"), ("libcrypto", "hashes and sealing"), ("libsodium", "hashes and sealing"), ("[kernel", "kernel"),
@@ -17,9 +16,16 @@ class Profile:
         self.pid, self.file = pid, place / "profile"
 
     def __enter__(self):
-        self.perf = subprocess.Popen(["perf", "record", "-q", "-F", "997", "-e", "cpu-clock", "-p", str(self.pid), "-o", str(self.file)],
-                                     stderr=subprocess.DEVNULL)
-        time.sleep(1)  # it says nowhere that it has begun
+        asked, ask = os.pipe()
+        heard, answer = os.pipe()
+        self.perf = subprocess.Popen(["perf", "record", "-q", "-F", "997", "-e", "cpu-clock", "-p", str(self.pid), "-o", str(self.file),
+                                      "--delay", "-1", "--control", f"fd:{asked},{answer}"], pass_fds=(asked, answer), stderr=subprocess.DEVNULL)
+        for end in (asked, answer):
+            os.close(end)
+        with os.fdopen(ask, "w") as to, os.fdopen(heard) as back:
+            to.write("enable\n")
+            to.flush()
+            assert back.read(3) == "ack", "perf did not begin"
         return self
 
     def __exit__(self, *ignored):

@@ -88,7 +88,7 @@ bool postgresql_spool_sync(const PostgresqlSpool *spool, int folder, Err *err)
            err_set_sys(err, ERR_IO, "wal.spool", "making %s durable", spool->path);
 }
 
-static bool write_all(int fd, Slice bytes)
+bool postgresql_spool_write(int fd, Slice bytes)
 {
     for (size_t done = 0; done < bytes.len;) {
         ssize_t wrote = write(fd, bytes.at + done, bytes.len - done);
@@ -107,7 +107,8 @@ bool postgresql_spool_put(const PostgresqlSpool *spool, int folder, const char *
     char half[300];
     snprintf(half, sizeof half, ".%s.%ld", name, (long)getpid());
     int fd = openat(folder, half, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
-    bool fine = fd >= 0 && fchmod(fd, FILE_MODE) == 0 && write_all(fd, bytes) && fsync(fd) == 0;
+    bool fine = fd >= 0 && fchmod(fd, FILE_MODE) == 0 && postgresql_spool_write(fd, bytes) &&
+                fsync(fd) == 0;
     if (fd >= 0 && close(fd) != 0)
         fine = false;
     if (fine && renameat(folder, half, folder, name) == 0)

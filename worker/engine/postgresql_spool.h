@@ -37,6 +37,8 @@ MUST_CHECK bool postgresql_spool_put(const PostgresqlSpool *spool, int folder, c
 /* false without an error: it is not there. */
 MUST_CHECK bool postgresql_spool_get(const PostgresqlSpool *spool, int folder, const char *name,
                                      Buf *out, Err *err);
+/* All of it; errno where not. */
+MUST_CHECK bool postgresql_spool_write(int fd, Slice bytes);
 /* Opens a file that lies there, no link; -1 without an error: it is not there. */
 int postgresql_spool_file(const PostgresqlSpool *spool, int folder, const char *name, Err *err);
 MUST_CHECK bool postgresql_spool_sync(const PostgresqlSpool *spool, int folder, Err *err);

@@ -113,19 +113,6 @@ static bool take_histories(const Take *take, Err *err)
 
 /* --- segments ------------------------------------------------------------------------------- */
 
-static bool write_all(int fd, const uint8_t *at, size_t len)
-{
-    for (size_t done = 0; done < len;) {
-        ssize_t wrote = write(fd, at + done, len - done);
-        if (wrote < 0 && errno == EINTR)
-            continue;
-        if (wrote <= 0)
-            return false;
-        done += (size_t)wrote;
-    }
-    return true;
-}
-
 /* Reads the whole file into `to` (-1: nowhere), and says what it has and whether it is sound. */
 static bool pass(Take *take, int to, char sha256[POSTGRESQL_SPOOL_SHA256], Err *err)
 {
@@ -142,7 +129,7 @@ static bool pass(Take *take, int to, char sha256[POSTGRESQL_SPOOL_SHA256], Err *
         size_t len = got > 0 ? (size_t)got : 0;
         hash_sha256_add(hash, (Slice){bytes, len});
         postgresql_wal_scan_add(scan, (Slice){bytes, len});
-        fine = to < 0 || write_all(to, bytes, len);
+        fine = to < 0 || postgresql_spool_write(to, (Slice){bytes, len});
         whole += len;
     }
     if (!fine)

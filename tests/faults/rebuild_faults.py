@@ -376,6 +376,10 @@ def test_what_a_stolen_worker_signed_ends_no_rebuild():
                 for source, _ in FORGED:
                     assert any(f" of {source}, signed by host testhost, " in line for line in report["findings"]["backup"]), (source, report)
                 assert sorted(row[0] for row in place.catalogue.rows("SELECT id FROM backup")) == good
+            done = subprocess.run([str(BUILD / "holdfast-worker"), "once", "restore", "latest", "--source", "f-scalar", "--store", str(base / "store"),
+                                   "--key-set", "test", "--keys", str(base / "keys"), "--to", str(place.top / "restore" / "forged")],
+                                  capture_output=True, text=True, check=False)
+            assert done.returncode == 0 and len(trees(place.top / "restore" / "forged")) == 3, done  # what the finding says
             drop(place)  # of an empty catalogue the rest can be said
             place.check()
         finally:

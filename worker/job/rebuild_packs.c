@@ -47,10 +47,10 @@ static bool give(Rebuild *rebuild, Give *what, Err *err)
         uuid_text(stray ? &what->packs[0].object : &what->index.object, id);
         rebuild->counts.bad_strays += stray;
         rebuild->counts.bad_indexes += !stray;
-        rebuild_find(rebuild, stray ? "pack" : "index",
-                     "%s/%s says what the catalogue does not take; what only it names is found by "
-                     "`holdfast-worker once restore` alone: %s",
-                     stray ? "packs" : "index", id, why.text);
+        rebuild_find(
+            rebuild, stray ? "pack" : "index",
+            "%s/%s says what the catalogue does not take; %s: %s", stray ? "packs" : "index", id,
+            stray ? "a restore finds nothing of it" : "its packs are asked themselves", why.text);
         return true;
     }
     rebuild->counts.strays += stray;

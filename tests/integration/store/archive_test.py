@@ -91,8 +91,10 @@ def a_death_at_any_point(place):
         write(place.orders, 20)
         segment = place.switch()
         wait_until(lambda s=segment: s in place.waiting() or place.archived() >= s, 60, "the segment is spooled")
-        wait_until(lambda b=before: place.count("SELECT count(*) FROM job_attempt WHERE outcome = 'lost' OR outcome = 'failed'") > b or
-                   place.stored(segment), 60, f"a job died at {point}")
+        wait_until(lambda b=before, p=point, s=segment: {
+            "backup.stored": lambda: place.count("SELECT count(*) FROM job_attempt WHERE outcome = 'lost' OR outcome = 'failed'") > b,
+            "backup.committed": lambda: place.stored(s) and s in place.waiting(),  # stored, and nobody has noted it
+            "wal.marked": lambda: place.stored(s)}[p](), 60, f"a job died at {point}")
         place.kill("w1")
         place.hire("w1")
         place.pushed(segment)

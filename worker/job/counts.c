@@ -93,7 +93,8 @@ static void tell_kept(const json_t *databases, Buf *said)
     }
 }
 
-void counts_tell(json_t *report, const JobCounters *counters, uint64_t damaged, Buf *said)
+void counts_tell(json_t *report, const JobCounters *counters, uint64_t damaged, bool whole,
+                 Buf *said)
 {
     uint64_t entries = counters->items_done, bytes = counters->bytes_done;
     uint64_t errors = counters->errors;
@@ -107,11 +108,15 @@ void counts_tell(json_t *report, const JobCounters *counters, uint64_t damaged, 
     }
     json_object_set_new(counts, "entries", json_integer((json_int_t)entries));
     json_object_set_new(counts, "bytes", json_integer((json_int_t)bytes));
-    json_object_set_new(counts, "as_backed_up", json_boolean(errors == 0 && damaged == 0));
+    bool faults = errors > 0 || damaged > 0;
+    json_object_set_new(counts, "as_backed_up",
+                        faults  ? json_false()
+                        : whole ? json_true()
+                                : json_null());
     json_object_set_new(report, "counts", counts);
-    if (errors == 0)
+    if (whole && !faults)
         buf_add_text(said, TEXT(" as backed up"));
-    else
+    else if (errors > 0)
         add_some(said, errors, "error", "errors");
     tell_kept(databases, said);
 }

@@ -18,7 +18,9 @@ json_t *counts_expected(const json_t *details);
 MUST_CHECK bool counts_fed(const JobCounters *counters, const RepoBackup *backup, bool files,
                            Err *err);
 
-/* report gets "counts"; said one line: "2 databases, 42 tables, 1 203 441 rows as backed up". */
-void counts_tell(json_t *report, const JobCounters *counters, uint64_t damaged, Buf *said);
+/* report gets "counts"; said one line: "2 databases, 42 tables, 1 203 441 rows as backed up". Of a
+ * part of a backup, which has nothing to be compared with, neither says that it is as backed up. */
+void counts_tell(json_t *report, const JobCounters *counters, uint64_t damaged, bool whole,
+                 Buf *said);
 
 #endif

@@ -26,6 +26,7 @@ typedef struct Restore {
     const Engine *engine;
     Target *target;
     bool to_an_instant; /* the log goes on where the backup ends */
+    bool whole;         /* of the backup everything was asked for */
     bool files; /* entries stand alone; a database's belong together, its engine selects them */
     atomic_uint_fast64_t damaged;
     size_t stopped; /* applications */
@@ -185,10 +186,14 @@ static bool go(Restore *restore, json_t **report, Err *err)
     if (!feed_run(&feed, err))
         return false;
     CRASHPOINT("restore.fed");
+    if (!all && job->counters.items_done == 0 && job->counters.errors == 0)
+        return err_set(err, ERR_MISSING, "restore.nothing",
+                       "nothing in %s is what was asked for: holdfast backup files %s", id, id);
     job_phase(job, "finish");
     if (!restore->target->ops->finish(restore->target, report, err))
         return false;
     /* What was told to be damaged or not written makes it partial; it is not missing unseen. */
+    restore->whole = all;
     if (all && job->counters.errors == 0 && restore->damaged == 0 &&
         !counts_fed(&job->counters, backup, restore->files, err))
         return false;
@@ -212,7 +217,7 @@ static void tell_result(Restore *restore, json_t *report, JobResult *result)
     json_object_set_new(report, "entries", json_integer((json_int_t)job->counters.items_done));
     json_object_set_new(report, "bytes_restored",
                         json_integer((json_int_t)job->counters.bytes_done));
-    counts_tell(report, &job->counters, restore->damaged, &said);
+    counts_tell(report, &job->counters, restore->damaged, restore->whole, &said);
     result->answer = report;
     result->outcome = job->counters.errors > 0 ? OUTCOME_PARTIAL : OUTCOME_COMPLETED;
     snprintf(result->text, sizeof result->text, "%s", buf_cstr(&said));

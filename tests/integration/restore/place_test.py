@@ -53,7 +53,7 @@ def counts_are_said(place):
 
 def one_table_by_its_name(place):
     done, job = place.restore("bank", "--to", "bank_table", "--table", 'account', "--table", 'public."Odd ""name"""')
-    assert done.returncode == 0 and job["error"]["text"] == "2 tables, 20 002 rows as backed up", (done, job)
+    assert done.returncode == 0 and job["error"]["text"] == "2 tables, 20 002 rows", (done, job)
     names = "SELECT string_agg(relname, ',' ORDER BY relname) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
     assert place.ask(names, "bank_table") == 'Odd "name",account', place.ask(names, "bank_table")
     indexes = "SELECT count(*) FROM pg_index WHERE indrelid = 'account'::regclass"

@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "worker/engine/files_beneath.h"
 #include "worker/engine/files_target.h"
+#include "worker/engine/postgresql_places.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,14 +19,9 @@
 
 enum { LANES_MOST = 8, PHASE_CONTROL = 2 };
 
-static const char spaces_prefix[] = "pg_tblspc/";
-
 typedef struct Place {
     Target *target;
-    Text prefix; /* of the entries that belong here; empty: the data directory */
-    Text path;   /* absolute */
-    Buf bytes;   /* what both point into */
-    json_int_t oid;
+    const PostgresqlPlace *of; /* prefix, path, oid */
 } Place;
 
 typedef struct PostgresqlCluster {
@@ -33,7 +29,8 @@ typedef struct PostgresqlCluster {
     EngineHost host; /* the caller's, but issues come to us */
     const EngineHost *caller;
     const json_t *details;
-    Place *places; /* 0: the data directory */
+    PostgresqlPlaces where;
+    Place *places; /* 0: the data directory; as many as `where` has */
     size_t place_count;
     size_t at[LANES_MOST]; /* the place of each lane's entry */
     unsigned lanes;
@@ -50,85 +47,10 @@ static PostgresqlCluster *self(const Target *target)
     return (PostgresqlCluster *)(uintptr_t)target;
 }
 
-static const json_t *details_of(const EngineParams *params)
-{
-    return json_object_get(params->request, "details");
-}
-
 bool postgresql_cluster_asked(const EngineParams *params)
 {
-    return text_equal(json_text_or(details_of(params), "method", TEXT("")), TEXT("physical"));
-}
-
-/* --- where things go ------------------------------------------------------------------------ */
-
-static bool take_path(const EngineParams *params, Text *path, Err *err)
-{
-    const json_t *target = json_object_get(params->request, "target");
-    *path = json_text_or(target, "path", TEXT(""));
-    while (path->len > 1 && path->at[path->len - 1] == '/')
-        path->len--;
-    if (path->len > 1 && path->at[0] == '/')
-        return true;
-    return err_set(err, ERR_USAGE, "target.path",
-                   "a physical backup is restored into a directory: say --to with an absolute "
-                   "path");
-}
-
-/* Where the operator wants this tablespace, by its number or by where it was. */
-static Text mapped(const EngineParams *params, const json_t *space)
-{
-    const json_t *map = json_object_get(json_object_get(params->request, "target"), "tablespaces");
-    char oid[24];
-    snprintf(oid, sizeof oid, "%lld", (long long)json_integer_value(json_object_get(space, "oid")));
-    const char *location = json_string_value(json_object_get(space, "location"));
-    Text by_oid = json_text_or(map, oid, (Text){0});
-    if (by_oid.at != NULL || location == NULL)
-        return by_oid;
-    return json_text_or(map, location, (Text){0});
-}
-
-static void place_of(const EngineParams *params, Text path, const json_t *space, Place *place)
-{
-    *place = (Place){0};
-    if (space != NULL) {
-        place->oid = json_integer_value(json_object_get(space, "oid"));
-        buf_printf(&place->bytes, "%s%lld/", spaces_prefix, (long long)place->oid);
-    }
-    size_t prefix = place->bytes.len;
-    Text wish = space == NULL ? path : mapped(params, space);
-    if (wish.at != NULL)
-        buf_add_text(&place->bytes, wish);
-    else
-        buf_printf(&place->bytes, "%.*s.tablespace-%lld", TEXT_ARG(path), (long long)place->oid);
-    buf_cstr(&place->bytes);
-    place->prefix = (Text){(const char *)place->bytes.at, prefix};
-    place->path = (Text){(const char *)place->bytes.at + prefix, place->bytes.len - prefix};
-}
-
-static bool places_of(const EngineParams *params, Place **places, size_t *count, Err *err)
-{
-    Text path;
-    size_t i;
-    const json_t *space;
-    const json_t *spaces = json_object_get(details_of(params), "tablespaces");
-    if (!take_path(params, &path, err))
-        return false;
-    *count = 1 + json_array_size(spaces);
-    *places = mem_array(Place, *count);
-    place_of(params, path, NULL, &(*places)[0]);
-    json_array_foreach(spaces, i, space) place_of(params, path, space, &(*places)[i + 1]);
-    return true;
-}
-
-static void places_free(Place *places, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (places[i].target != NULL)
-            places[i].target->ops->close(places[i].target);
-        buf_free(&places[i].bytes);
-    }
-    mem_free(places);
+    return text_equal(json_text_or(json_object_get(params->request, "details"), "method", TEXT("")),
+                      TEXT("physical"));
 }
 
 /* A server that runs on what is there would be destroyed by it, and destroy it. */
@@ -196,11 +118,11 @@ static bool is_whole(PostgresqlCluster *t, Err *err)
 
 static bool sync_place(const Place *place, Err *err)
 {
-    int fd = files_beneath_open_absolute(place->path, O_RDONLY | O_DIRECTORY);
+    int fd = files_beneath_open_absolute(place->of->path, O_RDONLY | O_DIRECTORY);
     bool ok = fd >= 0 && syncfs(fd) == 0;
     if (!ok)
         err_set_sys(err, ERR_IO, "target.sync", "%.*s did not reach the disk",
-                    TEXT_ARG(place->path));
+                    TEXT_ARG(place->of->path));
     if (fd >= 0)
         close(fd);
     return ok;
@@ -211,7 +133,7 @@ static bool target_phase(Target *target, uint8_t phase, Err *err)
     PostgresqlCluster *t = self(target);
     if (phase == PHASE_CONTROL && !is_whole(t, err))
         return false;
-    for (size_t i = 0; i < t->place_count; i++) {
+    for (size_t i = 0; i < t->where.count; i++) {
         if (phase == PHASE_CONTROL && !sync_place(&t->places[i], err))
             return false;
         if (!t->places[i].target->ops->phase(t->places[i].target, phase, err))
@@ -240,9 +162,9 @@ static void look_at_owner(PostgresqlCluster *t, const Entry *entry)
 /* The tablespace's own entry becomes the link to where it now lies. */
 static const Place *link_of(const PostgresqlCluster *t, Text path)
 {
-    for (size_t i = 1; i < t->place_count; i++)
-        if (path.len + 1 == t->places[i].prefix.len &&
-            memcmp(path.at, t->places[i].prefix.at, path.len) == 0)
+    for (size_t i = 1; i < t->where.count; i++)
+        if (path.len + 1 == t->places[i].of->prefix.len &&
+            memcmp(path.at, t->places[i].of->prefix.at, path.len) == 0)
             return &t->places[i];
     return NULL;
 }
@@ -256,14 +178,14 @@ static bool target_begin(Target *target, unsigned lane, const Entry *entry, bool
     look_at_owner(t, entry);
     if (leads_to != NULL) {
         here.type = ENTRY_SYMLINK;
-        here.link = leads_to->path;
+        here.link = leads_to->of->path;
         here.size = 0;
     }
-    for (size_t i = 1; i < t->place_count && leads_to == NULL; i++)
-        if (starts_with(entry->path, t->places[i].prefix)) {
+    for (size_t i = 1; i < t->where.count && leads_to == NULL; i++)
+        if (starts_with(entry->path, t->places[i].of->prefix)) {
             t->at[lane] = i;
-            here.path = (Text){entry->path.at + t->places[i].prefix.len,
-                               entry->path.len - t->places[i].prefix.len};
+            here.path = (Text){entry->path.at + t->places[i].of->prefix.len,
+                               entry->path.len - t->places[i].of->prefix.len};
         }
     Target *into = t->places[t->at[lane]].target;
     return into->ops->begin(into, lane, &here, want, err);
@@ -288,19 +210,20 @@ static bool target_end(Target *target, unsigned lane, const Entry *entry, Err *e
     PostgresqlCluster *t = self(target);
     const Place *place = &t->places[t->at[lane]];
     Entry here = *entry;
-    here.path = (Text){entry->path.at + place->prefix.len, entry->path.len - place->prefix.len};
+    here.path =
+        (Text){entry->path.at + place->of->prefix.len, entry->path.len - place->of->prefix.len};
     return place->target->ops->end(place->target, lane, &here, err);
 }
 
 /* The server refuses a directory that is not its own, or that others may enter. */
 static bool hand_over(const PostgresqlCluster *t, const Place *place, Err *err)
 {
-    int fd = files_beneath_open_absolute(place->path, O_RDONLY | O_DIRECTORY);
+    int fd = files_beneath_open_absolute(place->of->path, O_RDONLY | O_DIRECTORY);
     bool ok = fd >= 0 && (geteuid() != 0 || fchown(fd, t->uid, t->gid) == 0) &&
               fchmod(fd, t->mode) == 0 && fsync(fd) == 0;
     if (!ok)
         err_set_sys(err, ERR_IO, "target.owner", "%.*s cannot be given to the server's user",
-                    TEXT_ARG(place->path));
+                    TEXT_ARG(place->of->path));
     if (fd >= 0)
         close(fd);
     return ok;
@@ -309,11 +232,11 @@ static bool hand_over(const PostgresqlCluster *t, const Place *place, Err *err)
 static json_t *report_of(const PostgresqlCluster *t, json_t *files, json_t *bytes)
 {
     json_t *spaces = json_array();
-    for (size_t i = 1; i < t->place_count; i++)
-        json_array_append_new(spaces, json_pack("{s:I, s:o}", "oid", t->places[i].oid, "path",
-                                                json_bytes(slice_of_text(t->places[i].path))));
+    for (size_t i = 1; i < t->where.count; i++)
+        json_array_append_new(spaces, json_pack("{s:I, s:o}", "oid", t->places[i].of->oid, "path",
+                                                json_bytes(slice_of_text(t->places[i].of->path))));
     json_t *report = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "engine", "postgresql", "method",
-                               "physical", "path", json_bytes(slice_of_text(t->places[0].path)),
+                               "physical", "path", json_bytes(slice_of_text(t->places[0].of->path)),
                                "tablespaces", spaces, "files", files, "bytes", bytes);
     static const char *const told[] = {"server_version", "timeline", "start", "stop"};
     for (size_t i = 0; i < sizeof told / sizeof *told; i++)
@@ -331,7 +254,7 @@ static bool target_finish(Target *target, json_t **report, Err *err)
     if (!t->owner_known)
         return err_set(err, ERR_CORRUPT, "target.incomplete",
                        "the backup has no PG_VERSION, so it is no cluster; take another one");
-    for (size_t i = t->place_count; i-- > 0;) {
+    for (size_t i = t->where.count; i-- > 0;) {
         json_t *part = NULL;
         Target *one = t->places[i].target;
         if (!one->ops->finish(one, &part, err) || !is_whole(t, err) ||
@@ -350,7 +273,11 @@ static bool target_finish(Target *target, json_t **report, Err *err)
 static void target_close(Target *target)
 {
     PostgresqlCluster *t = self(target);
-    places_free(t->places, t->place_count);
+    for (size_t i = 0; i < t->where.count; i++)
+        if (t->places[i].target != NULL)
+            t->places[i].target->ops->close(t->places[i].target);
+    mem_free(t->places);
+    postgresql_places_free(&t->where);
     pthread_mutex_destroy(&t->lock);
     mem_free(t);
 }
@@ -358,17 +285,25 @@ static void target_close(Target *target)
 static const TargetOps target_ops = {target_lanes, target_phase, target_begin,  target_write,
                                      target_zeros, target_end,   target_finish, target_close};
 
+/* Says of which of them an error speaks. */
+static bool whose(const PostgresqlPlace *place, Err *err)
+{
+    if (place->oid == 0)
+        return err_note(err, "the data directory");
+    return err_note(err, "tablespace %lld (--tablespace OLD=NEW says where to)",
+                    (long long)place->oid);
+}
+
 static bool open_place(PostgresqlCluster *t, const EngineParams *params, Place *place, Err *err)
 {
     scoped(json_release) json_t *request =
-        json_pack("{s:{s:s%}, s:{s:b}}", "target", "path", place->path.at, place->path.len,
+        json_pack("{s:{s:s%}, s:{s:b}}", "target", "path", place->of->path.at, place->of->path.len,
                   "options", "numeric_owner", 1);
     json_t *mark = json_object_get(params->request, "mark");
     if (mark != NULL)
         json_object_set(request, "mark", mark);
     EngineParams inner = {.request = request, .host = &t->host, .lanes = t->lanes};
-    return files_target_open(&place->target, &inner, err) ||
-           err_note(err, place->prefix.len == 0 ? "the data directory" : "a tablespace");
+    return files_target_open(&place->target, &inner, err) || whose(place->of, err);
 }
 
 static bool refuse_parts(const EngineParams *params, Err *err)
@@ -384,9 +319,8 @@ static bool refuse_parts(const EngineParams *params, Err *err)
 
 bool postgresql_cluster_open(Target **out, const EngineParams *params, Err *err)
 {
-    Place *places;
-    size_t count;
-    if (!refuse_parts(params, err) || !places_of(params, &places, &count, err))
+    PostgresqlPlaces where;
+    if (!refuse_parts(params, err) || !postgresql_places_of(params->request, &where, err))
         return false;
     PostgresqlCluster *t = mem_new(PostgresqlCluster);
     t->target.ops = &target_ops;
@@ -397,15 +331,17 @@ bool postgresql_cluster_open(Target **out, const EngineParams *params, Err *err)
     t->host.note = on_note;
     t->host.cancelled = on_cancelled;
     t->host.secret = NULL; /* files have none */
-    t->details = details_of(params);
-    t->places = places;
-    t->place_count = count;
+    t->details = json_object_get(params->request, "details");
+    t->where = where;
+    t->places = mem_array(Place, where.count);
     t->lanes = params->lanes < 1 ? 1 : params->lanes > LANES_MOST ? LANES_MOST : params->lanes;
     t->mode = 0700;
     pthread_mutex_init(&t->lock, NULL);
     bool ok = true;
-    for (size_t i = 0; i < count && ok; i++)
-        ok = nobody_runs(places[i].path, err) && open_place(t, params, &places[i], err);
+    for (size_t i = 0; i < where.count && ok; i++) {
+        t->places[i].of = &t->where.at[i];
+        ok = nobody_runs(where.at[i].path, err) && open_place(t, params, &t->places[i], err);
+    }
     if (!ok) {
         target_close(&t->target);
         return false;
@@ -416,7 +352,7 @@ bool postgresql_cluster_open(Target **out, const EngineParams *params, Err *err)
 
 /* --- the plan ------------------------------------------------------------------------------- */
 
-static bool plan_space(const Place *place, json_t *report, Err *err)
+static bool plan_space(const PostgresqlPlace *place, json_t *report, Err *err)
 {
     bool ok = true;
     scoped(json_release) json_t *plan = NULL;
@@ -425,12 +361,14 @@ static bool plan_space(const Place *place, json_t *report, Err *err)
     EngineParams inner = {.request = request, .lanes = 1};
     ok = files_target_plan(&inner, &plan, err);
     if (!ok)
-        return err_note(err, "tablespace %lld", (long long)place->oid);
+        return whose(place, err);
     json_array_append_new(json_object_get(report, "tablespaces"),
-                          json_pack("{s:I, s:o, s:O, s:O}", "oid", place->oid, "path",
+                          json_pack("{s:I, s:o, s:o, s:O, s:O, s:O}", "oid", place->oid, "from",
+                                    json_bytes(slice_of_text(place->location)), "path",
                                     json_bytes(slice_of_text(place->path)), "exists",
                                     json_object_get(plan, "exists"), "empty",
-                                    json_object_get(plan, "empty")));
+                                    json_object_get(plan, "empty"), "free_bytes",
+                                    json_object_get(plan, "free_bytes")));
     if (json_is_false(json_object_get(plan, "empty")))
         json_object_set_new(report, "warning",
                             json_string("the directory of a tablespace is not empty"));
@@ -439,11 +377,10 @@ static bool plan_space(const Place *place, json_t *report, Err *err)
 
 bool postgresql_cluster_plan(const EngineParams *params, json_t **report, Err *err)
 {
-    Place *places;
-    size_t count;
-    if (!refuse_parts(params, err) || !places_of(params, &places, &count, err))
+    PostgresqlPlaces where;
+    if (!refuse_parts(params, err) || !postgresql_places_of(params->request, &where, err))
         return false;
-    bool ok = nobody_runs(places[0].path, err) && files_target_plan(params, report, err);
+    bool ok = nobody_runs(where.at[0].path, err) && files_target_plan(params, report, err);
     if (ok) {
         json_object_set_new(*report, "tablespaces", json_array());
         json_object_set_new(*report, "method", json_string("physical"));
@@ -451,8 +388,8 @@ bool postgresql_cluster_plan(const EngineParams *params, json_t **report, Err *e
             json_object_set_new(*report, "warning",
                                 json_string("the directory is not empty: choose another"));
     }
-    for (size_t i = 1; ok && i < count; i++)
-        ok = plan_space(&places[i], *report, err);
-    places_free(places, count);
+    for (size_t i = 1; ok && i < where.count; i++)
+        ok = plan_space(&where.at[i], *report, err);
+    postgresql_places_free(&where);
     return ok;
 }

@@ -80,18 +80,24 @@ static inline void cluster_record(Recording *r, Surroundings *around, const Serv
     json_decref(config);
 }
 
-/* Restores it to where `pg` will run, and lets the server's own programs judge. */
-static inline void cluster_restore(Recording *r, Surroundings *around, Postgres *pg)
+/* Restores it by this request, which is freed, to where `pg` will run, and lets the server's own
+ * program judge. The report is the caller's. */
+static inline json_t *cluster_restore_by(Recording *r, Surroundings *around, Postgres *pg,
+                                         json_t *request)
 {
     json_t *config = json_object(), *report = NULL;
-    json_t *request = cluster_request(r, postgres_data(pg));
     if (!restore(r, around, config, request, &report))
         fail_msg("%s: %s", r->err.cause, r->err.text);
-    json_decref(report);
     json_decref(request);
     json_decref(config);
     shell("cd / && %s%spg_verifybackup -q %s", as_server(), postgres_binaries(pg),
           postgres_data(pg));
+    return report;
+}
+
+static inline void cluster_restore(Recording *r, Surroundings *around, Postgres *pg)
+{
+    json_decref(cluster_restore_by(r, around, pg, cluster_request(r, postgres_data(pg))));
 }
 
 /* Starts a server on what was restored and lets it be checked. */

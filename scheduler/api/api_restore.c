@@ -18,6 +18,21 @@ static json_t *target_of(Text to)
     return json_pack("{s:s%}", kind, to.at, to.len);
 }
 
+/* Of a physical backup: where its tablespaces go. The engine knows which it has. */
+static bool add_tablespaces(const json_t *body, json_t *params, Err *err)
+{
+    json_t *target = json_object_get(params, "target");
+    json_t *map = json_object_get(body, "tablespaces");
+    if (json_object_size(map) == 0)
+        return true;
+    if (json_object_get(target, "path") == NULL)
+        return err_set(err, ERR_USAGE, "restore.tablespaces",
+                       "tablespaces are mapped where a physical backup is restored into a "
+                       "directory: say to with an absolute path");
+    json_object_set(target, "tablespaces", map);
+    return true;
+}
+
 /* To which instant the log is to be followed: latest, a time, a position, xid:N, name:TEXT. */
 static bool recover_of(Text until, json_t **out, Err *err)
 {
@@ -109,6 +124,8 @@ static bool params_of(ApiCall *call, json_t **params, Err *err)
         json_pack("{s:s, s:b, s:o*}", "backup", text, "in_place", in_place, "skipped", passed);
     if (to.len != 0)
         json_object_set_new(*params, "target", target_of(to));
+    if (!add_tablespaces(call->body, *params, err))
+        return false;
     Text from = json_text_or(call->body, "from", (Text){0});
     if (from.len != 0)
         json_object_set_new(*params, "store", json_stringn(from.at, from.len));
@@ -131,8 +148,10 @@ bool api_restore_plan(ApiCall *call, Err *err)
 {
     uint64_t job;
     json_t *params = NULL;
-    if (!params_of(call, &params, err))
+    if (!params_of(call, &params, err)) {
+        json_decref(params);
         return false;
+    }
     json_object_set_new(params, "probe", json_string("restore_plan"));
     return api_make_job(call, "probe", (Text){0}, json_text_or(call->body, "pool", (Text){0}),
                         params, &job, err) &&

@@ -120,10 +120,11 @@ static bool check_targets(const Ctl *ctl, const json_t *members, Err *err)
     size_t i;
     const json_t *member;
     if (ctl->args->in_place || ctl->args->only.count + ctl->args->glob.count != 0 ||
-        ctl->args->until != NULL)
+        ctl->args->until != NULL || ctl->args->tablespace.count != 0)
         return err_set(err, ERR_USAGE, "restore.group",
                        "a group is restored whole, beside its sources: take out --in-place, "
-                       "--only, --glob and --until, or restore its members one by one");
+                       "--only, --glob, --until and --tablespace, or restore its members one by "
+                       "one");
     json_array_foreach(members, i, member)
     {
         const char *name = print_text_at(member, "source");

@@ -52,6 +52,48 @@ static void add_request(const Ctl *ctl, json_t *body)
     json_object_set_new(body, "select", select);
 }
 
+/* OLD=NEW; an equals sign that belongs to OLD is written \=, as pg_basebackup has it. */
+static bool add_tablespaces(const Ctl *ctl, json_t *body, Err *err)
+{
+    json_t *map = json_object();
+    json_object_set_new(body, "tablespaces", map);
+    for (size_t i = 0; i < ctl->args->tablespace.count; i++) {
+        scoped(buf_free) Buf old = {0};
+        const char *at = ctl->args->tablespace.at[i];
+        for (; *at != 0 && *at != '='; at++) {
+            at += *at == '\\' && at[1] == '=';
+            buf_add_byte(&old, (uint8_t)*at);
+        }
+        if (old.len == 0 || *at == 0 || at[1] != '/')
+            return err_set(err, ERR_USAGE, "restore.tablespaces",
+                           "'%s' maps no tablespace: write --tablespace /old/directory=/new/one, "
+                           "or its number first, as 16384=/new/one",
+                           ctl->args->tablespace.at[i]);
+        if (json_object_get(map, buf_cstr(&old)) != NULL)
+            return err_set(err, ERR_USAGE, "restore.tablespaces", "tablespace %s is mapped twice",
+                           buf_cstr(&old));
+        json_object_set_new(map, buf_cstr(&old), json_string(at + 1));
+    }
+    return true;
+}
+
+/* "16384: /srv/fast -> /new/fast; 16390: ..." */
+static json_t *tablespaces_text(const json_t *plan)
+{
+    size_t i;
+    const json_t *space;
+    scoped(buf_free) Buf text = {0};
+    json_array_foreach(json_object_get(plan, "tablespaces"), i, space)
+    {
+        buf_printf(&text, "%s%lld: ", i == 0 ? "" : "; ",
+                   (long long)json_integer_value(json_object_get(space, "oid")));
+        print_add_safe(&text, print_text_at(space, "from"));
+        buf_add_text(&text, TEXT(" -> "));
+        print_add_safe(&text, print_text_at(space, "path"));
+    }
+    return text.len == 0 ? NULL : json_string(buf_cstr(&text));
+}
+
 /* "about 38m 2s, measured 2026-11-19 (rto 1h 0m)". No basis, no time. */
 static json_t *takes_text(const json_t *plan)
 {
@@ -89,13 +131,17 @@ void ctl_restore_show(const Ctl *ctl, const json_t *backup, const json_t *plan)
         {"exists", "exists", AS_TEXT},    {"creates", "creates", AS_TEXT},
         {"first", "first", AS_TEXT},      {"replaces", "replaces", AS_TEXT},
         {"entries", "entries", AS_COUNT}, {"free there", "free_bytes", AS_BYTES},
-        {"takes", "takes", AS_TEXT},      {"warning", "warning", AS_TEXT},
+        {"takes", "takes", AS_TEXT},      {"tablespaces", "spaces", AS_TEXT},
+        {"warning", "warning", AS_TEXT},
     };
     print_card(stderr, backup, columns, sizeof columns / sizeof *columns, ctl->args->utc);
     scoped(json_release) json_t *shown = json_copy((json_t *)(uintptr_t)plan);
     json_t *takes = takes_text(plan);
     if (takes != NULL)
         json_object_set_new(shown, "takes", takes);
+    json_t *spaces = tablespaces_text(plan);
+    if (spaces != NULL)
+        json_object_set_new(shown, "spaces", spaces);
     print_card(stderr, shown, effects, sizeof effects / sizeof *effects, ctl->args->utc);
 }
 
@@ -224,7 +270,8 @@ bool ctl_restore(Ctl *ctl, Err *err)
             "say where: --to DIRECTORY or --to DATABASE, or --in-place --confirm SOURCE");
     json_t *request = json_object();
     add_request(ctl, request);
-    bool done = ctl_restore_which(ctl, selector, ctl->args->until, request, err) &&
+    bool done = add_tablespaces(ctl, request, err) &&
+                ctl_restore_which(ctl, selector, ctl->args->until, request, err) &&
                 ctl_restore_plan(ctl, request, &plan_job, err);
     const json_t *plan = json_object_get(plan_job, "answer");
     if (done && (ctl->args->plan || ctl->args->dry_run)) {

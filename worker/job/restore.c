@@ -115,6 +115,18 @@ static bool may_select(const json_t *request, bool files, Err *err)
                    "or  --only  a path of it");
 }
 
+/* A map of tablespaces that nothing reads would be believed. */
+static bool may_map(const json_t *request, Err *err)
+{
+    const json_t *target = json_object_get(request, "target");
+    if (json_object_size(json_object_get(target, "tablespaces")) == 0 ||
+        json_object_get(request, "details") != NULL)
+        return true;
+    return err_set(err, ERR_USAGE, "restore.tablespaces",
+                   "only a physical backup of PostgreSQL has tablespaces to map; a logical one "
+                   "comes back into those of its server: leave --tablespace out");
+}
+
 bool restore_request(const Job *job, const RepoReader *reader, json_t **request, Err *err)
 {
     char mark[JOB_ID_TEXT];
@@ -129,7 +141,8 @@ bool restore_request(const Job *job, const RepoReader *reader, json_t **request,
     /* Files in place go back to where they came from. */
     if (files && !json_is_object(json_object_get(*request, "target")))
         json_object_set_new(*request, "target", json_pack("{s:s}", "path", "/"));
-    return restore_details(reader, *request, err) && may_select(*request, files, err);
+    return restore_details(reader, *request, err) && may_select(*request, files, err) &&
+           may_map(*request, err);
 }
 
 static bool open_all(Restore *restore, Err *err)

@@ -118,6 +118,9 @@ def to_any_instant(place):
 
 
 def refusals(place):
+    for word, told in (("/no/such=/x", "target.tablespaces"), ("/no/such", "maps no tablespace")):
+        refused = place.command("restore", "orders", "--to", place.top / "restore/none", "--tablespace", word, "--plan")
+        assert refused.returncode != 0 and told in refused.stderr, refused
     for until, cause, told in (("2200-01-01T00:00:00Z", "log.beyond", "reaches until"), ("2020-01-01T00:00:00Z", None, ""),
                                ("yesterday", None, "a position in the log")):
         refused = place.command("restore", "orders", "--to", place.top / "restore/none", "--until", until, "--yes", "--wait")

@@ -26,8 +26,10 @@ void file_tree_put(const FileTree *place, const char *name, const void *bytes, s
 json_t *file_tree_config(const FileTree *place);
 json_t *file_tree_request(const FileTree *place);
 
-/* Fails unless out/<absolute path of the tree> equals the tree: content, modes, owners, times,
- * links, access lists, attributes, special files. */
+/* The first thing in which out/<absolute path of the tree> differs from the tree, "" for none:
+ * content, modes, owners, times to the nanosecond, links, access lists, attributes, special files.
+ */
+void file_tree_differs(const FileTree *place, char *line, size_t room);
 void file_tree_assert_equal(const FileTree *place);
 
 #endif

@@ -14,6 +14,7 @@ static void on_issue(void *ctx, const Issue *issue)
     MemoryBackup *memory = ctx;
     memory->issues[issue->kind]++;
     snprintf(memory->last_issue, sizeof memory->last_issue, "%.*s", TEXT_ARG(issue->text));
+    buf_printf(&memory->told, "%.*s: %.*s\n", TEXT_ARG(issue->path), TEXT_ARG(issue->text));
 }
 
 static void on_note(void *ctx, const char *event, const char *text)
@@ -80,6 +81,7 @@ void memory_backup_free(MemoryBackup *memory)
         free_last(memory);
     mem_free(memory->kept);
     mem_free(memory->receipt);
+    buf_free(&memory->told);
 }
 
 static void read_content(MemoryBackup *memory, Source *source, const Entry *entry)

@@ -24,7 +24,8 @@ struct MemoryBackup {
     size_t count;
     unsigned issues[ISSUE_SKIPPED + 1]; /* by IssueKind */
     char last_issue[300];
-    char *receipt;                                                            /* its details */
+    Buf told;      /* every issue, a line "path: text" each */
+    char *receipt; /* its details */
     void (*during)(MemoryBackup *memory, const Entry *entry, unsigned reads); /* after each read */
 };
 

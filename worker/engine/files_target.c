@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -27,8 +28,9 @@ typedef struct Lane {
     FilesParent parent;
     char name[256];
     char temporary[FILES_PLACE_TEMPORARY];
-    int directory; /* the parent's descriptor */
-    int fd;        /* of the file being written, or -1 */
+    int directory;  /* the parent's descriptor */
+    int fd;         /* of the file being written, or -1 */
+    bool too_large; /* it was given up: the file system there has no files of its size */
     FilesBulk bulk;
 } Lane;
 
@@ -41,7 +43,7 @@ typedef struct FilesTarget {
     Lane lanes[MOST_LANES];
     unsigned lane_count;
     bool devices, sync, marked;
-    atomic_uint_fast64_t made[ENTRY_STREAM + 1], bytes, errors, skipped_devices;
+    atomic_uint_fast64_t made[ENTRY_STREAM + 1], bytes, errors;
 } FilesTarget;
 
 static FilesTarget *own(Target *t)
@@ -74,18 +76,14 @@ static bool entry_failed(FilesTarget *target, const Entry *entry, Err *err)
         tell(target, ISSUE_DENIED, sys, entry->path,
              "not restored: a directory of that name is in its way; move it away");
     else if (sys == EACCES || sys == EPERM)
-        tell(target, ISSUE_DENIED, sys, entry->path, "not restored: permission refused");
+        tell(target, ISSUE_DENIED, sys, entry->path,
+             "not restored: permission refused, or the file system there has nothing of its kind");
+    else if (sys == EFBIG)
+        tell(target, ISSUE_IO, sys, entry->path,
+             "not restored: it is larger than a file can be on the file system there");
     else
         tell(target, ISSUE_IO, sys, entry->path, "not restored: the file system refused it");
     return true;
-}
-
-static void tell_step(FilesTarget *target, FilesApplyStep step, const Entry *entry)
-{
-    int sys = errno;
-    if (step != FILES_APPLY_DONE)
-        tell(target, step == FILES_APPLY_ATTRIBUTE && sys == ENOTSUP ? ISSUE_NOTE : ISSUE_DENIED,
-             sys, entry->path, files_apply_text(step));
 }
 
 /* Leads the lane to the entry's directory and splits off its name. */
@@ -141,7 +139,7 @@ static bool begin_symlink(FilesTarget *target, Lane *lane, const Entry *entry, E
     to[entry->link.len] = '\0';
     if (!files_place_make(&target->place, lane->directory, lane->name, make_symlink, to))
         return entry_failed(target, entry, err);
-    tell_step(target, files_apply_name(&target->apply, lane->directory, lane->name, entry), entry);
+    files_apply_name(&target->apply, lane->directory, lane->name, entry);
     target->made[ENTRY_SYMLINK]++;
     return true;
 }
@@ -193,13 +191,18 @@ static int make_node(int parent, const char *name, const void *what)
 
 static bool begin_node(FilesTarget *target, Lane *lane, const Entry *entry, Err *err)
 {
-    if ((entry->type == ENTRY_CHARDEV || entry->type == ENTRY_BLOCKDEV) && !target->devices) {
-        target->skipped_devices++;
+    bool device = entry->type == ENTRY_CHARDEV || entry->type == ENTRY_BLOCKDEV;
+    if (device && !target->devices) {
+        files_lacks_add(target->apply.lacks, FILES_LACK_DEVICE, 0, entry->path);
         return true;
     }
-    if (!files_place_make(&target->place, lane->directory, lane->name, make_node, entry))
-        return entry_failed(target, entry, err);
-    tell_step(target, files_apply_name(&target->apply, lane->directory, lane->name, entry), entry);
+    if (!files_place_make(&target->place, lane->directory, lane->name, make_node, entry)) {
+        if (!device || errno != EPERM)
+            return entry_failed(target, entry, err);
+        files_lacks_add(target->apply.lacks, FILES_LACK_DEVICE_REFUSED, errno, entry->path);
+        return true;
+    }
+    files_apply_name(&target->apply, lane->directory, lane->name, entry);
     target->made[entry->type]++;
     return true;
 }
@@ -225,7 +228,7 @@ static bool target_begin(Target *t, unsigned at, const Entry *entry, bool *want,
     FilesTarget *target = own(t);
     Lane *lane = &target->lanes[at];
     Err refused = {0};
-    *want = false;
+    *want = lane->too_large = false;
     abandon(lane);
     if (target->host->cancelled(target->host->ctx))
         return err_set(err, ERR_CANCELLED, "files.cancelled", "the restore was cancelled");
@@ -262,8 +265,14 @@ static bool target_begin(Target *t, unsigned at, const Entry *entry, bool *want,
     }
 }
 
-static bool unwritable(Err *err)
+/* A file that is too large ends itself, whatever else fails the restore. */
+static bool unwritable(Lane *lane, Err *err)
 {
+    if (errno == EFBIG) {
+        abandon(lane);
+        lane->too_large = true;
+        return true;
+    }
     return err_set_sys(err, err_code_of_errno(errno), "files.target",
                        "writing beneath the restore target; make room or choose another");
 }
@@ -273,7 +282,7 @@ static bool target_write(Target *t, unsigned at, Slice bytes, Err *err)
     FilesTarget *target = own(t);
     Lane *lane = &target->lanes[at];
     if (lane->fd >= 0 && !files_bulk_write(&lane->bulk, bytes.at, bytes.len))
-        return unwritable(err);
+        return unwritable(lane, err);
     target->bytes += bytes.len;
     return true;
 }
@@ -283,7 +292,7 @@ static bool target_zeros(Target *t, unsigned at, uint64_t count, Err *err)
     FilesTarget *target = own(t);
     Lane *lane = &target->lanes[at];
     if (lane->fd >= 0 && !files_bulk_zeros(&lane->bulk, count))
-        return unwritable(err);
+        return unwritable(lane, err);
     target->bytes += count;
     return true;
 }
@@ -292,14 +301,12 @@ static bool target_end(Target *t, unsigned at, const Entry *entry, Err *err)
 {
     FilesTarget *target = own(t);
     Lane *lane = &target->lanes[at];
+    errno = EFBIG;
     if (lane->fd < 0)
-        return true;
+        return !lane->too_large || entry_failed(target, entry, err);
     bool whole = files_bulk_end(&lane->bulk);
-    FilesApplyStep step = FILES_APPLY_DONE;
-    int step_errno = 0;
     if (whole) {
-        step = files_apply_fd(&target->apply, lane->fd, entry);
-        step_errno = errno;
+        files_apply_fd(&target->apply, lane->fd, entry);
         whole = files_place_publish(&target->place, lane->directory, lane->fd, lane->temporary,
                                     lane->name);
     }
@@ -314,8 +321,6 @@ static bool target_end(Target *t, unsigned at, const Entry *entry, Err *err)
     errno = failure;
     if (!whole)
         return entry_failed(target, entry, err);
-    errno = step_errno;
-    tell_step(target, step, entry);
     remember_first(target, entry);
     target->made[ENTRY_FILE]++;
     return true;
@@ -330,14 +335,14 @@ static bool finish_directory(void *ctx, const Entry *entry, bool implied, Err *e
     if (implied)
         fchmod(fd, 0755); /* nobody said what it was: as mkdir would have made it */
     else
-        tell_step(target, files_apply_fd(&target->apply, fd, entry), entry);
+        files_apply_fd(&target->apply, fd, entry);
     close(fd);
     return true;
 }
 
 static json_t *report_of(const FilesTarget *target)
 {
-    json_t *report = json_object(), *skipped = json_object();
+    json_t *report = json_object();
     uint64_t specials = target->made[ENTRY_FIFO] + target->made[ENTRY_SOCKET] +
                         target->made[ENTRY_CHARDEV] + target->made[ENTRY_BLOCKDEV];
     json_object_set_new(report, "files", json_integer((json_int_t)target->made[ENTRY_FILE]));
@@ -349,11 +354,7 @@ static json_t *report_of(const FilesTarget *target)
     json_object_set_new(report, "specials", json_integer((json_int_t)specials));
     json_object_set_new(report, "bytes", json_integer((json_int_t)target->bytes));
     json_object_set_new(report, "errors", json_integer((json_int_t)target->errors));
-    json_object_set_new(skipped, "devices", json_integer((json_int_t)target->skipped_devices));
-    json_object_set_new(skipped, "setuid", json_integer((json_int_t)target->apply.stripped_modes));
-    json_object_set_new(skipped, "attributes",
-                        json_integer((json_int_t)target->apply.skipped_attributes));
-    json_object_set_new(report, "skipped", skipped);
+    json_object_set_new(report, "skipped", files_lacks_report(target->apply.lacks));
     return report;
 }
 
@@ -369,6 +370,7 @@ static bool target_finish(Target *t, json_t **report, Err *err)
     if (target->sync && syncfs(target->place.root) != 0)
         return err_set_sys(err, ERR_IO, "files.sync",
                            "the restored files did not reach the disk: check it, restore again");
+    target->errors += files_lacks_tell(target->apply.lacks, target->host);
     *report = report_of(target);
     return true;
 }
@@ -386,6 +388,7 @@ static void target_close(Target *t)
     files_dirs_free(target->place.dirs);
     files_names_free(target->firsts);
     files_owner_free(target->apply.names);
+    files_lacks_free(target->apply.lacks);
     mem_free(target);
 }
 
@@ -508,6 +511,7 @@ bool files_target_open(Target **out, const EngineParams *params, Err *err)
     target->place.dirs = files_dirs_new(params->host->scratch);
     target->firsts = files_names_new();
     target->apply.names = files_owner_new();
+    target->apply.lacks = files_lacks_new();
     target->lane_count = params->lanes < 1 ? 1 : params->lanes;
     if (target->lane_count > MOST_LANES)
         target->lane_count = MOST_LANES;

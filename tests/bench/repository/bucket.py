@@ -25,6 +25,11 @@ class Bucket:
     def environment(self):
         return {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1"}
 
+    @staticmethod
+    def secrets():
+        """What a worker keeps of them: (credential, content)."""
+        return ("s3-id", KEY), ("s3-key", SECRET)
+
     def below(self, prefix):
         """Where the server keeps what lies under a prefix."""
         return self.place / "data" / "backups" / prefix

@@ -9,19 +9,24 @@ import subprocess
 import threading
 import time
 
-import bucket as s3
 from installation import BUILD, Installation
-from peers import bytes_below
+from timing import bytes_below
 
 DURABLE = ("-c", "fsync=on", "-c", "shared_buffers=256MB")
+
+
+def files(path):
+    """The line of a fleet file that names a tree."""
+    return f"  s1: {{type: files, policy: p, paths: [{path}]}}\n"
 
 
 class Plain(Installation):
     """Programs that reach their servers directly, with the timers they ship with."""
     base_timers = {}
 
-    def __init__(self, store, source, targets, bucket=None):
-        self.source, self.targets, self.bucket = source, targets, bucket
+    def __init__(self, store, sources, targets, bucket=None):
+        """sources: the lines of the fleet file that say what s1, s2, ... are."""
+        self.lines, self.targets, self.bucket = sources, targets, bucket
         super().__init__(workers=1, sources=1, store=store, postgres_options=DURABLE, prune=True)
 
     def grow(self, source, files, file_bytes):
@@ -32,7 +37,7 @@ class Plain(Installation):
 
     def make_keys(self):
         if self.bucket is not None:
-            for name, text in (("s3-id", s3.KEY), ("s3-key", s3.SECRET)):
+            for name, text in self.bucket.secrets():
                 (self.top / "credentials" / name).write_text(text + "\n", encoding="ascii")
                 (self.top / "credentials" / name).chmod(0o600)
             os.environ.update(self.bucket.environment())  # for `repo create`
@@ -50,7 +55,7 @@ class Plain(Installation):
         return ("version: 1\nfleet: bench\ndefaults: {timezone: UTC, encryption: local}\nkeys: {local: {}}\n"
                 f"stores: {{main: {self.store_of_fleet()}}}\n"
                 "policies: {p: {schedule: \"0 0 1 1 *\", copies: [{store: main}]}}\n"
-                f"sources: {{s1: {{type: files, policy: p, paths: [{self.source}]}}}}\n")
+                f"sources:\n{self.lines}")
 
     def restore_paths(self):
         return [self.targets]
@@ -58,7 +63,7 @@ class Plain(Installation):
     def enroll(self, name):
         super().enroll(name)
         own = self.top / f"{name}.yaml"
-        own.write_text(f"api: http://127.0.0.1:{self.api_c1}\n" + own.read_text())
+        own.write_text(f"api: http://127.0.0.1:{self.api_c1}\n" + own.read_text().replace("restore: {", "restore: {servers: [127.0.0.1], "))
 
 
 class PeakMemory:
@@ -91,11 +96,11 @@ class PeakMemory:
 class Holdfast:
     name = "holdfast"
 
-    def __init__(self, place, source, bucket=None):
+    def __init__(self, place, sources, bucket=None, installation=Plain):
         self.peak = 0
         self.stored = bucket.below("ours") if bucket else pathlib.Path(place) / "repository"
         self.stored.mkdir()
-        self.installation = Plain(self.stored, source, pathlib.Path(place).parent, bucket)
+        self.installation = installation(self.stored, sources, pathlib.Path(place).parent, bucket)
         top = self.installation.top
         self.command = [str(BUILD / "holdfast"), "--server", f"http://127.0.0.1:{self.installation.api_c1}", "--token-file",
                         str(top / "secrets" / "token")]

@@ -3,6 +3,7 @@
 #include "common/repo/pool.h"
 
 #include "common/base/mem.h"
+#include "common/base/wait.h"
 
 #include <pthread.h>
 #include <sys/mman.h>
@@ -45,7 +46,7 @@ Segment *pool_take(Pool *pool)
     Segment *segment = NULL;
     pthread_mutex_lock(&pool->lock);
     while (pool->free_count == 0 && !pool->stopped)
-        pthread_cond_wait(&pool->free_again, &pool->lock);
+        wait_signal(&pool->free_again, &pool->lock);
     if (!pool->stopped) {
         segment = pool->free[--pool->free_count];
         segment->refs = 1;

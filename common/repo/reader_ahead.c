@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * reader_ahead.c — chunks that will soon be taken, opened meanwhile. */
 #include "common/base/mem.h"
+#include "common/base/wait.h"
 #include "common/repo/reader_internal.h"
 
 #include <pthread.h>
@@ -34,7 +35,7 @@ static bool next_wish(ReaderAhead *ahead, ChunkId *id)
 {
     pthread_mutex_lock(&ahead->lock);
     while (ahead->count == 0 && !ahead->over)
-        pthread_cond_wait(&ahead->changed, &ahead->lock);
+        wait_signal(&ahead->changed, &ahead->lock);
     bool wished = !ahead->over;
     if (wished) {
         *id = ahead->wishes[ahead->first];

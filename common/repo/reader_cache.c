@@ -3,6 +3,7 @@
  * Threads that want the same chunk wait for the one that opens it, so a bundle of small files is
  * decoded once however many lanes restore them. */
 #include "common/base/mem.h"
+#include "common/base/wait.h"
 #include "common/repo/chunker.h"
 #include "common/repo/reader_internal.h"
 
@@ -478,7 +479,7 @@ bool reader_take(ReaderCache *cache, const ChunkId *id, Decoded **out, Err *err)
     }
     d->holders++;
     while (!mine && d->loading)
-        pthread_cond_wait(&cache->loaded, &cache->lock);
+        wait_signal(&cache->loaded, &cache->lock);
     bool failed = !mine && d->failed;
     if (failed)
         *err = d->why;

@@ -5,6 +5,7 @@
  * sorted at the end. */
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/base/wait.h"
 #include "common/repo/writer_internal.h"
 
 #include <stdlib.h>
@@ -203,7 +204,7 @@ static bool await_name(RepoWriter *w, const Pending *pending, Err *err)
     const Chunk *chunk = pending->pieces[pending->pieces_done].chunk;
     pthread_mutex_lock(&w->lock);
     while (!atomic_load(&chunk->named) && !w->failed)
-        pthread_cond_wait(&w->named, &w->lock);
+        wait_signal(&w->named, &w->lock);
     pthread_mutex_unlock(&w->lock);
     return !writer_failed(w, err);
 }

@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "common/base/rand.h"
 #include "common/base/rate.h"
+#include "common/base/wait.h"
 #include "common/repo/index.h"
 #include "common/repo/pack.h"
 #include "common/repo/repo_internal.h"
@@ -116,7 +117,7 @@ static Chunk *next_chunk(RepoWriter *w)
 {
     pthread_mutex_lock(&w->lock);
     while (w->coded.count == 0 && !w->coded_closed && !w->failed)
-        pthread_cond_wait(&w->pack, &w->lock);
+        wait_signal(&w->pack, &w->lock);
     Chunk *chunk = w->failed ? NULL : writer_queue_pop(&w->coded);
     if (chunk != NULL && chunk->kind == PACK_META) {
         w->meta_queued -= chunk->len;

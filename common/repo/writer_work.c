@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * writer_work.c — the middle of the pipeline: chunks are named, looked up and compressed. */
 #include "common/base/mem.h"
+#include "common/base/wait.h"
 #include "common/repo/repo_internal.h"
 #include "common/repo/writer_internal.h"
 
@@ -169,7 +170,7 @@ bool writer_to_pack(RepoWriter *w, Chunk *chunk, Err *err)
     }
     pthread_mutex_lock(&w->lock);
     while (chunk->kind == PACK_META && w->meta_queued > META_QUEUED && !w->failed)
-        pthread_cond_wait(&w->room, &w->lock);
+        wait_signal(&w->room, &w->lock);
     bool failed = w->failed;
     if (!failed) {
         if (chunk->kind == PACK_META)
@@ -189,7 +190,7 @@ static size_t take_batch(RepoWriter *w, Chunk **batch)
     size_t count = 0, bytes = 0;
     pthread_mutex_lock(&w->lock);
     while (w->raw.count == 0 && !w->raw_closed && !w->failed)
-        pthread_cond_wait(&w->work, &w->lock);
+        wait_signal(&w->work, &w->lock);
     size_t share = w->raw.count / w->worker_count;
     while (w->raw.count > 0 && count < BATCH_CHUNKS && count <= share && bytes < BATCH_BYTES) {
         batch[count] = writer_queue_pop(&w->raw);

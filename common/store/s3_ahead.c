@@ -2,6 +2,7 @@
 #include "common/store/s3_ahead.h"
 
 #include "common/base/mem.h"
+#include "common/base/wait.h"
 #include "common/store/store.h"
 
 #include <pthread.h>
@@ -160,7 +161,7 @@ static bool give(S3Ahead *ahead, const Part *part, uint64_t from, bool *given, E
     block->given[block->given_count++] = part->offset;
     block->holders++;
     while (block->loading)
-        pthread_cond_wait(&ahead->loaded, &ahead->lock);
+        wait_signal(&ahead->loaded, &ahead->lock);
     *given = block->name[0] != 0 && end - from <= block->have;
     if (*given) {
         pthread_mutex_unlock(&ahead->lock);

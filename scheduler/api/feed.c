@@ -5,6 +5,7 @@
 #include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/wait.h"
 #include "scheduler/api/feed_state.h"
 
 #include <inttypes.h>
@@ -214,10 +215,13 @@ static bool rest(Feed *feed)
     struct timespec next;
     until(&next, now_ms() - feed->lively_ms < LIVELY_MS ? QUICK_MS : LOOK_MS);
     pthread_mutex_lock(&feed->lock);
-    while (!feed->stop && !feed->came &&
-           (!feed->wanted ? pthread_cond_wait(&feed->signal, &feed->lock)
-                          : pthread_cond_timedwait(&feed->signal, &feed->lock, &next)) == 0)
-        ;
+    bool due = false;
+    while (!feed->stop && !feed->came && !due) {
+        if (!feed->wanted)
+            wait_signal(&feed->signal, &feed->lock);
+        else
+            due = pthread_cond_timedwait(&feed->signal, &feed->lock, &next) != 0;
+    }
     bool go_on = !feed->stop;
     if (feed->came)
         feed->lively_ms = now_ms();

@@ -4,6 +4,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/wait.h"
 #include "scheduler/http/server_events.h"
 #include "scheduler/http/server_listen.h"
 #include "scheduler/http/server_stream.h"
@@ -141,7 +142,7 @@ static Pending *take(Server *server)
 {
     pthread_mutex_lock(&server->lock);
     while (server->first == NULL && !server->stop)
-        pthread_cond_wait(&server->signal, &server->lock);
+        wait_signal(&server->signal, &server->lock);
     Pending *pending = server->stop ? NULL : server->first;
     if (pending != NULL) {
         server->first = pending->next;

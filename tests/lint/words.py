@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Words that may not stand in the tree: functions of libc that cannot be used safely, unfinished
+"""Words that may not stand in the tree: functions of libc that cannot be used safely (of a condition wait.h
+says why), unfinished
 business, places of somebody's machine, documents that are not here. Every source begins with its
 licence line."""
 import re
@@ -10,7 +11,7 @@ CODE = (".c", ".h")
 PRODUCT = ("protocol/", "common/", "scheduler/", "worker/")
 FUNCTIONS = re.compile(
     r"\b(strcpy|strcat|sprintf|vsprintf|gets|strtok|system|popen|rand|srand|random|"
-    r"tmpnam|mktemp|setjmp|longjmp|alloca|asctime|ctime|localtime|gmtime|strerror)\s*\(")
+    r"tmpnam|mktemp|setjmp|longjmp|alloca|asctime|ctime|localtime|gmtime|strerror|pthread_cond_wait)\s*\(")
 ANYWHERE = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|/work/(?:wt|main|plan|shared)|/home/\w+/")
 DOCUMENT = re.compile(r"\b([A-Z]{4,}\.md)\b")
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\\n])*\"", re.S)

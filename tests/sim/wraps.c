@@ -25,7 +25,7 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 int __wrap_pthread_join(pthread_t thread, void **result);
 int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex);
 int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex);
-int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
+void __wrap_wait_signal(pthread_cond_t *cond, pthread_mutex_t *mutex);
 int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
                                   const struct timespec *until);
 int __wrap_pthread_cond_signal(pthread_cond_t *cond);
@@ -118,9 +118,10 @@ static int wait_for(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t until)
     return woken ? 0 : ETIMEDOUT;
 }
 
-int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
+/* No signal is lost here. */
+void __wrap_wait_signal(pthread_cond_t *cond, pthread_mutex_t *mutex)
 {
-    return wait_for(cond, mutex, VM_NEVER);
+    (void)wait_for(cond, mutex, VM_NEVER);
 }
 
 /* Every condition of ours counts on CLOCK_MONOTONIC. */

@@ -3,6 +3,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/base/wait.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -194,7 +195,7 @@ static void *run(void *ctx)
             if (!reached)
                 wait_for_retry(desk);
         } else {
-            pthread_cond_wait(&desk->wake, &desk->lock);
+            wait_signal(&desk->wake, &desk->lock);
         }
     }
     pthread_mutex_unlock(&desk->lock);

@@ -2,6 +2,7 @@
 #include "worker/engine/files_ahead.h"
 
 #include "common/base/mem.h"
+#include "common/base/wait.h"
 #include "worker/engine/files_stand.h"
 
 #include <pthread.h>
@@ -72,7 +73,7 @@ static Batch *room(FilesAhead *ahead)
 {
     pthread_mutex_lock(&ahead->lock);
     while (ahead->head - ahead->tail == BATCHES && !atomic_load(&ahead->stop))
-        pthread_cond_wait(&ahead->emptied, &ahead->lock);
+        wait_signal(&ahead->emptied, &ahead->lock);
     Batch *batch = &ahead->batches[ahead->head % BATCHES];
     pthread_mutex_unlock(&ahead->lock);
     return atomic_load(&ahead->stop) ? NULL : batch;
@@ -116,7 +117,7 @@ static Batch *current(FilesAhead *ahead)
 {
     pthread_mutex_lock(&ahead->lock);
     while (ahead->head == ahead->tail && !ahead->ended)
-        pthread_cond_wait(&ahead->filled, &ahead->lock);
+        wait_signal(&ahead->filled, &ahead->lock);
     Batch *batch = ahead->head == ahead->tail ? NULL : &ahead->batches[ahead->tail % BATCHES];
     pthread_mutex_unlock(&ahead->lock);
     return batch;

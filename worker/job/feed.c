@@ -2,6 +2,7 @@
 #include "worker/job/feed.h"
 
 #include "common/base/mem.h"
+#include "common/base/wait.h"
 #include "worker/job/entry_copy.h"
 
 #include <pthread.h>
@@ -97,7 +98,7 @@ static bool take(Feed *feed, Task *task)
 {
     pthread_mutex_lock(&feed->lock);
     while (feed->count == 0 && !feed->over && feed->failure.code == ERR_NONE)
-        pthread_cond_wait(&feed->changed, &feed->lock);
+        wait_signal(&feed->changed, &feed->lock);
     bool taken = feed->count > 0 && feed->failure.code == ERR_NONE;
     if (taken) {
         *task = feed->tasks[feed->first];
@@ -139,7 +140,7 @@ static bool give(Feed *feed, Task task, Err *err)
 {
     pthread_mutex_lock(&feed->lock);
     while (feed->count == AHEAD && feed->failure.code == ERR_NONE)
-        pthread_cond_wait(&feed->changed, &feed->lock);
+        wait_signal(&feed->changed, &feed->lock);
     bool fine = feed->failure.code == ERR_NONE;
     if (fine) {
         feed->tasks[(feed->first + feed->count++) % AHEAD] = task;
@@ -220,7 +221,7 @@ static bool walk_phase(Feed *feed, uint8_t phase, Err *err)
         return false;
     pthread_mutex_lock(&feed->lock);
     while ((feed->count > 0 || feed->busy > 0) && feed->failure.code == ERR_NONE)
-        pthread_cond_wait(&feed->changed, &feed->lock);
+        wait_signal(&feed->changed, &feed->lock);
     bool fine = feed->failure.code == ERR_NONE;
     if (!fine)
         *err = feed->failure;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * holdfast-worker: `run` (the default) serves pools, `job` is what run starts for each job; `once`,
- * `key` and `repo` are offline verbs with options of their own, `wal-push` is for servers. */
+ * `key` and `repo` are offline verbs with options of their own, `wal-push` and `wal-fetch` are for
+ * servers. */
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/options.h"
@@ -35,12 +36,13 @@ static const OptionsRow rows[] = {
 
 static const OptionsSpec spec = {
     .program = "holdfast-worker",
-    .usage = "[run] [OPTION]... | once VERB | key VERB | repo VERB | wal-push PATH",
+    .usage = "[run] [OPTION]... | once VERB | key VERB | repo VERB | wal-push PATH |\n"
+             "       wal-fetch FILE PATH",
     .about = "Takes jobs from its pools and runs each in a process of its own; or, without\n"
              "Redis and PostgreSQL: once (list, restore, verify, export with a store and a\n"
              "key), key (create, enroll, check, rotate, retire, revoke), repo (create, rekey).\n"
-             "wal-push: archive_command of a PostgreSQL server.\n"
-             "`holdfast-worker once --help`, `key --help` and `wal-push --help` say more.",
+             "wal-push, wal-fetch: archive_command and restore_command of a PostgreSQL server.\n"
+             "`holdfast-worker once --help`, `key --help` and `wal-fetch --help` say more.",
     .config = "/etc/holdfast/worker.yaml",
     .rows = rows,
     .row_count = sizeof rows / sizeof rows[0],
@@ -326,6 +328,8 @@ int main(int argc, char **argv)
         return vault_main(argc - 1, argv + 1);
     if (is_verb(argc, argv, "wal-push"))
         return wal_push_main(argc - 1, argv + 1);
+    if (is_verb(argc, argv, "wal-fetch"))
+        return wal_fetch_main(argc - 1, argv + 1);
     bool job = is_verb(argc, argv, "job");
     return serve(argc, argv, job || is_verb(argc, argv, "run"), job);
 }

@@ -3,6 +3,7 @@
 
 #include "common/base/crashpoint.h"
 #include "common/base/mem.h"
+#include "worker/wal/wal_control.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -41,29 +42,6 @@ static bool read_head(Take *take, Err *err)
     return info.st_size == (off_t)take->head.segment_bytes ||
            err_set(err, ERR_INVALID, "wal.size", "%s has %lld bytes, and a segment of it has %u",
                    name, (long long)info.st_size, take->head.segment_bytes);
-}
-
-/* Whose a history file is, its server's control file says. */
-static bool control_system(const Take *take, uint64_t *system, Err *err)
-{
-    char path[PATH_MAX + 40];
-    uint8_t bytes[8];
-    int fd = open("global/pg_control", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        snprintf(path, sizeof path, "%s/../global/pg_control", take->folder);
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-    }
-    ssize_t got = fd < 0 ? -1 : read(fd, bytes, sizeof bytes);
-    if (fd >= 0)
-        close(fd);
-    if (got != sizeof bytes)
-        return err_set_sys(err, ERR_IO, "wal.control",
-                           "reading global/pg_control: wal-push is to be called as a server does, "
-                           "in its data directory, with %%p");
-    *system = 0;
-    for (size_t i = sizeof bytes; i > 0; i--)
-        *system = *system << 8 | bytes[i - 1];
-    return true;
 }
 
 /* --- histories ------------------------------------------------------------------------------ */
@@ -271,7 +249,7 @@ static bool take_file(Take *take, Err *err)
     char system[24];
     uint64_t number;
     bool segment = take->kind == POSTGRESQL_WAL_SEGMENT || take->kind == POSTGRESQL_WAL_PARTIAL;
-    if (segment ? !read_head(take, err) : !control_system(take, &number, err))
+    if (segment ? !read_head(take, err) : !wal_control_system(take->folder, &number, err))
         return false;
     if (segment)
         number = take->head.system;

@@ -278,10 +278,25 @@ static void check_logs(const json_t *facts, json_t *checks)
         if (trouble.len > 0)
             check(checks, FAIL, "log", buf_cstr(&next), "%.*s: %.*s", TEXT_ARG(source),
                   TEXT_ARG(trouble));
+        else if (json_real_or(item, "keeps", 0) < 0)
+            check(checks, WARN, "log",
+                  "set max_slot_wal_keep_size on its server below the room on its disk",
+                  "%.*s: its server keeps any amount of log for the slot, until its disk is full, "
+                  "when nothing is fetched; %" PRIu64 " bytes were held back last time",
+                  TEXT_ARG(source), json_u64_or(item, "lag", 0));
         else
             check(checks, OK, "log", "", "%.*s can be restored to any instant until %.*s",
                   TEXT_ARG(source), TEXT_ARG(to));
     }
+    json_array_foreach(json_object_get(facts, "slots_left"), i, item)
+        check(checks, FAIL, "slot",
+              "see that a worker reaches that server; or drop it there: SELECT "
+              "pg_drop_replication_slot('…')",
+              "%.*s on %.*s keeps log that nobody fetches, since %.*s: %.*s",
+              TEXT_ARG(json_text_or(item, "slot", TEXT("?"))),
+              TEXT_ARG(json_text_or(item, "server", TEXT("?"))),
+              TEXT_ARG(json_text_or(item, "left_at", TEXT("?"))),
+              TEXT_ARG(json_text_or(item, "text", TEXT("?"))));
 }
 
 static void check_rest(const ApiCall *call, const json_t *facts, int64_t now_ns, json_t *checks)

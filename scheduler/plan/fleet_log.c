@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scheduler/plan/fleet_log.h"
 
+#include "common/base/hash.h"
 #include "common/base/json.h"
 #include "scheduler/plan/fleet_table.h"
 #include "scheduler/plan/fleet_tree.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
     RPO_S = 900,    /* a log that stands still so long is told */
     KEEP_LAST = 60, /* batches that no base backup needs */
     NAME_MOST = 63, /* of a slot */
+    OWN_DIGITS = 12,
 };
 
 static const char every[] = "every 1m";
@@ -25,13 +28,36 @@ static bool is_kept(Text wal)
     return text_equal(wal, TEXT("stream")) || text_equal(wal, TEXT("archive_command"));
 }
 
+/* A server takes small letters, digits and underscores. A name that has others, or is too long,
+ * ends in digits of its own sha256: "Shop" and "shop", or "a-b" and "a_b", never share a slot. */
+static void slot_of(const char *name, char slot[NAME_MOST + 1])
+{
+    char own[2 * sizeof(Sha256) + 1];
+    Sha256 sha256;
+    size_t at = (size_t)snprintf(slot, NAME_MOST + 1, "holdfast_");
+    bool same = at + strlen(name) <= NAME_MOST;
+    for (const char *from = name; *from != 0 && at < NAME_MOST; from++) {
+        bool upper = *from >= 'A' && *from <= 'Z';
+        bool fits =
+            (*from >= 'a' && *from <= 'z') || (*from >= '0' && *from <= '9') || *from == '_';
+        slot[at++] = upper ? (char)(*from - 'A' + 'a') : fits ? *from : '_';
+        same = same && fits;
+    }
+    slot[at] = 0;
+    if (same)
+        return;
+    hash_sha256(slice_of_text(text_of(name)), &sha256);
+    ids_hex(sha256.bytes, sizeof sha256.bytes, own);
+    at = at < NAME_MOST - 1 - OWN_DIGITS ? at : NAME_MOST - 1 - OWN_DIGITS;
+    snprintf(slot + at, OWN_DIGITS + 2, "_%.*s", OWN_DIGITS, own);
+}
+
 /* What leads to the server, and nothing that says what of it is read. */
 static json_t *config_of(const char *name, const json_t *base)
 {
     static const char *const keys[] = {"host",    "port",    "user",       "password",
                                        "service", "sslmode", "sslrootcert"};
-    char slot[NAME_MOST + 1] = "holdfast_";
-    size_t at = strlen(slot);
+    char slot[NAME_MOST + 1];
     json_t *config = json_pack("{s:s}", "method", "wal");
     for (size_t i = 0; i < FLEET_COUNT(keys); i++)
         if (json_object_get(base, keys[i]) != NULL)
@@ -42,12 +68,7 @@ static json_t *config_of(const char *name, const json_t *base)
         json_object_set_new(config, "returns", json_stringn(returns.at, returns.len));
         return config;
     }
-    for (; *name != 0 && at < NAME_MOST; name++) {
-        bool upper = *name >= 'A' && *name <= 'Z';
-        bool fits = (*name >= 'a' && *name <= 'z') || (*name >= '0' && *name <= '9');
-        slot[at++] = upper ? (char)(*name - 'A' + 'a') : fits ? *name : '_';
-    }
-    slot[at] = 0;
+    slot_of(name, slot);
     json_object_set_new(config, "slot", json_string(slot));
     return config;
 }

@@ -103,6 +103,10 @@ typedef struct Engine {
     /* What a restore would do, before it is asked to: {"target","exists","creates","free_bytes"…}.
      */
     bool (*plan)(const EngineParams *params, json_t **report, Err *err);
+    /* Drops on the source's server what is kept there for us alone and is not needed any more: the
+     * replication slot that request "slot" names. {"dropped":bool,"text"}. NULL: it keeps nothing.
+     */
+    bool (*let_go)(const EngineParams *params, json_t **report, Err *err);
     /* Tools and versions of this host: {"pg_dump":["15.20"]}; used for routing. */
     bool (*tools)(json_t **report, Err *err);
     const struct SandboxOps *sandbox; /* sandbox.h; NULL: not provable by restoring */

@@ -6,6 +6,7 @@
 #include "worker/engine/postgresql_physical.h"
 #include "worker/engine/postgresql_probe.h"
 #include "worker/engine/postgresql_sandbox.h"
+#include "worker/engine/postgresql_slot.h"
 #include "worker/engine/postgresql_source.h"
 #include "worker/engine/postgresql_target.h"
 #include "worker/engine/postgresql_tools.h"
@@ -48,6 +49,7 @@ const Engine postgresql_engine = {
     .open_target = open_target,
     .test = postgresql_probe_test,
     .plan = plan,
+    .let_go = postgresql_slot_drop,
     .tools = tools,
     .sandbox = &postgresql_sandbox,
 };

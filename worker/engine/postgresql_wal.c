@@ -223,9 +223,12 @@ static void tell_gap(Wal *wal)
     postgresql_lsn_text(wal->gap_to, to);
     snprintf(text, sizeof text,
              "the log from %s to %s is gone from the server and was never stored: no restore "
-             "crosses it; a new base backup begins a new window; raise max_slot_wal_keep_size, and "
-             "see who dropped the slot %s",
-             from, to, wal->slot);
+             "crosses it; a new base backup begins a new window; %s",
+             from, to,
+             wal->server.slot_lost
+                 ? "max_slot_wal_keep_size let the slot lose it: raise it, and see why nothing was "
+                   "fetched for so long"
+                 : "see who dropped the slot, and how long the server was not reached");
     Issue issue = {ISSUE_NOTE, 0, text_of("pg_wal"), text_of(text)};
     wal->host->note(wal->host->ctx, "wal.gap", text);
     wal->host->issue(wal->host->ctx, &issue);
@@ -462,8 +465,11 @@ static json_t *log_json(const Wal *wal)
         json_object_set_new(log, "next_xid", json_integer((json_int_t)wal->server.next_xid));
     if (wal->gap)
         json_object_set_new(log, "gap",
-                            json_pack("{s:o, s:o}", "from", postgresql_wal_lsn_json(wal->gap_from),
-                                      "to", postgresql_wal_lsn_json(wal->gap_to)));
+                            json_pack("{s:o, s:o, s:s}", "from",
+                                      postgresql_wal_lsn_json(wal->gap_from), "to",
+                                      postgresql_wal_lsn_json(wal->gap_to), "why",
+                                      wal->server.slot_lost ? "slot_lost" : "slot_gone"));
+    json_object_set_new(log, "keeps", json_integer((json_int_t)wal->server.keeps));
     return log;
 }
 

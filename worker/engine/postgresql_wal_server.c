@@ -43,12 +43,15 @@ static bool look_at_settings(PostgresqlWalServer *out, PostgresqlLink *link, PGc
             link, conn, "asking for the log's settings",
             "SELECT pg_is_in_recovery(), (extract(epoch FROM CASE WHEN pg_is_in_recovery() THEN "
             "coalesce(pg_last_xact_replay_timestamp(), '1970-01-01') ELSE clock_timestamp() END) "
-            "* 1000000)::bigint, pg_size_bytes(current_setting('wal_segment_size'))",
+            "* 1000000)::bigint, pg_size_bytes(current_setting('wal_segment_size')), (SELECT "
+            "CASE WHEN setting = '-1' THEN -1 ELSE setting::bigint * 1048576 END FROM pg_settings "
+            "WHERE name = 'max_slot_wal_keep_size')",
             NULL, 0, &result, err))
         return false;
     out->standby = PQgetvalue(result, 0, 0)[0] == 't';
     out->at_us = (int64_t)number_of(result, 0, 1);
     out->segment_bytes = number_of(result, 0, 2);
+    out->keeps = strtoll(PQgetvalue(result, 0, 3), NULL, 10);
     uint64_t size = out->segment_bytes;
     if (size < 1 << 20 || size > (uint64_t)1 << 30 || (size & (size - 1)) != 0)
         return err_set(err, ERR_SOURCE, "source.segment_size",
@@ -115,6 +118,7 @@ static bool find_slot(PostgresqlWalServer *out, PostgresqlLink *link, PGconn *co
         return err_set(err, ERR_CONFLICT, "source.slot",
                        "the slot %s is there and is a logical one: name another in `slot`", slot);
     if (PQgetisnull(result, 0, 0) || strcmp(PQgetvalue(result, 0, 2), "lost") == 0) {
+        out->slot_lost = true;
         return postgresql_link_query(link, conn, "dropping the slot that lost its log",
                                      "SELECT pg_drop_replication_slot($1)", values, 1, NULL, err);
     }

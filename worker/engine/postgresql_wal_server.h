@@ -22,6 +22,8 @@ typedef struct PostgresqlWalServer {
     uint64_t flushed;   /* where its log stands */
     uint64_t kept_from; /* the slot's first byte, a segment's first */
     bool slot_made;     /* it was not there, or had lost what it was for */
+    bool slot_lost;     /* that: max_slot_wal_keep_size let the server throw it away */
+    int64_t keeps;      /* that setting, in bytes; -1: any amount */
     bool standby;
     PostgresqlTimeline *timelines; /* ascending, the server's own last; the first has no parent */
     size_t timeline_count;

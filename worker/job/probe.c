@@ -33,6 +33,22 @@ static bool source_test(Job *job, JobResult *result, Err *err)
            engine->test(&params, &result->answer, err);
 }
 
+/* Where the slot is the order says: the policy may lead elsewhere by now. */
+static bool slot_drop(Job *job, JobResult *result, Err *err)
+{
+    const Engine *engine;
+    const json_t *config = json_object_get(job->params, "config");
+    Text type = json_text_or(job->source, "type", TEXT(""));
+    EngineHost host = job_host(job, no_issue);
+    EngineParams params = {.config = config, .request = job->params, .host = &host, .lanes = 1};
+    if (!job_engine(job, type, &engine, err) || !ceiling_source(job, type, config, err))
+        return false;
+    return engine->let_go != NULL
+               ? engine->let_go(&params, &result->answer, err)
+               : err_set(err, ERR_USAGE, "probe.unknown",
+                         "a source of type %.*s keeps nothing on its server", TEXT_ARG(type));
+}
+
 /* --- restore_plan --------------------------------------------------------------------------- */
 
 /* Measured, or not told: what restores took before, and whether that is soon enough. */
@@ -212,7 +228,7 @@ static const struct {
     bool (*run)(Job *job, JobResult *result, Err *err);
 } probes[] = {
     {"source_test", source_test},    {"backup_files", browse_run}, {"restore_plan", restore_plan},
-    {"restore_grant", granting_run}, {"store_test", store_test},
+    {"restore_grant", granting_run}, {"store_test", store_test},   {"slot_drop", slot_drop},
 };
 
 bool probe_run(Job *job, JobResult *result, Err *err)

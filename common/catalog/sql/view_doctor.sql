@@ -33,8 +33,13 @@ SELECT jsonb_build_object('now', holdfast.rfc3339(clock_timestamp()), 'server', 
       'which', min(f.source) FILTER (WHERE f.overdue > 0 OR f.frozen IS NOT NULL
         OR coalesce(f.acted_at, f.covered_since) < clock_timestamp() - interval '49 hours'),
       'pruners', (SELECT count(*) FROM alive a WHERE a.facts -> 'roles' ? 'prune')) FROM holdfast.retention_facts f),
-  'logs', (SELECT coalesce(jsonb_agg(jsonb_build_object('source', f.source, 'trouble', f.trouble, 'to_at', holdfast.rfc3339(f.to_at)) ORDER BY f.source), '[]')
+  'logs', (SELECT coalesce(jsonb_agg(jsonb_build_object('source', f.source, 'trouble', f.trouble, 'to_at', holdfast.rfc3339(f.to_at), 'lag', f.lag,
+      'keeps', (SELECT b.receipt #> '{log,keeps}' FROM holdfast.backup b JOIN holdfast.log_batch l ON l.backup = b.id
+        WHERE l.source = f.log_no ORDER BY b.sequence DESC LIMIT 1)) ORDER BY f.source), '[]')
     FROM (SELECT * FROM holdfast.log_facts ORDER BY trouble IS NULL, source LIMIT 100) f),
+  'slots_left', (SELECT coalesce(jsonb_agg(jsonb_build_object('slot', o.slot, 'server', o.server, 'left_at', holdfast.rfc3339(o.left_at),
+      'text', coalesce(o.trouble, 'it was not tried yet')) ORDER BY o.slot), '[]')
+    FROM (SELECT * FROM holdfast.log_slots_left WHERE trouble IS NOT NULL OR left_at < clock_timestamp() - interval '10 minutes' ORDER BY left_at LIMIT 100) o),
   'proofs', (SELECT jsonb_build_object('sources', count(*), 'never', count(*) FILTER (WHERE p.proven_at IS NULL),
       'never_which', min(p.source) FILTER (WHERE p.proven_at IS NULL), 'failed', count(*) FILTER (WHERE p.verdict = 'failed'),
       'failed_which', min(p.source) FILTER (WHERE p.verdict = 'failed'), 'slow', count(*) FILTER (WHERE p.rto_met IS FALSE),

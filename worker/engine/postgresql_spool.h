@@ -6,6 +6,7 @@
  *   stored/<name>    the sha256 of what was stored under that name, durable before the file goes
  *   history/<name>   every history file that came by; they are small and stay
  *   returns          "spooled" or "stored": when `holdfast-worker wal-push` may say done
+ *   server           the data directory that pushes here: one alone
  * The server's user makes the folders, for its group too, so that a worker of that group may use
  * them. Names that begin with a dot are half-made. */
 #ifndef WORKER_ENGINE_POSTGRESQL_SPOOL_H

@@ -21,7 +21,9 @@ static const char help[] =
     "                   or HOLDFAST_WAL_SPOOL; the same as wal_spool in worker.yaml\n"
     "  --limit SIZE     takes nothing more while so much waits there; default: no limit\n"
     "  --timeout TIME   how long it waits for the store before the server is asked to try\n"
-    "                   again; default 45s\n";
+    "                   again; default 45s\n"
+    "  --take-over      by hand, once: the spool was of another data directory of this\n"
+    "                   cluster, and this one is its successor\n";
 
 typedef struct Args {
     WalTake take;
@@ -52,6 +54,8 @@ static bool read_args(Args *args, int argc, char **argv, Err *err)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {
             args->help = true;
+        } else if (strcmp(argv[i], "--take-over") == 0) {
+            args->take.take_over = true;
         } else if (argv[i][0] == '-') {
             if (!take_option(args, argv[i], argv[i + 1], err))
                 return false;

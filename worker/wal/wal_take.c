@@ -17,6 +17,7 @@
 enum { PIECE = 1 << 18, FILE_MODE = 0640 };
 
 static const char half[] = ".half"; /* one at a time, under the lock */
+static const char owner_file[] = "server";
 
 /* The file, read once, looked through and copied meanwhile. */
 typedef struct Take {
@@ -204,10 +205,59 @@ static bool check_limit(const Take *take, Err *err)
                    (unsigned long long)take->params->limit, take->out->name);
 }
 
-static bool take_locked(Take *take, Err *err)
+/* --- whose spool ---------------------------------------------------------------------------- */
+
+/* Another directory is not there any more, or has another cluster by now: then it pushes no more.
+ */
+static bool pushes_still(const char *directory, const char *system)
+{
+    char path[PATH_MAX + 40], found[24];
+    uint64_t number = 0;
+    uint8_t bytes[8];
+    snprintf(path, sizeof path, "%s/global/pg_control", directory);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno != ENOENT && errno != ENOTDIR;
+    ssize_t got = read(fd, bytes, sizeof bytes);
+    close(fd);
+    for (size_t i = sizeof bytes; got == sizeof bytes && i > 0; i--)
+        number = number << 8 | bytes[i - 1];
+    snprintf(found, sizeof found, "%llu", (unsigned long long)number);
+    return strcmp(found, system) == 0;
+}
+
+/* A copy of the cluster that was made on the same host and promoted has its name and its
+ * archive_command: what it pushes would be a timeline to which the source's own log seems to go
+ * over. So a spool is of one data directory. */
+static bool check_owner(const Take *take, const char *system, Err *err)
+{
+    char here[PATH_MAX];
+    scoped(buf_free) Buf owner = {0};
+    const PostgresqlSpool *spool = &take->out->spool;
+    if (getcwd(here, sizeof here) == NULL)
+        return err_set_sys(err, ERR_IO, "wal.control", "asking for the data directory");
+    bool known = postgresql_spool_get(spool, spool->fd, owner_file, &owner, err);
+    if (known && strcmp(buf_cstr(&owner), here) == 0)
+        return true;
+    if (!known && err->code != ERR_NONE)
+        return false;
+    if (known && !take->params->take_over && pushes_still(buf_cstr(&owner), system))
+        return err_set(err, ERR_CONFLICT, "wal.other_server",
+                       "%s is the spool of the server in %s, and %s is a copy of it: give the copy "
+                       "another archive_command, or a source and a spool of its own; if it is the "
+                       "successor, call wal-push --take-over once with one file",
+                       spool->path, buf_cstr(&owner), here);
+    return postgresql_spool_put(spool, spool->fd, owner_file, slice_of_text(text_of(here)), err);
+}
+
+static bool take_locked(Take *take, const char *system, Err *err)
 {
     WalTaken *out = take->out;
     bool spooled;
+    if (!check_owner(take, system, err))
+        return false;
+    if (take->kind == POSTGRESQL_WAL_HISTORY)
+        return take_history(take, out->name, err);
     if (!take_histories(take, err) || !postgresql_spool_returns(&out->spool, &spooled, err))
         return false;
     char stored[POSTGRESQL_SPOOL_SHA256];
@@ -230,7 +280,7 @@ static bool take_locked(Take *take, Err *err)
     return fine;
 }
 
-static bool locked(Take *take, Err *err)
+static bool locked(Take *take, const char *system, Err *err)
 {
     int fd = openat(take->out->spool.fd, ".lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0 || flock(fd, LOCK_EX) != 0) {
@@ -238,7 +288,7 @@ static bool locked(Take *take, Err *err)
             close(fd);
         return err_set_sys(err, ERR_IO, "wal.spool", "locking %s", take->out->spool.path);
     }
-    bool fine = take_locked(take, err);
+    bool fine = take_locked(take, system, err);
     close(fd);
     return fine;
 }
@@ -257,7 +307,7 @@ static bool take_file(Take *take, Err *err)
     if (!postgresql_spool_open(&out->spool, take->params->root, system, true, err))
         return false;
     out->done = !segment; /* a history file goes with the next segment, which waits for both */
-    bool fine = segment ? locked(take, err) : take_history(take, out->name, err);
+    bool fine = locked(take, system, err);
     if (!fine)
         wal_taken_close(out);
     return fine;

@@ -10,6 +10,7 @@ typedef struct WalTake {
     const char *root; /* of the spool */
     const char *path; /* as the server gives it: %p, from its data directory */
     uint64_t limit;   /* bytes that may wait in the spool; 0: any */
+    bool take_over;   /* the spool is this data directory's from now on, whoever's it was */
 } WalTake;
 
 typedef struct WalTaken {

@@ -222,6 +222,15 @@ static void retention_lets_go_only_of_what_no_base_backup_needs(void **state)
                      1);
     assert_int_equal(stage_counted(stage, "backup WHERE deleted_at IS NULL"), 2);
     assert_int_equal(ranges(stage), 1);
+    /* A day later nothing of its log is left but what is stored, and the log goes on from there. */
+    fleet_do(stage->fleet, "UPDATE backup SET deleted_at = deleted_at - interval '2 days'");
+    fleet_do(stage->fleet, "SELECT holdfast.housekeep()");
+    assert_int_equal(stage_counted(stage, "log_batch"), 2);
+    assert_int_equal(stage_counted(stage, "log_segment g JOIN backup b ON b.id = g.backup WHERE "
+                                          "b.deleted_at IS NOT NULL"),
+                     0);
+    stage_back_up(stage);
+    assert_int_equal(ranges(stage), 1);
 }
 
 static void another_cluster_at_the_address_is_refused(void **state)

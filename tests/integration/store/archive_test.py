@@ -30,9 +30,9 @@ class Archived(Logged):
     def source(self):
         return super().source().replace("wal: stream", f"wal: archive_command, wal_push: {self.returns}")
 
-    def archive(self, more=""):
+    def archive(self, before=""):
         """The server pushes from now on."""
-        command = f"{BUILD}/holdfast-worker wal-push --spool {self.spool} {more} %p"
+        command = f"{before} {BUILD}/holdfast-worker wal-push --spool {self.spool} %p"
         self.orders.options = [*OPTIONS, "-c", "archive_mode=on", "-c", f"archive_command={command}"]
         self.orders.stop()
         self.orders.start()
@@ -54,9 +54,9 @@ class Archived(Logged):
     def stored(self, segment):
         return self.count(f"SELECT count(*) FROM log_segment WHERE name = '{segment}'")
 
-    def push(self, path, *words):
+    def push(self, path, *words, at=None):
         return subprocess.run([*as_server(), str(BUILD / "holdfast-worker"), "wal-push", "--spool", str(self.spool), *words, str(path)],
-                              cwd=self.orders.directory / "data", capture_output=True, text=True, check=False, timeout=60)
+                              cwd=at or self.orders.directory / "data", capture_output=True, text=True, check=False, timeout=60)
 
 
 def done_is_stored(place):
@@ -69,6 +69,9 @@ def done_is_stored(place):
         assert place.stored(segment) == 1, segment
     assert place.count("SELECT count(*) FROM log_batch WHERE gap_from IS NOT NULL") == 0
     assert place.waiting() == []
+    # They went to the host that has the spool.
+    assert place.count("SELECT count(*) FROM job j JOIN pool p ON p.no = j.pool WHERE j.actor = 'worker:w1' AND p.name LIKE 'host:%'") >= 3
+    assert place.count("SELECT count(*) FROM job j JOIN pool p ON p.no = j.pool WHERE j.actor = 'worker:w1' AND p.name NOT LIKE 'host:%'") == 0
     wait_until(lambda: place.windows()[0]["state"] == "open", what="a window")
 
 
@@ -103,6 +106,23 @@ def a_death_at_any_point(place):
     assert place.count("SELECT count(*) FROM log_range") == 1
 
 
+def a_push_that_dies(place):
+    """Killed when the file is copied and not yet in its place, and when it is durable there: the server was told nothing."""
+    for point in ("wal.copied", "wal.spooled"):
+        place.archive(f"env HOLDFAST_CRASHPOINT=1 HOLDFAST_CRASHPOINT_ONLY={point}")
+        log = place.orders.directory / "log"
+        seen = log.stat().st_size
+        write(place.orders, 20)
+        segment = place.switch()
+        wait_until(lambda s=seen: "archive command" in log.read_bytes()[s:].decode(errors="replace"), 60, "a push died")
+        assert place.archived() < segment, (point, place.archived())
+        assert point != "wal.copied" or (segment not in place.waiting() and place.stored(segment) == 0)
+        place.archive()
+        place.pushed(segment)
+        assert place.stored(segment) == 1
+    assert place.count("SELECT count(*) FROM log_batch WHERE gap_from IS NOT NULL") == 0
+
+
 def other_bytes(place):
     data = place.orders.directory / "data"
     segment = place.archived()
@@ -127,6 +147,26 @@ def other_bytes(place):
     refused = place.push("pg_wal/elsewhere")
     assert refused.returncode == 1 and "wal.name" in refused.stderr, refused
     shutil.rmtree(other.parent)
+
+
+def a_copy_beside_it(place):
+    """A copy of the cluster on the same host, with its archive_command: it does not get among the source's log."""
+    data, copy = place.orders.directory / "data", place.orders.directory / "copy"
+    segment = place.archived()
+    for name in ("global/pg_control", f"pg_wal/{segment}"):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(data / name, copy / name)
+    (copy / "pg_wal/00000002.history").write_text("1\t0/5000000\tno recovery target specified\n")
+    if ROOT:
+        subprocess.run(["chown", "-R", "postgres:", str(copy)], check=True)
+    for name in (segment, "00000002.history"):
+        refused = place.push(f"pg_wal/{name}", at=copy)
+        assert refused.returncode == 1 and "wal.other_server" in refused.stderr, refused
+    assert not list(place.spool.glob("*/history/00000002.history"))
+    assert place.push(f"pg_wal/{segment}", "--take-over", at=copy).returncode == 0
+    assert "wal.other_server" in place.push(f"pg_wal/{segment}").stderr
+    shutil.rmtree(copy)  # it is gone: whoever comes next has the spool
+    assert place.push(f"pg_wal/{segment}").returncode == 0
 
 
 def spooled(place):
@@ -154,11 +194,47 @@ def spooled(place):
     wait_until(lambda: place.waiting() == [], what="it went")
 
 
+def what_is_of_no_use(place):
+    """The end of a timeline whose history never comes: one job looks at it, and the next when something else lies there."""
+    folder, = place.spool.glob("[0-9]*")
+    segment = place.archived()
+    part = folder / f"{segment}.partial"
+    shutil.copy(place.orders.directory / "data/pg_wal" / segment, part)
+    asked = "SELECT count(*) FROM job WHERE actor = 'worker:w1' AND cause = 'log.idle' AND created_at > (SELECT max(changed_at) FROM log_spool)"
+    wait_until(lambda: place.count(asked) == 1, 60, "a job looked at it")
+    told = place.catalogue.one("SELECT max(told_at) FROM log_spool")
+    wait_until(lambda: place.count(f"SELECT count(*) FROM log_spool WHERE told_at > '{told}'::timestamptz + interval '4 seconds'"), 60, "it was told again")
+    assert place.count(asked) == 1
+    write(place.orders, 5)
+    place.pushed(place.switch())
+    part.unlink()
+
+
+def an_account_ends(place):
+    """The folder went with what waited in it: the worker lives and has nothing to say of it."""
+    place.store.rename(place.store.with_name("hidden"))
+    write(place.orders, 5)
+    place.pushed(place.switch())
+    wait_until(lambda: place.count("SELECT count(*) FROM log_spool WHERE files > 0"), what="it is told")
+    folder, = place.spool.glob("[0-9]*")
+    place.orders.stop()
+    shutil.rmtree(folder)
+    place.do("UPDATE worker_instance SET hello_at = hello_at - interval '1 hour'")
+
+    def ended():
+        """A last word about the folder may have been on its way."""
+        place.do("UPDATE log_spool SET told_at = told_at - interval '1 hour'")
+        return (place.count("SELECT log_spools_end()") or place.count("SELECT count(*) FROM event WHERE data ->> 'code' = 'log.spool_gone'"))
+    wait_until(ended, what="it ends")
+    assert place.count("SELECT count(*) FROM log_spool WHERE files > 0") == 0
+    place.store.with_name("hidden").rename(place.store)
+
+
 def main():
     with Archived(workers=1, sources=1, files=3, file_bytes=1000) as place:
         ask(place.orders, "CREATE TABLE ledger (id serial PRIMARY KEY, text text)")
         place.archive()
-        for step in (done_is_stored, to_instants, a_death_at_any_point, other_bytes, spooled):
+        for step in (done_is_stored, to_instants, what_is_of_no_use, a_death_at_any_point, a_push_that_dies, other_bytes, a_copy_beside_it, spooled, an_account_ends):
             step(place)
             print(f"{step.__name__}: as it should", flush=True)
         place.orders.stop()

@@ -107,6 +107,41 @@ static bool which_backup(ApiCall *call, Uuid *id, json_t **passed, Err *err)
                            : api_find_backup(call, backup, id, err);
 }
 
+/* A dump of the worker's host, into the server of a source: nothing else of a restore goes with it.
+ */
+static bool file_params(ApiCall *call, Text file, json_t **params, Err *err)
+{
+    static const char *const others[] = {"backup", "at", "from", "until", "grant"};
+    Text to = json_text_or(call->body, "to", (Text){0});
+    bool in_place = json_bool_or(call->body, "in_place", false);
+    if (json_text_or(call->body, "source", TEXT("")).len == 0)
+        return err_set(err, ERR_USAGE, "restore.file",
+                       "say which source's server the file goes into: source");
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (json_object_get(call->body, others[i]) != NULL)
+            return err_set(err, ERR_USAGE, "restore.file",
+                           "a file is restored whole and as it is: `%s` is of backups", others[i]);
+    if (json_object_size(json_object_get(call->body, "select")) > 0)
+        return err_set(err, ERR_USAGE, "restore.file",
+                       "a file is restored whole: parts are chosen of backups only");
+    if (file.len == 0 || file.at[0] != '/')
+        return err_set(err, ERR_USAGE, "restore.file",
+                       "name the file by its whole path on the worker's host, as "
+                       "/srv/dumps/shop.sql.gz");
+    if ((to.len == 0) != in_place || (to.len > 0 && to.at[0] == '/'))
+        return err_set(err, ERR_USAGE, "restore.where",
+                       "say where: to, the name of a new or empty database, or in_place with "
+                       "confirm");
+    *params = json_pack("{s:s%, s:b}", "file", file.at, file.len, "in_place", in_place);
+    if (to.len != 0)
+        json_object_set_new(*params, "target", target_of(to));
+    if (in_place && !json_bool_or(call->body, "no_safety_backup", false))
+        json_object_set_new(*params, "safety", json_true());
+    if (json_object_get(call->body, "confirm") != NULL)
+        json_object_set(*params, "confirm", json_object_get(call->body, "confirm"));
+    return true;
+}
+
 /* What a plan and a restore have in common: the job's params. */
 static bool params_of(ApiCall *call, json_t **params, Err *err)
 {
@@ -115,6 +150,9 @@ static bool params_of(ApiCall *call, json_t **params, Err *err)
     char text[UUID_TEXT];
     Text to = json_text_or(call->body, "to", (Text){0});
     bool in_place = json_bool_or(call->body, "in_place", false);
+    Text file = json_text_or(call->body, "file", (Text){0});
+    if (file.at != NULL)
+        return file_params(call, file, params, err);
     if (to.len == 0 && !in_place)
         return err_set(err, ERR_USAGE, "restore.where", "say where: to, or in_place with confirm");
     if (!which_backup(call, &id, &passed, err))
@@ -153,13 +191,16 @@ bool api_restore_plan(ApiCall *call, Err *err)
         return false;
     }
     json_object_set_new(params, "probe", json_string("restore_plan"));
-    return api_make_job(call, "probe", (Text){0}, json_text_or(call->body, "pool", (Text){0}),
-                        params, &job, err) &&
+    Text source = json_object_get(params, "file") == NULL
+                      ? (Text){0} /* the backup's */
+                      : json_text_or(call->body, "source", (Text){0});
+    return api_make_job(call, "probe", source, json_text_or(call->body, "pool", (Text){0}), params,
+                        &job, err) &&
            api_job_made(call, job, err);
 }
 
 /* The plan that was shown is what runs: its params, not the request's, make the job. */
-static bool planned_params(ApiCall *call, Text plan, json_t **params, Err *err)
+static bool planned_params(ApiCall *call, Text plan, json_t **params, Buf *source, Err *err)
 {
     ViewArgs args = {0};
     scoped(buf_free) Buf body = {0};
@@ -176,6 +217,8 @@ static bool planned_params(ApiCall *call, Text plan, json_t **params, Err *err)
                        TEXT_ARG(plan));
     *params = json_deep_copy(planned);
     json_object_del(*params, "probe");
+    if (json_object_get(*params, "file") != NULL)
+        buf_add_text(source, json_text_or(job, "source", TEXT("")));
     return true;
 }
 
@@ -184,9 +227,10 @@ bool api_restore_start(ApiCall *call, Err *err)
     uint64_t job;
     Text plan;
     json_t *params = NULL;
+    scoped(buf_free) Buf source = {0};
     return json_take_text(call->body, "plan", &plan, err) &&
-           planned_params(call, plan, &params, err) &&
-           api_make_job(call, "restore", (Text){0}, json_text_or(call->body, "pool", (Text){0}),
-                        params, &job, err) &&
+           planned_params(call, plan, &params, &source, err) &&
+           api_make_job(call, "restore", buf_text(&source),
+                        json_text_or(call->body, "pool", (Text){0}), params, &job, err) &&
            api_job_made(call, job, err);
 }

@@ -41,6 +41,8 @@ static void add_request(const Ctl *ctl, json_t *body)
         json_object_set_new(body, "confirm", json_string(ctl->args->confirm));
     if (ctl->args->grant != NULL)
         json_object_set_new(body, "grant", json_string(ctl->args->grant));
+    if (ctl->args->file != NULL)
+        json_object_set_new(body, "file", json_string(ctl->args->file));
     if (ctl->args->reason != NULL)
         json_object_set_new(body, "reason", json_string(ctl->args->reason));
     if (ctl->args->only.count != 0)
@@ -127,14 +129,23 @@ void ctl_restore_show(const Ctl *ctl, const json_t *backup, const json_t *plan)
         {"stored", "stored_bytes", AS_BYTES},
     };
     static const PrintColumn effects[] = {
-        {"from", "from", AS_TEXT},        {"to", "target", AS_TEXT},
-        {"exists", "exists", AS_TEXT},    {"creates", "creates", AS_TEXT},
-        {"first", "first", AS_TEXT},      {"replaces", "replaces", AS_TEXT},
-        {"entries", "entries", AS_COUNT}, {"free there", "free_bytes", AS_BYTES},
-        {"takes", "takes", AS_TEXT},      {"tablespaces", "spaces", AS_TEXT},
+        {"file", "file", AS_TEXT},
+        {"packed as", "format", AS_TEXT},
+        {"size", "file_bytes", AS_BYTES},
+        {"from", "from", AS_TEXT},
+        {"to", "target", AS_TEXT},
+        {"exists", "exists", AS_TEXT},
+        {"creates", "creates", AS_TEXT},
+        {"first", "first", AS_TEXT},
+        {"replaces", "replaces", AS_TEXT},
+        {"entries", "entries", AS_COUNT},
+        {"free there", "free_bytes", AS_BYTES},
+        {"takes", "takes", AS_TEXT},
+        {"tablespaces", "spaces", AS_TEXT},
         {"warning", "warning", AS_TEXT},
     };
-    print_card(stderr, backup, columns, sizeof columns / sizeof *columns, ctl->args->utc);
+    if (backup != NULL)
+        print_card(stderr, backup, columns, sizeof columns / sizeof *columns, ctl->args->utc);
     scoped(json_release) json_t *shown = json_copy((json_t *)(uintptr_t)plan);
     json_t *takes = takes_text(plan);
     if (takes != NULL)
@@ -199,6 +210,8 @@ bool ctl_restore_which(Ctl *ctl, const char *selector, const char *until, json_t
         json_decref(backup);
         return true;
     }
+    if (ctl->args->file != NULL)
+        at = NULL; /* a source's own name: a file has no dates */
     size_t len = at == NULL ? strlen(selector) : (size_t)(at - selector);
     json_object_set_new(body, "source", json_stringn(selector, len));
     if (at != NULL && strcmp(at, "@latest") != 0)
@@ -244,7 +257,7 @@ static bool fetch_planned(Ctl *ctl, const json_t *plan, json_t **backup, Err *er
 static bool show(Ctl *ctl, const json_t *plan, Err *err)
 {
     json_t *backup = NULL;
-    if (!fetch_planned(ctl, plan, &backup, err))
+    if (ctl->args->file == NULL && !fetch_planned(ctl, plan, &backup, err))
         return false;
     ctl_restore_tell_skipped(plan);
     ctl_restore_show(ctl, backup, plan);
@@ -257,7 +270,8 @@ bool ctl_restore(Ctl *ctl, Err *err)
     const char *selector;
     json_t *plan_job = NULL;
     json_t *barrier = NULL;
-    if (!ctl_word(ctl, 0, &selector, err) || !ctl_group_select(ctl, selector, &barrier, err))
+    if (!ctl_word(ctl, 0, &selector, err) ||
+        (ctl->args->file == NULL && !ctl_group_select(ctl, selector, &barrier, err)))
         return false;
     if (barrier != NULL) {
         bool restored = ctl_group_restore(ctl, barrier, err);

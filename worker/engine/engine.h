@@ -93,6 +93,19 @@ struct Target {
     const TargetOps *ops;
 };
 
+/* A dump that somebody else made. All calls come from one thread. */
+typedef struct EngineFile {
+    void *ctx;
+    const char *name; /* as messages have it */
+    int fd;           /* the file itself; *packed: its bytes are not what `read` gives */
+    bool packed;
+    /* Up to `room` unpacked bytes; *got 0 at the end, when what the packing says of it was right.
+     */
+    bool (*read)(void *ctx, uint8_t *at, size_t room, size_t *got, Err *err);
+    /* About each second, and for each piece: tells how far fd was read; false: stop. */
+    bool (*go_on)(void *ctx, Err *err);
+} EngineFile;
+
 typedef struct Engine {
     const char *name; /* the `type` of a source: "files", "postgresql" */
     bool (*open_source)(Source **out, const EngineParams *params, Err *err);
@@ -109,6 +122,10 @@ typedef struct Engine {
     bool (*let_go)(const EngineParams *params, json_t **report, Err *err);
     /* Tools and versions of this host: {"pg_dump":["15.20"]}; used for routing. */
     bool (*tools)(json_t **report, Err *err);
+    /* Brings such a dump into a new, an empty or, in place, the source's own database; all of it or
+     * nothing. NULL: no dump of this kind is read. */
+    bool (*restore_file)(const EngineParams *params, const EngineFile *file, json_t **report,
+                         Err *err);
     const struct SandboxOps *sandbox; /* sandbox.h; NULL: not provable by restoring */
 } Engine;
 

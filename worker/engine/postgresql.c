@@ -3,6 +3,7 @@
 
 #include "worker/engine/postgresql_archive.h"
 #include "worker/engine/postgresql_cluster.h"
+#include "worker/engine/postgresql_file.h"
 #include "worker/engine/postgresql_physical.h"
 #include "worker/engine/postgresql_probe.h"
 #include "worker/engine/postgresql_sandbox.h"
@@ -51,5 +52,6 @@ const Engine postgresql_engine = {
     .plan = plan,
     .let_go = postgresql_slot_drop,
     .tools = tools,
+    .restore_file = postgresql_file_restore,
     .sandbox = &postgresql_sandbox,
 };

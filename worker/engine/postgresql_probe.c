@@ -6,6 +6,7 @@
 #include "hf_engine_assets.h"
 #include "worker/engine/postgresql_check.h"
 #include "worker/engine/postgresql_choose.h"
+#include "worker/engine/postgresql_file.h"
 #include "worker/engine/postgresql_probe_replication.h"
 #include "worker/engine/postgresql_restore.h"
 
@@ -179,6 +180,8 @@ static bool plan_all(const PostgresqlRules *rules, PGconn *conn, const EnginePar
     size_t i;
     json_t *name;
     Text one = json_text_or(wanted, "database", (Text){0});
+    if (rules->fills_empty && !postgresql_file_target(params, &one, err))
+        return false;
     if (json_is_object(map)) {
         json_object_foreach(map, from,
                             to) if (!plan_one(rules, conn, text_of(from),
@@ -241,6 +244,7 @@ bool postgresql_probe_plan(const EngineParams *params, json_t **report, Err *err
         .in_place = json_bool_or(params->request, "in_place", false),
         .confirmed = json_bool_or(params->request, "confirmed", false),
         .confirm = json_text_or(params->request, "confirm", (Text){0}).at,
+        .fills_empty = json_object_get(params->request, "file") != NULL,
     };
     PGconn *conn = NULL;
     scoped(postgresql_link_release) PostgresqlLink *link = NULL;

@@ -71,10 +71,30 @@ static bool database_exists(const PostgresqlRules *rules, PGconn *conn, const ch
     return true;
 }
 
+/* Whatever is made after initdb has a number from 16384 on, in every version. */
+static bool is_empty(const PostgresqlRules *rules, const char *database, bool *empty, Err *err)
+{
+    scoped(postgresql_link_disconnect) PGconn *conn = NULL;
+    scoped(postgresql_link_clear) PGresult *rows = NULL;
+    if (!postgresql_link_connect(rules->link, text_of(database), &conn, err) ||
+        !postgresql_link_query(
+            rules->link, conn, "looking into the target database",
+            "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid >= 16384) AND NOT EXISTS "
+            "(SELECT FROM pg_catalog.pg_namespace WHERE oid >= 16384) AND NOT EXISTS (SELECT FROM "
+            "pg_catalog.pg_proc WHERE oid >= 16384) AND NOT EXISTS (SELECT FROM pg_catalog.pg_type "
+            "WHERE oid >= 16384) AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE oid >= "
+            "16384) AND NOT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)",
+            NULL, 0, &rows, err))
+        return false;
+    *empty = *PQgetvalue(rows, 0, 0) == 't';
+    return true;
+}
+
 bool postgresql_restore_allowed(const PostgresqlRules *rules, PGconn *conn,
                                 const PostgresqlRestore *restore, bool *exists, Err *err)
 {
     size_t len = strlen(restore->final);
+    bool empty = false;
     if (len == 0 || len > NAME_MAX_BYTES)
         return err_set(err, ERR_INVALID, "target.name",
                        "\"%s\" is no name for a database: 1 to 63 bytes; choose another",
@@ -83,11 +103,15 @@ bool postgresql_restore_allowed(const PostgresqlRules *rules, PGconn *conn,
         return false;
     if (!*exists)
         return true;
+    if (rules->fills_empty && !rules->in_place && !is_empty(rules, restore->final, &empty, err))
+        return false;
+    if (empty)
+        return true;
     if (!rules->in_place)
         return err_set(err, ERR_CONFLICT, "target.exists",
-                       "database \"%s\" is already there; name a new one, or restore in place and "
-                       "confirm with its name",
-                       restore->final);
+                       "database \"%s\" is already there%s; name a new one, or restore in place "
+                       "and confirm with its name",
+                       restore->final, rules->fills_empty ? " and is not empty" : "");
     if (!rules->confirmed &&
         (rules->confirm == NULL || strcmp(rules->confirm, restore->final) != 0))
         return err_set(err, ERR_CONFLICT, "target.confirm",
@@ -142,8 +166,8 @@ static bool tablespaces_are_there(const PostgresqlRestore *restore, const Postgr
     return true;
 }
 
-static bool make_database(PostgresqlRestore *restore, const PostgresqlRules *rules, PGconn *conn,
-                          Err *err)
+bool postgresql_restore_make(PostgresqlRestore *restore, const PostgresqlRules *rules, PGconn *conn,
+                             Err *err)
 {
     scoped(buf_free) Buf drop = {0};
     scoped(buf_free) Buf create = {0};
@@ -304,7 +328,7 @@ bool postgresql_restore_create(PostgresqlRestore *restore, const PostgresqlRules
         !roles_are_there(restore, rules, conn, err) ||
         !tablespaces_are_there(restore, rules, conn, &tablespaces, err) ||
         (restore->partial && !choose(restore, rules, tables, table_count, err)) ||
-        !make_database(restore, rules, conn, err))
+        !postgresql_restore_make(restore, rules, conn, err))
         return false;
     if (!tablespaces && rules->host->note != NULL)
         rules->host->note(rules->host->ctx, "target.tablespaces",
@@ -416,16 +440,20 @@ static void choose_aside(PostgresqlRestore *restore)
     restore->set_aside = mem_string(buf_cstr(&old));
 }
 
-static bool rename_only(const PostgresqlRestore *restore, const PostgresqlRules *rules,
-                        PGconn *conn, Err *err)
+/* Of an empty database nothing is kept, unless it has got something meanwhile. */
+static void drop_empty(PostgresqlRestore *restore, const PostgresqlRules *rules, PGconn *conn)
 {
     scoped(buf_free) Buf sql = {0};
-    buf_add_text(&sql, TEXT("ALTER DATABASE "));
-    postgresql_name_quote(&sql, text_of(restore->temporary));
-    buf_add_text(&sql, TEXT(" RENAME TO "));
-    postgresql_name_quote(&sql, text_of(restore->final));
-    return postgresql_link_exec(rules->link, conn, "giving the database its name", buf_cstr(&sql),
-                                err);
+    Err ignored = {0};
+    bool empty = false;
+    buf_add_text(&sql, TEXT("DROP DATABASE "));
+    postgresql_name_quote(&sql, text_of(restore->set_aside));
+    if (!is_empty(rules, restore->set_aside, &empty, &ignored) || !empty ||
+        !postgresql_link_exec(rules->link, conn, "removing the empty database", buf_cstr(&sql),
+                              &ignored))
+        return;
+    mem_free(restore->set_aside);
+    restore->set_aside = NULL;
 }
 
 bool postgresql_restore_publish(PostgresqlRestore *restore, const PostgresqlRules *rules,
@@ -442,9 +470,10 @@ bool postgresql_restore_publish(PostgresqlRestore *restore, const PostgresqlRule
         return false;
     if (exists)
         choose_aside(restore);
-    bool ok = exists ? postgresql_swap(rules, conn, restore, &restore->ended, err)
-                     : rename_only(restore, rules, conn, err);
+    bool ok = postgresql_swap(rules, conn, restore, &restore->ended, err);
     restore->created = !ok;
+    if (ok && exists && !rules->in_place)
+        drop_empty(restore, rules, conn);
     return ok;
 }
 

@@ -17,6 +17,7 @@ typedef struct PostgresqlRules { /* of the whole restore */
     int server_version;
     bool in_place, ignore_owners;
     bool confirmed;      /* somebody above us asked for the name already */
+    bool fills_empty;    /* a database that is there and has nothing in it may be replaced */
     const char *confirm; /* or NULL */
     unsigned lanes;
 } PostgresqlRules;
@@ -52,6 +53,10 @@ void postgresql_restore_free(PostgresqlRestore *restore);
 MUST_CHECK bool postgresql_restore_allowed(const PostgresqlRules *rules, PGconn *conn,
                                            const PostgresqlRestore *restore, bool *exists,
                                            Err *err);
+/* Makes the database under its temporary name, with its properties and nothing in it; the remains
+ * of an earlier restore to the same place are removed. */
+MUST_CHECK bool postgresql_restore_make(PostgresqlRestore *restore, const PostgresqlRules *rules,
+                                        PGconn *conn, Err *err);
 /* Makes the database and everything that comes before data. `tables`: oids of the chosen ones when
  * partial. */
 MUST_CHECK bool postgresql_restore_create(PostgresqlRestore *restore, const PostgresqlRules *rules,
@@ -63,7 +68,8 @@ MUST_CHECK bool postgresql_restore_complete(PostgresqlRestore *restore,
 /* Compares every loaded table's rows with what the backup says. */
 MUST_CHECK bool postgresql_restore_count(PostgresqlRestore *restore, const PostgresqlRules *rules,
                                          Err *err);
-/* Gives it its settings, rights and final name. */
+/* Gives it its settings, rights and final name. An empty database that it replaces is removed when
+ * it is still empty. */
 MUST_CHECK bool postgresql_restore_publish(PostgresqlRestore *restore, const PostgresqlRules *rules,
                                            PGconn *conn, Err *err);
 /* Removes an unpublished one. */

@@ -68,17 +68,18 @@ static bool is_in_use(const PGresult *result)
     return state != NULL && (strcmp(state, "55006") == 0 || strcmp(state, "55P03") == 0);
 }
 
-/* The first rename. *again: somebody was still inside. */
-static bool put_aside(const PostgresqlRules *rules, PGconn *conn, PGconn *other,
-                      const PostgresqlRestore *restore, unsigned *ended, bool *again, Err *err)
+/* *again: somebody was still inside. */
+static bool rename_database(const PostgresqlRules *rules, PGconn *conn, PGconn *other,
+                            const char *from, const char *to, unsigned *ended, bool *again,
+                            Err *err)
 {
     scoped(buf_free) Buf sql = {0};
-    static const char what[] = "putting the old database aside";
+    static const char what[] = "giving a database another name";
     *again = false;
-    add_rename(&sql, restore->final, restore->set_aside);
+    add_rename(&sql, from, to);
     if (PQsendQuery(conn, buf_cstr(&sql)) != 1)
         return postgresql_link_failed(rules->link, conn, NULL, what, err);
-    bool may = end_while_waiting(rules, conn, other, restore->final, ended, err);
+    bool may = end_while_waiting(rules, conn, other, from, ended, err);
     PGresult *result = PQgetResult(conn);
     bool done = PQresultStatus(result) == PGRES_COMMAND_OK;
     *again = may && !done && is_in_use(result);
@@ -93,17 +94,17 @@ static bool put_aside(const PostgresqlRules *rules, PGconn *conn, PGconn *other,
 static bool swap(const PostgresqlRules *rules, PGconn *conn, PGconn *other,
                  const PostgresqlRestore *restore, unsigned *ended, bool *again, Err *err)
 {
-    scoped(buf_free) Buf sql = {0};
+    unsigned strangers = 0; /* who looks into every database, also into one that is not ready */
     *again = false;
-    add_rename(&sql, restore->temporary, restore->final);
     if (!may_go_on(rules, err) ||
         !postgresql_link_exec(rules->link, conn, "giving the database its name",
                               "BEGIN; SET LOCAL lock_timeout = '" LOCK_WAIT "'", err) ||
-        !put_aside(rules, conn, other, restore, ended, again, err))
+        (restore->set_aside != NULL && !rename_database(rules, conn, other, restore->final,
+                                                        restore->set_aside, ended, again, err)))
         return false;
     CRASHPOINT("restore.swapping");
-    return postgresql_link_exec(rules->link, conn, "giving the database its name", buf_cstr(&sql),
-                                err) &&
+    return rename_database(rules, conn, other, restore->temporary, restore->final, &strangers,
+                           again, err) &&
            postgresql_link_exec(rules->link, conn, "giving the database its name", "COMMIT", err);
 }
 

@@ -14,10 +14,11 @@ enum { BACKUPS_USUALLY = 100 }; /* a run may forget, where the file does not say
 typedef enum List {
     LIST_KEY_SETS,
     LIST_STORES,
-    LIST_READ_PATHS,
+    LIST_READ_PATHS, /* servers stand behind paths */
     LIST_READ_SERVERS,
     LIST_RESTORE_PATHS,
     LIST_RESTORE_SERVERS,
+    LIST_RESTORE_FILES,
     LIST_HOOKS,
     LIST_GRANTS,
     LIST_COUNT
@@ -39,6 +40,7 @@ static const char *const names[LIST_COUNT] = {
     [LIST_READ_SERVERS] = "allow.read.servers",
     [LIST_RESTORE_PATHS] = "allow.restore.paths",
     [LIST_RESTORE_SERVERS] = "allow.restore.servers",
+    [LIST_RESTORE_FILES] = "allow.restore.files",
     [LIST_HOOKS] = "allow.hooks",
     [LIST_GRANTS] = "allow.grants",
 };
@@ -54,7 +56,8 @@ static bool take_list(Allow *allow, List list, const json_t *value, Err *err)
     const json_t *one = NULL;
     if (!json_is_array(value))
         return invalid(err, names[list], "a list of names");
-    bool paths = list == LIST_READ_PATHS || list == LIST_RESTORE_PATHS;
+    bool paths =
+        list == LIST_READ_PATHS || list == LIST_RESTORE_PATHS || list == LIST_RESTORE_FILES;
     json_array_foreach(value, at, one)
     {
         if (!json_is_string(one) || json_string_length(one) == 0)
@@ -66,24 +69,29 @@ static bool take_list(Allow *allow, List list, const json_t *value, Err *err)
     return true;
 }
 
-static bool take_pair(Allow *allow, List paths, List servers, const char *name, const json_t *value,
-                      Err *err)
+/* What is read, or what is restored: files are of the latter only. */
+static bool take_lists(Allow *allow, List paths, const char *name, const json_t *value, Err *err)
 {
     const char *key = NULL;
     json_t *inner = NULL;
+    bool files = paths == LIST_RESTORE_PATHS;
+    const char *has = files ? "paths, servers and files" : "paths and servers";
     if (!json_is_object(value))
-        return invalid(err, name, "a mapping with paths and servers");
+        return invalid(err, name,
+                       files ? "a mapping with paths, servers and files"
+                             : "a mapping with paths and servers");
     /* jansson's iteration is not const-correct; nothing is changed. */
     for (void *at = json_object_iter((json_t *)(uintptr_t)value); at != NULL;
          at = json_object_iter_next((json_t *)(uintptr_t)value, at)) {
         key = json_object_iter_key(at);
         inner = json_object_iter_value(at);
         bool is_paths = strcmp(key, "paths") == 0;
-        if (!is_paths && strcmp(key, "servers") != 0)
+        bool is_files = files && strcmp(key, "files") == 0;
+        if (!is_paths && !is_files && strcmp(key, "servers") != 0)
             return err_set(err, ERR_INVALID, "options.allow",
-                           "%s.%.60s in worker.yaml is unknown; it has paths and servers", name,
-                           key);
-        if (!take_list(allow, is_paths ? paths : servers, inner, err))
+                           "%s.%.60s in worker.yaml is unknown; it has %s", name, key, has);
+        List list = is_paths ? paths : is_files ? LIST_RESTORE_FILES : paths + 1;
+        if (!take_list(allow, list, inner, err))
             return false;
     }
     return true;
@@ -107,10 +115,9 @@ static bool take_key(Allow *allow, const char *key, const json_t *value, Err *er
     if (strcmp(key, "hooks") == 0)
         return take_list(allow, LIST_HOOKS, value, err);
     if (strcmp(key, "read") == 0)
-        return take_pair(allow, LIST_READ_PATHS, LIST_READ_SERVERS, "allow.read", value, err);
+        return take_lists(allow, LIST_READ_PATHS, "allow.read", value, err);
     if (strcmp(key, "restore") == 0)
-        return take_pair(allow, LIST_RESTORE_PATHS, LIST_RESTORE_SERVERS, "allow.restore", value,
-                         err);
+        return take_lists(allow, LIST_RESTORE_PATHS, "allow.restore", value, err);
     if (strcmp(key, "allow_plain") == 0) {
         allow->plain = json_is_true(value);
         return json_is_boolean(value) || invalid(err, "allow.allow_plain", "true or false");
@@ -288,6 +295,13 @@ bool allow_read_path(const Allow *allow, const char *path, Err *err)
 bool allow_restore_path(const Allow *allow, const char *path, Err *err)
 {
     return path_allowed(allow, LIST_RESTORE_PATHS, path, ALLOW_RESTORE_DEFAULT, err);
+}
+
+bool allow_restore_file(const Allow *allow, const char *path, Err *err)
+{
+    if (allow->lists[LIST_RESTORE_FILES] == NULL)
+        return refuse(err, LIST_RESTORE_FILES, text_of(path));
+    return path_allowed(allow, LIST_RESTORE_FILES, path, NULL, err);
 }
 
 bool allow_read_server(const Allow *allow, Text host, Err *err)

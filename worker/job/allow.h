@@ -3,8 +3,9 @@
  * A stolen scheduler or policy cannot widen it. Each check fails with ERR_DENIED, cause
  * "not-allowed-here", and names the line of worker.yaml that would permit it.
  * Where a list is absent: key sets, stores and what is read are not limited; nothing is restored
- * outside ALLOW_RESTORE_DEFAULT or into any server; no hook runs; nothing is stored unencrypted; no
- * host is granted anything; no backup is tried by restoring it. */
+ * outside ALLOW_RESTORE_DEFAULT or into any server; no file is restored into one; no hook runs;
+ * nothing is stored unencrypted; no host is granted anything; no backup is tried by restoring it.
+ */
 #ifndef WORKER_JOB_ALLOW_H
 #define WORKER_JOB_ALLOW_H
 
@@ -27,6 +28,10 @@ MUST_CHECK bool allow_store(const Allow *allow, Text name, Err *err);
 /* The path, its symbolic links followed as far as it exists, is at or below an allowed one. */
 MUST_CHECK bool allow_read_path(const Allow *allow, const char *path, Err *err);
 MUST_CHECK bool allow_restore_path(const Allow *allow, const char *path, Err *err);
+
+/* A dump that somebody else made: its SQL runs in a server, with the rights of the source's login.
+ */
+MUST_CHECK bool allow_restore_file(const Allow *allow, const char *path, Err *err);
 
 /* host: a name, an address, or the directory of a unix socket, as the source spells it. */
 MUST_CHECK bool allow_read_server(const Allow *allow, Text host, Err *err);

@@ -10,6 +10,7 @@
 #include "worker/job/granting.h"
 #include "worker/job/opened.h"
 #include "worker/job/restore.h"
+#include "worker/job/restore_file.h"
 #include "worker/job/restore_log.h"
 #include "worker/job/safety.h"
 #include "worker/job/stores.h"
@@ -85,9 +86,7 @@ static void tell_backup(json_t *plan, const Job *job, const Opened *opened, bool
     opened_tell(opened, plan);
     safety_tell(job, plan);
     if (json_object_get(job->params, "safety") != NULL)
-        json_object_set_new(plan, "first",
-                            json_string("a backup of what is there now; only if it "
-                                        "is whole does the restore begin"));
+        json_object_set_new(plan, "first", json_string(SAFETY_FIRST));
     if (whole) {
         json_object_set_new(plan, "entries", json_integer((json_int_t)backup->entries));
         json_object_set_new(plan, "bytes", json_integer((json_int_t)backup->bytes));
@@ -107,6 +106,8 @@ static bool restore_plan(Job *job, JobResult *result, Err *err)
     const Engine *engine;
     json_t *request = NULL;
     EngineHost host = job_host(job, no_issue);
+    if (restore_file_asked(job))
+        return restore_file_plan(job, result, err);
     if (!opened_select(&select, job->params, err))
         return false;
     bool whole = opened_selects_all(&select);

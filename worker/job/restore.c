@@ -9,6 +9,7 @@
 #include "worker/job/feed.h"
 #include "worker/job/fetch.h"
 #include "worker/job/opened.h"
+#include "worker/job/restore_file.h"
 #include "worker/job/restore_log.h"
 #include "worker/job/safety.h"
 
@@ -73,8 +74,7 @@ static bool on_go_on(void *ctx, Err *err)
     return job_go_on(restore->job, err);
 }
 
-/* In place is said twice: the flag and the source's name. */
-static bool check_confirmed(const Job *job, Err *err)
+bool restore_confirmed(const Job *job, Err *err)
 {
     Text name = job_source_name(job);
     if (!json_bool_or(job->params, "in_place", false) ||
@@ -131,7 +131,7 @@ bool restore_request(const Job *job, const RepoReader *reader, json_t **request,
 {
     char mark[JOB_ID_TEXT];
     bool files = text_equal(json_text_or(job->source, "type", TEXT("")), TEXT("files"));
-    if (!check_confirmed(job, err))
+    if (!restore_confirmed(job, err))
         return false;
     ids_job_text(job->fence.job, mark);
     *request = json_deep_copy(job->params);
@@ -242,6 +242,8 @@ bool restore_run(Job *job, JobResult *result, Err *err)
     json_t *report = NULL;
     if (json_is_object(json_object_get(job->params, "fetch")))
         return fetch_run(job, result, err);
+    if (restore_file_asked(job))
+        return restore_file_run(job, result, err);
     restore.host = job_host(job, on_issue);
     bool fine = open_all(&restore, err) && go(&restore, &report, err);
     if (restore.target != NULL)

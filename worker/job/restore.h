@@ -11,6 +11,9 @@
 
 MUST_CHECK bool restore_run(Job *job, JobResult *result, Err *err);
 
+/* In place is said twice: the flag and the source's name. */
+MUST_CHECK bool restore_confirmed(const Job *job, Err *err);
+
 /* The request that an engine gets: the order's, with mark and target filled in, and of a backup
  * that is restored into a directory though its source is a server the receipt's `details`. */
 MUST_CHECK bool restore_request(const Job *job, const RepoReader *reader, json_t **request,

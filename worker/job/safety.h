@@ -7,6 +7,9 @@
 
 #include "worker/job/job.h"
 
+/* What a plan says of it. */
+#define SAFETY_FIRST "a backup of what is there now; only if it is whole does the restore begin"
+
 /* Before anything is stopped or touched. ERR_CONFLICT "restore.safety_backup": one was asked for
  * and there is none. */
 MUST_CHECK bool safety_check(const Job *job, Err *err);

@@ -49,6 +49,7 @@ static void what_is_not_limited_is_allowed_and_what_is_dangerous_is_not(void **s
     YES(allow_restore_path(allow, ALLOW_RESTORE_DEFAULT "/x", &err));
     NO(allow_restore_path(allow, "/etc", &err));
     NO(allow_restore_server(allow, TEXT("db1"), &err));
+    NO(allow_restore_file(allow, "/srv/dumps/x.sql", &err));
     NO(allow_hook(allow, TEXT("anything"), &err));
     NO(allow_plain(allow, &err));
     assert_int_equal(allow_prune_packs(allow), 0);
@@ -60,7 +61,8 @@ static void lists_limit_by_name(void **state)
 {
     (void)state;
     Allow *allow = parsed("{\"key_sets\":[\"k1\"],\"stores\":[],\"hooks\":[\"h\"],"
-                          "\"read\":{\"servers\":[\"DB1\"]},\"restore\":{\"servers\":[\"s1\"]},"
+                          "\"read\":{\"servers\":[\"DB1\"]},\"restore\":{\"servers\":[\"s1\"],"
+                          "\"files\":[\"/srv/dumps\"]},"
                           "\"allow_plain\":true,\"prune_packs\":10}");
     YES(allow_key_set(allow, TEXT("k1"), &err));
     NO(allow_key_set(allow, TEXT("k"), &err));
@@ -71,6 +73,9 @@ static void lists_limit_by_name(void **state)
     YES(allow_read_server(allow, TEXT("db1"), &err));
     NO(allow_read_server(allow, TEXT("db2"), &err));
     YES(allow_restore_server(allow, TEXT("s1"), &err));
+    YES(allow_restore_file(allow, "/srv/dumps/x.sql", &err));
+    NO(allow_restore_file(allow, "/srv/dumps2/x.sql", &err));
+    NO(allow_restore_path(allow, "/srv/dumps/x.sql", &err));
     YES(allow_plain(allow, &err));
     assert_int_equal(allow_prune_packs(allow), 10);
     allow_free(allow);
@@ -118,6 +123,8 @@ static void a_mistake_in_the_file_is_named(void **state)
         "{\"stores\":\"nas\"}",
         "{\"stores\":[1]}",
         "{\"hooks\":[\"\"]}",
+        "{\"read\":{\"files\":[\"/srv\"]}}",
+        "{\"restore\":{\"files\":[\"srv\"]}}",
         "{\"read\":{\"path\":[]}}",
         "{\"read\":{\"paths\":[\"srv\"]}}",
         "{\"allow_plain\":\"yes\"}",

@@ -15,7 +15,6 @@
 #include <time.h>
 
 enum { STEPS_MOST = 1000 };
-static const int64_t PATIENCE_NS = 60000000000;
 
 static const YamlField least_fields[] = {
     {.name = "tables", .type = YAML_U64, .doc = "tables of all databases"},
@@ -48,12 +47,54 @@ static const YamlField file_fields[] = {
 };
 static const YamlField file_table = {.type = YAML_RECORD, .fields = file_fields, .field_count = 3};
 
-/* Two steps of one name, or onto one target, are no plan. */
+/* The next part of a path; of none the length is 0. "//" and "/./" are the same as "/". */
+static const char *next_part(const char *at, size_t *len)
+{
+    for (;;) {
+        at += strspn(at, "/");
+        *len = strcspn(at, "/");
+        if (*len != 1 || *at != '.')
+            return at;
+        at++;
+    }
+}
+
+/* Are two directories one, or is one in the other? */
+static bool lie_within(const char *one, const char *other)
+{
+    size_t len = 0, same = 0;
+    if (one[0] != '/' || other[0] != '/')
+        return false;
+    for (;; one += len, other += same) {
+        one = next_part(one, &len);
+        other = next_part(other, &same);
+        if (len == 0 || same == 0)
+            return true;
+        if (len != same || memcmp(one, other, len) != 0)
+            return false;
+    }
+}
+
+static void check_within(const YamlDoc *doc, const json_t *steps, size_t i, YamlProblems *problems)
+{
+    char path[60];
+    const char *own = print_text_at(json_array_get(steps, i), "to");
+    snprintf(path, sizeof path, "steps[%zu].to", i);
+    for (size_t k = 0; k < i; k++) {
+        const char *other = print_text_at(json_array_get(steps, k), "to");
+        if (strcmp(own, other) != 0 && lie_within(own, other))
+            yaml_problem(problems, doc, yaml_find(doc, path), false, "within", NULL,
+                         "it and the target of step %zu are one, or one lies in the other", k + 1);
+    }
+}
+
+/* Two steps of one name, or onto one target or into another's, are no plan. */
 static void check_steps(const YamlDoc *doc, const json_t *file, YamlProblems *problems)
 {
     static const char *const once[] = {"name", "to"};
     const json_t *steps = json_object_get(file, "steps");
-    for (size_t i = 0; i < json_array_size(steps); i++)
+    for (size_t i = 0; i < json_array_size(steps); i++) {
+        check_within(doc, steps, i, problems);
         for (size_t k = 0; k < i; k++)
             for (size_t n = 0; n < 2; n++) {
                 const json_t *own = json_object_get(json_array_get(steps, i), once[n]);
@@ -65,6 +106,7 @@ static void check_steps(const YamlDoc *doc, const json_t *file, YamlProblems *pr
                 yaml_problem(problems, doc, yaml_find(doc, path), false, "twice", NULL,
                              "step %zu has this %s already", k + 1, once[n]);
             }
+    }
 }
 
 static bool read_file(const char *path, json_t **file, Err *err)
@@ -174,31 +216,6 @@ static double seconds_between(int64_t began_ns)
     return (double)ms / 1000.0;
 }
 
-/* Until the job has ended; a scheduler that restarts is borne for a minute. */
-static bool wait_for(Ctl *ctl, const char *id, json_t **job, Err *err)
-{
-    char path[64];
-    int64_t silent_ns = 0;
-    snprintf(path, sizeof path, "/jobs/%s", id);
-    for (;;) {
-        struct timespec pause = {0, 300000000};
-        *job = NULL;
-        *err = (Err){0};
-        if (client_get(ctl->client, path, job, err)) {
-            silent_ns = 0;
-            if (follow_terminal(print_text_at(*job, "state")))
-                return true;
-            json_decref(*job);
-            *job = NULL;
-        } else {
-            silent_ns = silent_ns == 0 ? clock_mono_ns() : silent_ns;
-            if (!err_retry(err->code) || clock_mono_ns() - silent_ns > PATIENCE_NS)
-                return err_note(err, "%s goes on, and nobody tells of it", id);
-        }
-        nanosleep(&pause, NULL);
-    }
-}
-
 /* Counts as backed up are the least; the step may ask for more than none. */
 static bool is_enough(const json_t *step, const json_t *counts, Err *err)
 {
@@ -256,7 +273,7 @@ static bool do_step(Ctl *ctl, const json_t *step, json_t *row, Err *err)
     json_decref(body);
     if (done) {
         json_object_set(row, "job", json_object_get(made, "id"));
-        done = wait_for(ctl, print_text_at(made, "id"), &ended, err);
+        done = follow_to_end(ctl->client, print_text_at(made, "id"), &ended, err);
     }
     json_object_set_new(row, "seconds", json_real(seconds_between(began_ns)));
     done = done && judge(step, ended, row, err);

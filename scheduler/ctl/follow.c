@@ -23,6 +23,8 @@ enum {
     ETA_AFTER_S = 10
 };
 
+static const int64_t SILENCE_NS = 60000000000; /* of a scheduler, before it is given up */
+
 /* What is remembered of one job between two looks. */
 typedef struct Watch {
     char id[JOB_ID_TEXT];
@@ -378,5 +380,28 @@ bool follow_quietly(Client *client, const char *id, int64_t timeout_ms, json_t *
                            id, timeout_ms / 1000, print_text_at(*job, "state"), id);
         json_decref(*job);
         pause_ms(100);
+    }
+}
+
+bool follow_to_end(Client *client, const char *id, json_t **job, Err *err)
+{
+    char path[64];
+    int64_t silent_ns = 0;
+    snprintf(path, sizeof path, "/jobs/%s", id);
+    for (;;) {
+        *job = NULL;
+        *err = (Err){0};
+        if (client_get(client, path, job, err)) {
+            silent_ns = 0;
+            if (follow_terminal(print_text_at(*job, "state")))
+                return true;
+            json_decref(*job);
+            *job = NULL;
+        } else {
+            silent_ns = silent_ns == 0 ? clock_mono_ns() : silent_ns;
+            if (!err_retry(err->code) || clock_mono_ns() - silent_ns > SILENCE_NS)
+                return err_note(err, "%s goes on, and nobody tells of it", id);
+        }
+        pause_ms(300);
     }
 }

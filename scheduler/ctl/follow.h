@@ -17,6 +17,9 @@ MUST_CHECK bool follow_jobs(Client *client, const Args *args, const json_t *jobs
 MUST_CHECK bool follow_quietly(Client *client, const char *id, int64_t timeout_ms, json_t **job,
                                Err *err);
 
+/* The same however long it takes; a scheduler that restarts is borne for a minute. */
+MUST_CHECK bool follow_to_end(Client *client, const char *id, json_t **job, Err *err);
+
 bool follow_terminal(const char *state);
 int follow_exit_code(const char *state);
 

@@ -90,6 +90,8 @@ def a_drill(place):
     assert failed.returncode != 0 and [row["state"] for row in wrote["steps"]] == ["failed", "not begun"], failed
     assert wrote["steps"][0]["error"]["cause"] == "dr.least" and not (place.top / "restore/less").exists(), wrote
     for wrong, word in (("version: 1\nsteps: []\n", "steps"), ("version: 1\nsteps: [{name: a, restore: bank, to: x}, {name: a, restore: s1, to: y}]\n", "twice"),
+                        ("version: 1\nsteps: [{name: a, restore: s1, to: /x/y/}, {name: b, restore: s1, to: /x//./y/z}]\n", "within"),
+                        ("version: 1\nsteps: [{name: a, restore: s1, to: /x/y/z}, {name: b, restore: s1, to: /x/y/}]\n", "within"),
                         ("version: 1\nsteps: [{name: a, restore: bank, in_place: true}]\n", "in_place")):
         bad = place.command("dr", "plan", write(place, wrong))
         assert bad.returncode == 9 and word in bad.stderr and "nothing was done" in bad.stderr, bad

@@ -36,3 +36,14 @@ bool catalog_group_step(Catalog *c, const Fence *fence, const char *step, const 
     rows_copy(&rows, 0, 3, out->held_at, sizeof out->held_at);
     return true;
 }
+
+bool catalog_group_unreleased(Catalog *c, uint64_t job, uint64_t attempt, const char *text,
+                              Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    args_i64(&args, (int64_t)job);
+    args_i64(&args, (int64_t)attempt);
+    args_text(&args, text_of(text));
+    return statement_row(c, &asset_sql_group_unreleased_sql, &args, &rows, err);
+}

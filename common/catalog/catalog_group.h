@@ -27,4 +27,8 @@ typedef struct GroupNow {
 MUST_CHECK bool catalog_group_step(Catalog *c, const Fence *fence, const char *step,
                                    const char *text, GroupNow *out, Err *err);
 
+/* Of a lead that died on this worker's host: its release failed. An alert, once an attempt. */
+MUST_CHECK bool catalog_group_unreleased(Catalog *c, uint64_t job, uint64_t attempt,
+                                         const char *text, Err *err);
+
 #endif

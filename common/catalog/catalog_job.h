@@ -79,7 +79,8 @@ MUST_CHECK bool catalog_job_answer(Catalog *c, const Fence *fence, Text json, bo
                                    Err *err);
 
 /* Is the fence still held, and is a cancel asked for? For a child before an irrevocable step. */
-/* Does a later attempt of this job run? For what a dead attempt of this host left to do. */
+/* Does a later attempt of this restore run, or does a later run of the group that this job led hold
+ * the application? For what a dead attempt of this host left to do. */
 MUST_CHECK bool catalog_job_passed(Catalog *c, uint64_t job, uint64_t attempt, bool *passed,
                                    Err *err);
 MUST_CHECK bool catalog_job_held(Catalog *c, const Fence *fence, bool *held, bool *cancel,

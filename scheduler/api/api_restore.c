@@ -111,7 +111,7 @@ static bool which_backup(ApiCall *call, Uuid *id, json_t **passed, Err *err)
  */
 static bool file_params(ApiCall *call, Text file, json_t **params, Err *err)
 {
-    static const char *const others[] = {"backup", "at", "from", "until", "grant"};
+    static const char *const others[] = {"backup", "at", "from", "until", "grant", "tablespaces"};
     Text to = json_text_or(call->body, "to", (Text){0});
     bool in_place = json_bool_or(call->body, "in_place", false);
     if (json_text_or(call->body, "source", TEXT("")).len == 0)

@@ -3,6 +3,7 @@
 
 #include "common/base/json.h"
 #include "scheduler/ctl/ctl_restore.h"
+#include "scheduler/ctl/follow.h"
 
 #include <string.h>
 #include <strings.h>
@@ -115,23 +116,38 @@ static Text target_of(const char *to, const char *member)
     return (Text){0};
 }
 
-static bool check_targets(const Ctl *ctl, const json_t *members, Err *err)
+static bool check_in_place(const Ctl *ctl, const char *group, Err *err)
+{
+    if (ctl->args->to != NULL)
+        return err_set(err, ERR_USAGE, "restore.group",
+                       "say either --in-place or where each member goes: --to MEMBER=TARGET,...");
+    if (ctl->args->confirm == NULL || strcmp(ctl->args->confirm, group) != 0)
+        return err_set(err, ERR_USAGE, "restore.confirm",
+                       "a restore in place overwrites each member of the group: confirm it with "
+                       "its name,  --confirm %s",
+                       group);
+    return true;
+}
+
+static bool check_targets(const Ctl *ctl, const json_t *barrier, const json_t *members, Err *err)
 {
     size_t i;
     const json_t *member;
-    if (ctl->args->in_place || ctl->args->only.count + ctl->args->glob.count != 0 ||
+    if (ctl->args->only.count + ctl->args->glob.count + ctl->args->table.count != 0 ||
         ctl->args->until != NULL || ctl->args->tablespace.count != 0)
         return err_set(err, ERR_USAGE, "restore.group",
-                       "a group is restored whole, beside its sources: take out --in-place, "
-                       "--only, --glob, --until and --tablespace, or restore its members one by "
-                       "one");
+                       "a group is restored whole: take out --only, --glob, --table, --until and "
+                       "--tablespace, or restore its members one by one");
+    if (ctl->args->in_place)
+        return check_in_place(ctl, print_text_at(barrier, "group"), err);
     json_array_foreach(members, i, member)
     {
         const char *name = print_text_at(member, "source");
         if (ctl->args->to == NULL || target_of(ctl->args->to, name).len == 0)
             return err_set(err, ERR_USAGE, "restore.where",
-                           "say where '%s' goes, and each other member: --to %s=TARGET,...", name,
-                           name);
+                           "say where '%s' goes, and each other member: --to %s=TARGET,...; or "
+                           "--in-place --confirm %s",
+                           name, name, print_text_at(barrier, "group"));
     }
     return true;
 }
@@ -145,11 +161,14 @@ static bool plan_all(Ctl *ctl, const json_t *members, json_t *requests, json_t *
     {
         json_t *backup = NULL, *plan = NULL;
         const char *name = print_text_at(member, "source");
-        Text to = target_of(ctl->args->to, name);
+        Text to = ctl->args->in_place ? (Text){0} : target_of(ctl->args->to, name);
         if (!ctl_select(ctl, print_text_at(member, "backup"), &backup, err))
             return err_note(err, "the member %s", name);
         json_t *request = ctl_restore_request(ctl, backup);
-        json_object_set_new(request, "to", json_stringn(to.at, to.len));
+        if (ctl->args->in_place) /* the group's name stands for each of its members' */
+            json_object_set_new(request, "confirm", json_string(name));
+        else
+            json_object_set_new(request, "to", json_stringn(to.at, to.len));
         json_array_append_new(requests, request);
         bool done = ctl_restore_plan(ctl, request, &plan, err);
         if (done && !(ctl_wants_json(ctl) || ctl->args->quiet))
@@ -181,6 +200,71 @@ static bool go_all(Ctl *ctl, const json_t *requests, const json_t *plans, Err *e
     return done;
 }
 
+/* How each member stands when one failed: what is back, what is not, what was not begun. */
+static bool tell_halfway(const json_t *members, const json_t *ended, Err *err)
+{
+    size_t i;
+    const json_t *member;
+    scoped(buf_free) Buf said = {0};
+    size_t done = json_array_size(ended);
+    json_array_foreach(members, i, member)
+    {
+        const char *name = print_text_at(member, "source");
+        const char *safety = print_text_at(json_array_get(ended, i), "answer.safety.backup");
+        if (i + 1 < done && safety[0] != 0)
+            buf_printf(&said, "%s is restored (back:  holdfast restore %s --in-place --confirm %s)",
+                       name, safety, name);
+        else
+            buf_printf(&said, "%s %s", name,
+                       i + 1 < done    ? "is restored"
+                       : i + 1 == done ? "failed"
+                                       : "was not begun");
+        buf_add_text(&said, i + 1 < json_array_size(members) ? TEXT(", ") : TEXT(""));
+    }
+    return err_note(err, "the group is not of one instant now: %s", buf_cstr(&said));
+}
+
+static bool member_in_place(Ctl *ctl, json_t *request, const json_t *plan, json_t *ended, Err *err)
+{
+    json_t *made = NULL, *job = NULL;
+    json_object_set(request, "plan", json_object_get(plan, "id"));
+    bool done = client_send(ctl->client, "POST", "/restores", request, &made, err) &&
+                follow_to_end(ctl->client, print_text_at(made, "id"), &job, err);
+    json_array_append_new(ended, job != NULL ? job : json_object());
+    if (done && strcmp(print_text_at(job, "state"), "completed") != 0)
+        done = err_set(err, ERR_CONFLICT, "restore.group", "%s is %s: %s", print_text_at(job, "id"),
+                       print_text_at(job, "state"), print_text_at(job, "error.text"));
+    json_decref(made);
+    return done;
+}
+
+/* One after the other: the next begins only when what was there before it is well. */
+static bool go_in_place(Ctl *ctl, const json_t *members, const json_t *requests,
+                        const json_t *plans, Err *err)
+{
+    size_t i;
+    json_t *request, *ended = json_array();
+    bool done = true;
+    json_array_foreach(requests, i, request)
+    {
+        const char *name = print_text_at(json_array_get(members, i), "source");
+        done = done && member_in_place(ctl, request, json_array_get(plans, i), ended, err);
+        if (!done)
+            break;
+        if (!ctl->args->quiet && !ctl_wants_json(ctl)) {
+            print_safe(stdout, name);
+            printf(": ");
+            print_safe(stdout, print_text_at(json_array_get(ended, i), "error.text"));
+            printf("\n");
+        }
+    }
+    if (ctl_wants_json(ctl))
+        print_json(stdout, ended);
+    done = done || tell_halfway(members, ended, err);
+    json_decref(ended);
+    return done;
+}
+
 bool ctl_group_restore(Ctl *ctl, const json_t *barrier, Err *err)
 {
     const json_t *members = json_object_get(barrier, "members");
@@ -188,12 +272,15 @@ bool ctl_group_restore(Ctl *ctl, const json_t *barrier, Err *err)
     if (!ctl->args->quiet && !ctl_wants_json(ctl))
         fprintf(stderr, "barrier      %s of group %s, at %s\n", print_text_at(barrier, "barrier"),
                 print_text_at(barrier, "group"), print_text_at(barrier, "at"));
-    bool done = check_targets(ctl, members, err) && plan_all(ctl, members, requests, plans, err);
+    bool done =
+        check_targets(ctl, barrier, members, err) && plan_all(ctl, members, requests, plans, err);
     if (done && (ctl->args->plan || ctl->args->dry_run)) {
         if (ctl_wants_json(ctl))
             print_json(stdout, plans);
     } else if (done) {
-        done = ctl_restore_agreed(ctl, err) && go_all(ctl, requests, plans, err);
+        done = ctl_restore_agreed(ctl, err) &&
+               (ctl->args->in_place ? go_in_place(ctl, members, requests, plans, err)
+                                    : go_all(ctl, requests, plans, err));
     }
     json_decref(requests);
     json_decref(plans);

@@ -2,9 +2,9 @@
 #include "worker/job/apps.h"
 
 #include "common/base/json.h"
-#include "common/catalog/catalog_job.h"
 #include "worker/job/hook_owed.h"
 #include "worker/job/hooks.h"
+#include "worker/job/passed.h"
 
 enum { ASKED_FOR_S = 60 };
 
@@ -58,49 +58,13 @@ bool apps_start(Job *job, size_t stopped)
     return all;
 }
 
-typedef struct Passed {
-    uint64_t job, attempt;
-    bool yes;
-} Passed;
-
-static bool call_passed(Catalog *catalog, void *ctx, Err *err)
-{
-    Passed *passed = ctx;
-    return catalog_job_passed(catalog, passed->job, passed->attempt, &passed->yes, err);
-}
-
-static bool ask_passed(const JobSettings *settings, Passed *passed, Err *err)
-{
-    SecretScope own = {.credentials = settings->credentials, .daemon = true};
-    Secret *password = NULL;
-    Patient *catalog = NULL;
-    PatientParams params = {
-        .conninfo = settings->catalogue, .application = "holdfast-job", .patience_s = ASKED_FOR_S};
-    bool asked = settings->catalogue_password == NULL ||
-                 secret_resolve(settings->catalogue_password, &own, &password, err);
-    params.password = password;
-    asked = asked && patient_open(&catalog, &params, err) &&
-            patient_call(catalog, call_passed, passed, err);
-    patient_close(catalog);
-    secret_free(password);
-    /* A catalogue that was made anew knows no attempt of ours, so none of another either. */
-    if (!asked && strcmp(err->cause, "job.not_ours") == 0) {
-        *err = (Err){0};
-        return true;
-    }
-    if (!asked)
-        err->code = ERR_UNREACHABLE;
-    return asked || err_note(err, "asking whether a later attempt runs");
-}
-
 bool apps_start_lost(const JobSettings *settings, const json_t *order, const JobReport *report,
                      Err *err)
 {
-    Passed passed = {json_u64_or(order, "job", 0), json_u64_or(order, "attempt", 0), false};
-    bool all = true;
-    if (!ask_passed(settings, &passed, err))
+    bool all = true, passed;
+    if (!passed_ask(settings, order, ASKED_FOR_S, &passed, err))
         return false;
-    if (passed.yes) {
+    if (passed) {
         report->log(report->ctx, LOG_INFO, "app.passed_on",
                     "a later attempt of the restore runs: it starts what is stopped");
         return true;

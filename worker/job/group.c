@@ -7,16 +7,20 @@
 #include "common/base/mem.h"
 #include "worker/job/hook_owed.h"
 #include "worker/job/hooks.h"
+#include "worker/job/passed.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <time.h>
 
 enum {
-    LOOK_MS = 150,   /* between two looks at what the others do */
-    TELL_S = 20,     /* between two lines about who is waited for, which also say "no stall" */
-    PATIENCE_S = 60, /* for the catalogue while the application is held */
-    TIMEOUT_S = 60,  /* of a barrier that says none */
+    CALL_MS = 5000,   /* a call of the lead's watch: the limit is kept to that, also when the
+                         catalogue hangs */
+    LOOK_MS = 150,    /* between two looks at what the others do */
+    TELL_S = 20,      /* between two lines about who is waited for, which also say "no stall" */
+    PATIENCE_S = 60,  /* for the catalogue while the application is held */
+    TIMEOUT_S = 60,   /* of a barrier that says none */
+    ASKED_FOR_S = 10, /* the catalogue, before what a dead lead held is released */
 };
 
 struct Group {
@@ -196,6 +200,7 @@ static bool open_watch(Group *group, Err *err)
                             .password = group->job->catalogue_password,
                             .application = "holdfast-job",
                             .patience_s = PATIENCE_S,
+                            .call_ms = CALL_MS,
                             .cancelled = time_is_over,
                             .ctx = group};
     pthread_condattr_t attributes;
@@ -324,5 +329,21 @@ bool group_release_lost(const JobSettings *settings, const json_t *order, const 
 {
     HookCall call =
         call_of(json_object_get(json_object_get(order, "params"), "group"), "release", "lost");
-    return hooks_run_lost(settings, order, &call, report, err);
+    bool passed;
+    Err untold = {0};
+    /* Who cannot ask releases: an application that is held for nobody is worse than a hold that
+     * is broken. */
+    if (!passed_ask(settings, order, ASKED_FOR_S, &passed, &untold))
+        report->log(report->ctx, LOG_WARN, "group.unasked", untold.text);
+    if (passed) {
+        report->log(report->ctx, LOG_INFO, "group.passed_on",
+                    "a later run of the group holds the application: it releases it");
+        return true;
+    }
+    if (hooks_run_lost(settings, order, &call, report, err))
+        return true;
+    untold = (Err){0};
+    if (!passed_tell_unreleased(settings, order, ASKED_FOR_S, err->text, &untold))
+        report->log(report->ctx, LOG_WARN, "group.release_untold", untold.text);
+    return false;
 }

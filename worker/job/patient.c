@@ -24,7 +24,7 @@ struct Patient {
     Catalog *catalog; /* NULL until the first connection */
     char *conninfo, *application;
     const Secret *password;
-    int64_t patience_s;
+    int64_t patience_s, call_ms;
     bool (*cancelled)(void *ctx);
     void *ctx;
     atomic_bool waits;
@@ -61,6 +61,7 @@ static bool connected(Patient *patient, Err *err)
     CatalogParams params = {.conninfo = patient->conninfo,
                             .password = patient->password,
                             .application = patient->application,
+                            .timeout_ms = patient->call_ms,
                             .checked = true}; /* by the worker that claimed the job */
     return catalog_open(&patient->catalog, &params, err);
 }
@@ -114,6 +115,7 @@ bool patient_open(Patient **out, const PatientParams *params, Err *err)
     patient->conninfo = mem_string(params->conninfo);
     patient->application = mem_string(params->application);
     patient->password = params->password;
+    patient->call_ms = params->call_ms;
     patient->patience_s = params->patience_s == 0 ? PATIENCE_S : params->patience_s;
     patient->cancelled = params->cancelled;
     patient->ctx = params->ctx;

@@ -18,6 +18,7 @@ typedef struct PatientParams {
     const Secret *password; /* borrowed until patient_close; NULL: none */
     const char *application;
     int64_t patience_s;           /* 0: six hours */
+    int64_t call_ms;              /* one try of a call; 0: the catalogue's usual time */
     bool (*cancelled)(void *ctx); /* asked while waiting; NULL: never */
     void *ctx;
 } PatientParams;

@@ -118,7 +118,8 @@ static bool file_params(ApiCall *call, Text file, json_t **params, Err *err)
         return err_set(err, ERR_USAGE, "restore.file",
                        "say which source's server the file goes into: source");
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (json_object_get(call->body, others[i]) != NULL)
+        if (json_is_string(json_object_get(call->body, others[i])) ||
+            json_object_size(json_object_get(call->body, others[i])) > 0)
             return err_set(err, ERR_USAGE, "restore.file",
                            "a file is restored whole and as it is: `%s` is of backups", others[i]);
     if (json_object_size(json_object_get(call->body, "select")) > 0)

@@ -134,13 +134,8 @@ def nothing_begins_without_it(place):
             place.ask(f"DROP DATABASE {name}", "postgres")
 
 
-def killed_between_the_names(place):
-    """kill -9 when the old database has no name and its clients are gone: the server undoes it."""
-    place.complete(place.run("bank"))
-    place.again("", {"HOLDFAST_CRASHPOINT": "1", "HOLDFAST_CRASHPOINT_ONLY": "restore.swapping", "HOLDFAST_CRASHPOINT_HOW": "stop"})
-    place.must("restore", "bank", "--in-place", "--confirm", "bank", "--yes")
-    number = place.catalogue.one("SELECT id FROM job WHERE kind = 'restore' ORDER BY id DESC LIMIT 1")
-
+def killed_where_it_stands(place):
+    """A worker that was told to stop at a marked point, and its child there."""
     def stopped():
         child = place.child("w1")
         try:
@@ -148,9 +143,18 @@ def killed_between_the_names(place):
         except OSError:
             return 0
         return child if inside else 0
-    child = wait_until(stopped, 300, "it stands between the names")
+    child = wait_until(stopped, 300, "it stands there")
     place.kill("w1")
     subprocess.run(["kill", "-9", str(child)], check=False)
+
+
+def killed_between_the_names(place):
+    """kill -9 when the old database has no name and its clients are gone: the server undoes it."""
+    place.complete(place.run("bank"))
+    place.again("", {"HOLDFAST_CRASHPOINT": "1", "HOLDFAST_CRASHPOINT_ONLY": "restore.swapping", "HOLDFAST_CRASHPOINT_HOW": "stop"})
+    place.must("restore", "bank", "--in-place", "--confirm", "bank", "--yes")
+    number = place.catalogue.one("SELECT id FROM job WHERE kind = 'restore' ORDER BY id DESC LIMIT 1")
+    killed_where_it_stands(place)
     wait_until(lambda: "bank" in place.databases(), 60, "the old database has its name again")
     assert place.ask("SELECT count(*) FROM account") >= "20000" and place.ask("SELECT datallowconn FROM pg_database WHERE datname = 'bank'") == "t"
     place.again("")

@@ -10,8 +10,8 @@
  * it is the caller's. */
 MUST_CHECK bool ctl_group_select(Ctl *ctl, const char *selector, json_t **barrier, Err *err);
 
-/* Restores every member's backup of one barrier: --to is MEMBER=TARGET,… at once; in place, with the
- * group's name typed, one after the other, and the first that fails is the last. */
+/* Restores every member's backup of one barrier: --to is MEMBER=TARGET,… at once; in place, with
+ * the group's name typed, one after the other, and the first that fails is the last. */
 MUST_CHECK bool ctl_group_restore(Ctl *ctl, const json_t *barrier, Err *err);
 
 /* Puts the jobs of the other members of a run behind the one that began it. */

@@ -36,7 +36,10 @@ static void zstd(const Buf *content, Buf *out)
 {
     size_t room = ZSTD_compressBound(content->len);
     buf_reserve(out, room);
-    size_t len = ZSTD_compress(out->at + out->len, room, content->at, content->len, 3);
+    ZSTD_CCtx *coder = ZSTD_createCCtx();
+    ZSTD_CCtx_setParameter(coder, ZSTD_c_checksumFlag, 1); /* as the command zstd does */
+    size_t len = ZSTD_compress2(coder, out->at + out->len, room, content->at, content->len);
+    ZSTD_freeCCtx(coder);
     assert_false(ZSTD_isError(len));
     out->len += len;
 }

@@ -72,6 +72,8 @@ static const YamlField source_fields[] = {
               .fields = fleet_table_text,
               .doc = "names of files: of a directory that holds one only it and that file"),
     FLEET_ROW("one_file_system", BOOL, .only = "files"),
+    FLEET_ROW("specials", BOOL, .only = "files",
+              .doc = "false: no fifos, sockets and devices; each that is left out is told"),
     FLEET_ROW("host", TEXT, FLEET_WORDS, .only = "postgresql|mysql"),
     FLEET_ROW("port", U64, .only = "postgresql|mysql", .least = 1, .most = 65535),
     FLEET_ROW("user", TEXT, FLEET_WORDS, .only = "postgresql|mysql|redis"),

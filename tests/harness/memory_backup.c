@@ -3,6 +3,7 @@
 
 #include "common/base/mem.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,10 +12,13 @@
 
 static void on_issue(void *ctx, const Issue *issue)
 {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a walk tells from its own thread */
     MemoryBackup *memory = ctx;
+    pthread_mutex_lock(&lock);
     memory->issues[issue->kind]++;
     snprintf(memory->last_issue, sizeof memory->last_issue, "%.*s", TEXT_ARG(issue->text));
     buf_printf(&memory->told, "%.*s: %.*s\n", TEXT_ARG(issue->path), TEXT_ARG(issue->text));
+    pthread_mutex_unlock(&lock);
 }
 
 static void on_note(void *ctx, const char *event, const char *text)

@@ -6,6 +6,7 @@
 #include "common/base/mem.h"
 #include "worker/engine/files_ahead.h"
 #include "worker/engine/files_glob.h"
+#include "worker/engine/files_grown.h"
 #include "worker/engine/files_links.h"
 #include "worker/engine/files_owner.h"
 #include "worker/engine/files_stand.h"
@@ -51,6 +52,8 @@ typedef struct FilesSource {
     uint64_t at;                   /* in the content */
     bool sparse, withdrawn, again; /* again: the same entry is to be yielded once more */
     bool second;                   /* this is the second reading */
+    uint32_t sum;                  /* of what it read so far */
+    bool specials;                 /* fifos, sockets and devices are kept */
     RootCount *counts;
     int64_t started_ns;
     Buf details;
@@ -78,7 +81,9 @@ static void tell_unreadable(FilesSource *source, int sys)
     if (sys == ENOENT)
         tell(source, ISSUE_NOTE, sys, "vanished between listing and opening");
     else if (sys == EACCES || sys == EPERM)
-        tell(source, ISSUE_DENIED, sys, "permission refused: the content is not in the backup");
+        tell(source, ISSUE_DENIED, sys,
+             "permission refused: the content is not in the backup; let the worker read it, for "
+             "example by CAP_DAC_READ_SEARCH, or exclude it");
     else
         tell(source, ISSUE_IO, sys, "read error: the content is not in the backup");
 }
@@ -211,6 +216,13 @@ static void fill_hard_link(FilesSource *source, Entry *entry)
     entry->link = buf_text(&source->link);
 }
 
+static const char *left_out(uint8_t type)
+{
+    return type == ENTRY_FIFO     ? "a fifo: `specials: false` of the source leaves it out"
+           : type == ENTRY_SOCKET ? "a socket: `specials: false` of the source leaves it out"
+                                  : "a device: `specials: false` of the source leaves it out";
+}
+
 /* False: there is nothing to yield, and it was told why. */
 static bool fill_entry(FilesSource *source, Entry *entry)
 {
@@ -218,6 +230,10 @@ static bool fill_entry(FilesSource *source, Entry *entry)
     *entry = (Entry){.path = source->found.path, .type = type_of(status->st_mode)};
     if (entry->type == 0) {
         tell(source, ISSUE_SKIPPED, 0, "an unknown kind of file: it is not in the backup");
+        return false;
+    }
+    if (!source->specials && entry->type >= ENTRY_FIFO) {
+        tell(source, ISSUE_NOTE, 0, left_out(entry->type));
         return false;
     }
     entry->phase = entry->type == ENTRY_SYMLINK ? PHASE_SYMLINK : PHASE_MAKE;
@@ -277,7 +293,7 @@ static bool source_next(Source *s, unsigned lane, Entry *entry, bool *more, Err 
             source->found = source->seen->found;
         }
         source->withdrawn = source->linked = source->sparse = false;
-        source->at = 0;
+        source->at = source->sum = 0;
         if (fill_entry(source, entry)) {
             source->content = entry->type == ENTRY_FILE;
             return true;
@@ -369,6 +385,8 @@ static bool source_read(Source *s, unsigned lane, uint8_t *at, size_t room, size
         room = (size_t)left; /* what is appended while this reads belongs to the next backup */
     if (source->sparse && (*zeros = hole_at(source, &room)) != 0) {
         source->at += *zeros;
+        if (source->second)
+            source->sum = files_grown_zeros(source->sum, *zeros);
         return true;
     }
     ssize_t have;
@@ -381,21 +399,35 @@ static bool source_read(Source *s, unsigned lane, uint8_t *at, size_t room, size
         return true;
     }
     source->at += (uint64_t)have; /* 0: it shrank, and `end` will see that */
+    if (source->second)
+        source->sum = files_grown_add(source->sum, at, (size_t)have);
     *got = (size_t)have;
     return true;
+}
+
+/* What was read is what the file held when its second reading began. */
+static bool only_grew(const FilesSource *source, const struct stat *now)
+{
+    return now->st_ino == source->opened.st_ino && now->st_dev == source->opened.st_dev &&
+           now->st_nlink > 0 && now->st_size > source->opened.st_size &&
+           source->at == (uint64_t)source->opened.st_size &&
+           files_grown_same(source->fd, source->at, source->sum, source->host);
 }
 
 /* After the last byte: did it stay what it was when the first one was read? */
 static void judge_reading(FilesSource *source, Entry *entry)
 {
-    struct stat now;
+    struct stat now = {0};
     bool steady = fstat(source->fd, &now) == 0 && same_content(&source->opened, &now) &&
                   source->at == (uint64_t)source->opened.st_size;
     if (!steady && !source->second) {
         source->again = source->withdrawn = true;
         return;
     }
-    if (!steady)
+    if (!steady && only_grew(source, &now))
+        tell(source, ISSUE_NOTE, 0,
+             "it grew while it was read: what it held when the reading began is in the backup");
+    else if (!steady)
         tell(source, ISSUE_TORN, 0,
              "it changed while it was read, and again on the second reading");
     else if (source->second)
@@ -531,6 +563,7 @@ bool files_source_open(Source **out, const EngineParams *params, Err *err)
     source->links = files_links_new(0);
     source->owner = files_owner_new();
     source->started_ns = clock_wall_ns();
+    source->specials = json_bool_or(params->config, "specials", true);
     walk.one_file_system = json_is_true(json_object_get(params->config, "one_file_system"));
     bool opened = files_source_paths(params->config, &paths, &walk.root_count, err) &&
                   add_excludes(source->exclude, params->config, err) &&

@@ -29,7 +29,8 @@ typedef struct Level {
     ino_t inode;
     size_t path_len; /* of walk->path, the directory's own path */
     size_t root;
-    bool filled;
+    bool filled, marked;
+    struct timespec modified; /* when it was opened */
     FilesWindow window;
 } Level;
 
@@ -95,7 +96,8 @@ static void issue_of_errno(FilesWalk *walk, int sys, Text path)
         raise_issue(walk, ISSUE_NOTE, sys, path, "vanished between listing and opening");
     else if (sys == EACCES || sys == EPERM)
         raise_issue(walk, ISSUE_DENIED, sys, path,
-                    "permission refused: nothing below it is in the backup");
+                    "permission refused: nothing below it is in the backup; let the worker read "
+                    "it, for example by CAP_DAC_READ_SEARCH, or exclude it");
     else
         raise_issue(walk, ISSUE_IO, sys, path,
                     "the directory could not be read: not all below it is in the backup");
@@ -188,7 +190,7 @@ static void keep_mark_only(FilesWalk *walk, Level *made)
     if (mark == NULL)
         return;
     files_window_add(&made->window, text_of(mark));
-    made->filled = true;
+    made->filled = made->marked = true;
     walk->excluded++;
 }
 
@@ -220,6 +222,7 @@ static void descend(FilesWalk *walk, size_t at, Text name)
     }
     made.device = status.st_dev;
     made.inode = status.st_ino;
+    made.modified = status.st_mtim;
     Root *nested = at == 0 ? NULL : root_at(walk, path);
     if (nested != NULL)
         nested->reached = true;
@@ -263,6 +266,44 @@ static bool look(FilesWalk *walk, size_t at, Text name, FilesFound *found)
     return false;
 }
 
+/* Does the name by which it was entered lead elsewhere now? Not known of very deep ones, whose
+ * parent was closed: opening that again tells. */
+static bool moved(const FilesWalk *walk, size_t at)
+{
+    const Level *level = &walk->levels[at], *above = level - 1;
+    const Root *root = &walk->roots[level->root];
+    Text path = {(const char *)walk->path.at, level->path_len}, directory, base;
+    char name[256];
+    struct stat now;
+    files_beneath_split(path, &directory, &base);
+    snprintf(name, sizeof name, "%.*s", TEXT_ARG(base));
+    if (at > 1 && above->fd < 0)
+        return false;
+    return (at == 1 ? fstatat(root->parent, root->name, &now, AT_SYMLINK_NOFOLLOW)
+                    : fstatat(above->fd, name, &now, AT_SYMLINK_NOFOLLOW)) != 0 ||
+           now.st_dev != level->device || now.st_ino != level->inode;
+}
+
+/* A level was read to its end: was it what and where it was when it was opened? All that was listed
+ * of it was read all the same, as it is known by its descriptor. */
+static void settle(FilesWalk *walk, size_t at)
+{
+    const Level *level = &walk->levels[at];
+    Text path = {(const char *)walk->path.at, level->path_len};
+    struct stat now;
+    if (at == 0 || level->fd < 0 || level->marked)
+        return;
+    if (moved(walk, at))
+        raise_issue(walk, ISSUE_NOTE, 0, path,
+                    "the directory was moved or removed while it was read: what was read below it "
+                    "is in the backup under this name");
+    else if (fstat(level->fd, &now) == 0 && (now.st_mtim.tv_sec != level->modified.tv_sec ||
+                                             now.st_mtim.tv_nsec != level->modified.tv_nsec))
+        raise_issue(walk, ISSUE_NOTE, 0, path,
+                    "names came, went or were changed in it while it was read: what was renamed "
+                    "meanwhile may be missing");
+}
+
 static void finish_walk(FilesWalk *walk)
 {
     for (size_t i = 0; i < walk->root_count; i++)
@@ -289,6 +330,7 @@ bool files_walk_next(FilesWalk *walk, FilesFound *found, bool *more, Err *err)
             else if (look(walk, at, key, found))
                 return true;
         } else if (at == 0 || (level->filled && files_window_done(&level->window))) {
+            settle(walk, at);
             pop(walk);
         } else {
             level->filled = true;

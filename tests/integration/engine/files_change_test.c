@@ -129,6 +129,31 @@ static void what_may_not_be_read_is_told_and_the_rest_is_kept(void **state)
     assert_true(fine);
     assert_int_equal(memory.issues[ISSUE_DENIED], 2);
     assert_int_equal(memory.count, 4); /* tree, a, closed, z */
+    assert_non_null(strstr(buf_cstr(&memory.told), "/secret: permission refused: the content"));
+    assert_non_null(strstr(buf_cstr(&memory.told), "/closed: permission refused: nothing below"));
+    assert_non_null(strstr(buf_cstr(&memory.told), "CAP_DAC_READ_SEARCH, or exclude it"));
+    json_decref(config);
+    memory_backup_free(&memory);
+}
+
+static void special_files_are_left_out_by_option_and_told(void **state)
+{
+    const FileTree *place = *state;
+    MemoryBackup memory = {0};
+    Err err = {0};
+    file_tree_shell("cd %s && mkfifo fifo && ln fifo again && echo f > file && ln -s file link && "
+                    "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"sock\")'",
+                    place->tree);
+    bool root = geteuid() == 0;
+    if (root)
+        file_tree_shell("mknod %s/null c 1 3", place->tree);
+    json_t *config = file_tree_config(place);
+    json_object_set_new(config, "specials", json_false());
+    assert_true(memory_backup_take(&memory, files(), config, &err));
+    assert_int_equal(memory.count, 3); /* tree, file, link */
+    assert_int_equal(memory.issues[ISSUE_NOTE], root ? 4 : 3);
+    assert_non_null(strstr(buf_cstr(&memory.told), "/fifo: a fifo: `specials: false`"));
+    assert_non_null(strstr(buf_cstr(&memory.told), "/sock: a socket: `specials: false`"));
     json_decref(config);
     memory_backup_free(&memory);
 }
@@ -143,6 +168,7 @@ int main(void)
         TEST(a_file_that_vanished_is_a_note),
         TEST(a_file_that_was_replaced_is_whole_in_one_of_its_versions),
         TEST(what_may_not_be_read_is_told_and_the_rest_is_kept),
+        TEST(special_files_are_left_out_by_option_and_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

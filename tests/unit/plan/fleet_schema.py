@@ -41,7 +41,7 @@ GOOD = {
                           "copies": [{"store": "nas"}]}},
     "sources": {"orders": {"type": "postgresql", "policy": "gold", "databases": ["all"], "port": 5432,
                            "password": {"credential": "orders"}, "run_on": {"pool": "fra"}, "labels": {"tier": 1}},
-                "files": {"type": "files", "policy": "gold", "paths": ["/srv/f"], "one_file_system": True,
+                "files": {"type": "files", "policy": "gold", "paths": ["/srv/f"], "one_file_system": True, "specials": False,
                           "allow_partial": {"items": 10, "share": "0.1%"}}},
 }
 MISTAKES = (
@@ -52,7 +52,7 @@ MISTAKES = (
     (("policies", "gold", "copies"), []), (("policies", "gold", "limits", "rate"), "80MiB"),
     (("policies", "gold", "keep_dayly"), 1), (("sources", "orders", "password"), "secret"),
     (("sources", "orders", "password"), {"credential": "a", "file": "b"}), (("sources", "orders", "paths"), ["/x"]),
-    (("sources", "orders", "databases"), None), (("sources", "files", "one_file_system"), "yes"),
+    (("sources", "orders", "databases"), None), (("sources", "files", "one_file_system"), "yes"), (("sources", "files", "specials"), "no"),
     (("sources", "files", "allow_partial", "share"), "0.1"), (("sources", "files", "databases"), ["a"]),
     (("sources", "a b"), {"type": "files", "policy": "gold", "paths": ["/x"]}), (("sources", "orders", "port"), 70000),
 )

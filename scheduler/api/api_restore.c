@@ -33,6 +33,25 @@ static bool add_tablespaces(const json_t *body, json_t *params, Err *err)
     return true;
 }
 
+/* Of files: what is given back only when it is asked for. A word that nobody knows would be
+ * believed.
+ */
+static bool add_with(json_t *body, json_t *params, Err *err)
+{
+    static const char *const words[] = {"devices", "setuid", "security", "numeric_owner"};
+    json_t *with = json_object_get(body, "with");
+    size_t known = 0;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        known += json_is_true(json_object_get(with, words[i]));
+    if (known != json_object_size(with))
+        return err_set(err, ERR_USAGE, "restore.with",
+                       "with is devices, setuid, security or numeric_owner, each of them true: "
+                       "what else of files is to be given back");
+    if (known > 0)
+        json_object_set(params, "options", with);
+    return true;
+}
+
 /* To which instant the log is to be followed: latest, a time, a position, xid:N, name:TEXT. */
 static bool recover_of(Text until, json_t **out, Err *err)
 {
@@ -163,7 +182,7 @@ static bool params_of(ApiCall *call, json_t **params, Err *err)
         json_pack("{s:s, s:b, s:o*}", "backup", text, "in_place", in_place, "skipped", passed);
     if (to.len != 0)
         json_object_set_new(*params, "target", target_of(to));
-    if (!add_tablespaces(call->body, *params, err))
+    if (!add_tablespaces(call->body, *params, err) || !add_with(call->body, *params, err))
         return false;
     Text from = json_text_or(call->body, "from", (Text){0});
     if (from.len != 0)

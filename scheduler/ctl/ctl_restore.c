@@ -21,6 +21,19 @@ static json_t *texts(const ArgList *list)
     return array;
 }
 
+/* The API's words have no hyphens. */
+static void add_with(const Ctl *ctl, json_t *body)
+{
+    json_t *with = json_object();
+    for (size_t i = 0; i < ctl->args->with.count; i++) {
+        scoped(buf_free) Buf word = {0};
+        for (const char *at = ctl->args->with.at[i]; *at != 0; at++)
+            buf_add_byte(&word, *at == '-' ? '_' : (uint8_t)*at);
+        json_object_set_new(with, buf_cstr(&word), json_true());
+    }
+    json_object_set_new(body, "with", with);
+}
+
 /* Adds to what says which backup: `backup`, or `source` with or without `at`. */
 static void add_request(const Ctl *ctl, json_t *body)
 {
@@ -52,6 +65,8 @@ static void add_request(const Ctl *ctl, json_t *body)
     if (ctl->args->table.count != 0)
         json_object_set_new(select, "tables", texts(&ctl->args->table));
     json_object_set_new(body, "select", select);
+    if (ctl->args->with.count != 0)
+        add_with(ctl, body);
 }
 
 /* OLD=NEW; an equals sign that belongs to OLD is written \=, as pg_basebackup has it. */
@@ -142,6 +157,7 @@ void ctl_restore_show(const Ctl *ctl, const json_t *backup, const json_t *plan)
         {"free there", "free_bytes", AS_BYTES},
         {"takes", "takes", AS_TEXT},
         {"tablespaces", "spaces", AS_TEXT},
+        {"with", "given", AS_TEXT},
         {"warning", "warning", AS_TEXT},
     };
     if (backup != NULL)

@@ -77,7 +77,8 @@ static void make_config(Stage *stage)
     mkdir(stage->hooks, 0755);
     mkdir(stage->scratch, 0700);
     buf_printf(&allow,
-               "{read: {paths: [%s]}, restore: {paths: [%s]}, hooks: [before, validate, after, "
+               "{read: {paths: [%s]}, restore: {paths: [%s], with: [devices, setuid, security]}, "
+               "hooks: [before, validate, after, "
                "slow, gone]}",
                stage->tree->top, stage->tree->top);
     stage_config(stage, buf_cstr(&allow), "");

@@ -20,7 +20,7 @@ def span(prefix, *parts):
 
 
 ROWS = [*span("m", (1, 52)), *span("s", 1, 2, (4, 17), 20, 21, 23, 25),
-        *span("b", (1, 20)), *span("i", (1, 14)), *span("e", (1, 11))]
+        *span("b", (1, 20)), *span("i", (1, 14)), *span("e", (1, 13))]
 
 
 def table():

@@ -19,6 +19,7 @@ typedef enum List {
     LIST_RESTORE_PATHS,
     LIST_RESTORE_SERVERS,
     LIST_RESTORE_FILES,
+    LIST_RESTORE_WITH,
     LIST_HOOKS,
     LIST_GRANTS,
     LIST_COUNT
@@ -41,6 +42,7 @@ static const char *const names[LIST_COUNT] = {
     [LIST_RESTORE_PATHS] = "allow.restore.paths",
     [LIST_RESTORE_SERVERS] = "allow.restore.servers",
     [LIST_RESTORE_FILES] = "allow.restore.files",
+    [LIST_RESTORE_WITH] = "allow.restore.with",
     [LIST_HOOKS] = "allow.hooks",
     [LIST_GRANTS] = "allow.grants",
 };
@@ -69,29 +71,33 @@ static bool take_list(Allow *allow, List list, const json_t *value, Err *err)
     return true;
 }
 
-/* What is read, or what is restored: files are of the latter only. */
-static bool take_lists(Allow *allow, List paths, const char *name, const json_t *value, Err *err)
+/* The lists of `read` or `restore`. */
+static bool take_place(Allow *allow, bool restore, const json_t *value, Err *err)
 {
-    const char *key = NULL;
-    json_t *inner = NULL;
-    bool files = paths == LIST_RESTORE_PATHS;
-    const char *has = files ? "paths, servers and files" : "paths and servers";
+    static const struct {
+        const char *key;
+        List read, restore;
+    } lists[] = {{"paths", LIST_READ_PATHS, LIST_RESTORE_PATHS},
+                 {"servers", LIST_READ_SERVERS, LIST_RESTORE_SERVERS},
+                 {"files", LIST_COUNT, LIST_RESTORE_FILES},
+                 {"with", LIST_COUNT, LIST_RESTORE_WITH}};
+    const char *name = restore ? "allow.restore" : "allow.read";
+    const char *has = restore ? "paths, servers, files and with" : "paths and servers";
     if (!json_is_object(value))
-        return invalid(err, name,
-                       files ? "a mapping with paths, servers and files"
-                             : "a mapping with paths and servers");
+        return err_set(err, ERR_INVALID, "options.allow",
+                       "%s in worker.yaml must be a mapping with %s", name, has);
     /* jansson's iteration is not const-correct; nothing is changed. */
     for (void *at = json_object_iter((json_t *)(uintptr_t)value); at != NULL;
          at = json_object_iter_next((json_t *)(uintptr_t)value, at)) {
-        key = json_object_iter_key(at);
-        inner = json_object_iter_value(at);
-        bool is_paths = strcmp(key, "paths") == 0;
-        bool is_files = files && strcmp(key, "files") == 0;
-        if (!is_paths && !is_files && strcmp(key, "servers") != 0)
+        const char *key = json_object_iter_key(at);
+        List list = LIST_COUNT;
+        for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+            if (strcmp(key, lists[i].key) == 0)
+                list = restore ? lists[i].restore : lists[i].read;
+        if (list == LIST_COUNT)
             return err_set(err, ERR_INVALID, "options.allow",
                            "%s.%.60s in worker.yaml is unknown; it has %s", name, key, has);
-        List list = is_paths ? paths : is_files ? LIST_RESTORE_FILES : paths + 1;
-        if (!take_list(allow, list, inner, err))
+        if (!take_list(allow, list, json_object_iter_value(at), err))
             return false;
     }
     return true;
@@ -114,10 +120,8 @@ static bool take_key(Allow *allow, const char *key, const json_t *value, Err *er
         return take_list(allow, LIST_GRANTS, value, err);
     if (strcmp(key, "hooks") == 0)
         return take_list(allow, LIST_HOOKS, value, err);
-    if (strcmp(key, "read") == 0)
-        return take_lists(allow, LIST_READ_PATHS, "allow.read", value, err);
-    if (strcmp(key, "restore") == 0)
-        return take_lists(allow, LIST_RESTORE_PATHS, "allow.restore", value, err);
+    if (strcmp(key, "read") == 0 || strcmp(key, "restore") == 0)
+        return take_place(allow, strcmp(key, "restore") == 0, value, err);
     if (strcmp(key, "allow_plain") == 0) {
         allow->plain = json_is_true(value);
         return json_is_boolean(value) || invalid(err, "allow.allow_plain", "true or false");
@@ -312,6 +316,11 @@ bool allow_read_server(const Allow *allow, Text host, Err *err)
 bool allow_restore_server(const Allow *allow, Text host, Err *err)
 {
     return server(allow, LIST_RESTORE_SERVERS, host, false, err);
+}
+
+bool allow_restore_with(const Allow *allow, Text what, Err *err)
+{
+    return listed(allow, LIST_RESTORE_WITH, what, false, err);
 }
 
 bool allow_hook(const Allow *allow, Text name, Err *err)

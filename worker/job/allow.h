@@ -3,9 +3,9 @@
  * A stolen scheduler or policy cannot widen it. Each check fails with ERR_DENIED, cause
  * "not-allowed-here", and names the line of worker.yaml that would permit it.
  * Where a list is absent: key sets, stores and what is read are not limited; nothing is restored
- * outside ALLOW_RESTORE_DEFAULT or into any server; no file is restored into one; no hook runs;
- * nothing is stored unencrypted; no host is granted anything; no backup is tried by restoring it.
- */
+ * outside ALLOW_RESTORE_DEFAULT or into any server, no file is restored into one, and of files no
+ * devices, set-user-id bits or security.* and trusted.* attributes; no hook runs; nothing is stored
+ * unencrypted; no host is granted anything; no backup is tried by restoring it. */
 #ifndef WORKER_JOB_ALLOW_H
 #define WORKER_JOB_ALLOW_H
 
@@ -32,6 +32,9 @@ MUST_CHECK bool allow_restore_path(const Allow *allow, const char *path, Err *er
 /* A dump that somebody else made: its SQL runs in a server, with the rights of the source's login.
  */
 MUST_CHECK bool allow_restore_file(const Allow *allow, const char *path, Err *err);
+/* what: devices, setuid or security; whoever may use them where they are restored is given power.
+ */
+MUST_CHECK bool allow_restore_with(const Allow *allow, Text what, Err *err);
 
 /* host: a name, an address, or the directory of a unix socket, as the source spells it. */
 MUST_CHECK bool allow_read_server(const Allow *allow, Text host, Err *err);

@@ -56,6 +56,18 @@ static bool each_tablespace(const Job *job, const json_t *target, Err *err)
     return allow_restore_path(job->settings->allow, buf_cstr(&beside), err);
 }
 
+/* What a stolen scheduler could arm a local user with. */
+static bool each_power(const Job *job, const json_t *request, Err *err)
+{
+    static const char *const powers[] = {"devices", "setuid", "security"};
+    const json_t *options = json_object_get(request, "options");
+    for (size_t i = 0; i < sizeof powers / sizeof *powers; i++)
+        if (json_is_true(json_object_get(options, powers[i])) &&
+            !allow_restore_with(job->settings->allow, text_of(powers[i]), err))
+            return false;
+    return true;
+}
+
 bool ceiling_target(const Job *job, Text type, const json_t *request, Err *err)
 {
     const json_t *target = json_object_get(request, "target");
@@ -70,5 +82,5 @@ bool ceiling_target(const Job *job, Text type, const json_t *request, Err *err)
         return each_server(job, server, allow_restore_server, err);
     }
     scoped(mem_release) char *path = mem_text(json_text_or(target, "path", TEXT("")));
-    return allow_restore_path(job->settings->allow, path, err);
+    return each_power(job, request, err) && allow_restore_path(job->settings->allow, path, err);
 }

@@ -99,6 +99,18 @@ static void tell_backup(json_t *plan, const Job *job, const Opened *opened, bool
                             json_string("there is less room than the backup needs"));
 }
 
+/* "devices, setuid": what was asked for of files, as one line. */
+static void tell_with(json_t *plan, const json_t *request)
+{
+    scoped(buf_free) Buf given = {0};
+    json_t *options = json_object_get(request, "options"), *one;
+    const char *word;
+    json_object_foreach(options, word, one)
+        buf_printf(&given, "%s%s", given.len == 0 ? "" : ", ", word);
+    if (given.len > 0)
+        json_object_set_new(plan, "given", json_string(buf_cstr(&given)));
+}
+
 static bool restore_plan(Job *job, JobResult *result, Err *err)
 {
     Opened opened;
@@ -125,6 +137,8 @@ static bool restore_plan(Job *job, JobResult *result, Err *err)
     fine = fine && engine->plan(&params, &result->answer, err);
     if (fine)
         tell_backup(result->answer, job, &opened, whole);
+    if (fine)
+        tell_with(result->answer, request);
     if (fine && to_an_instant)
         restore_log_tell(job, result->answer);
     json_decref(request);

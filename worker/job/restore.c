@@ -127,6 +127,16 @@ static bool may_map(const json_t *request, Err *err)
                    "comes back into those of its server: leave --tablespace out");
 }
 
+/* Nor would a word that only files know be heard by a database. */
+static bool may_ask(const json_t *request, bool files, Err *err)
+{
+    if (files || json_object_size(json_object_get(request, "options")) == 0)
+        return true;
+    return err_set(err, ERR_USAGE, "restore.with",
+                   "devices, setuid, security and numeric-owner are asked for of files, which this "
+                   "backup does not hold: leave --with out");
+}
+
 bool restore_request(const Job *job, const RepoReader *reader, json_t **request, Err *err)
 {
     char mark[JOB_ID_TEXT];
@@ -142,7 +152,7 @@ bool restore_request(const Job *job, const RepoReader *reader, json_t **request,
     if (files && !json_is_object(json_object_get(*request, "target")))
         json_object_set_new(*request, "target", json_pack("{s:s}", "path", "/"));
     return restore_details(reader, *request, err) && may_select(*request, files, err) &&
-           may_map(*request, err);
+           may_map(*request, err) && may_ask(*request, files, err);
 }
 
 static bool open_all(Restore *restore, Err *err)

@@ -377,8 +377,12 @@ static bool read_request(const Once *once, json_t **out, Err *err)
     if (args->request == NULL && args->to == NULL)
         return err_set(err, ERR_USAGE, "once.to", "restore to where? Say --to DIR");
     if (args->request == NULL) {
-        *out = json_pack("{s:{s:s}, s:b}", "target", "path", args->to, "in_place",
-                         (int)args->in_place);
+        unsigned with = args->with;
+        *out = json_pack("{s:{s:s}, s:b, s:{s:b, s:b, s:b, s:b}}", "target", "path", args->to,
+                         "in_place", (int)args->in_place, "options", "devices",
+                         (with & ONCE_DEVICES) != 0, "setuid", (with & ONCE_SETUID) != 0,
+                         "security", (with & ONCE_SECURITY) != 0, "numeric_owner",
+                         (with & ONCE_NUMERIC_OWNER) != 0);
         return true;
     }
     json_error_t problem;

@@ -20,6 +20,7 @@ enum {
     OPT_JSON,
     OPT_IN_PLACE,
     OPT_ALL,
+    OPT_WITH,
     OPT_CATALOGUE,
     OPT_PASSWORD_FILE,
     OPT_AS,
@@ -41,6 +42,7 @@ static const struct option OPTIONS[] = {
     {"json", no_argument, NULL, OPT_JSON},
     {"in-place", no_argument, NULL, OPT_IN_PLACE},
     {"all", no_argument, NULL, OPT_ALL},
+    {"with", required_argument, NULL, OPT_WITH},
     {"catalogue", required_argument, NULL, OPT_CATALOGUE},
     {"catalogue-password-file", required_argument, NULL, OPT_PASSWORD_FILE},
     {"as", required_argument, NULL, OPT_AS},
@@ -76,6 +78,8 @@ void once_args_help(void)
           "  --to DIR         where to restore files\n"
           "  --path PATH      only this entry and what is below it; may be repeated\n"
           "  --in-place       --to may hold files; those of the same name are replaced\n"
+          "  --with WHAT      of files also devices, setuid (bits), security (attributes of\n"
+          "                   security.* and trusted.*) or numeric-owner; may be repeated\n"
           "  --engine NAME    what restores it (default: files)\n"
           "  --request FILE   JSON for that engine, as the job would carry it\n"
           "  --level LEVEL    content (default) or stored\n"
@@ -87,6 +91,18 @@ void once_args_help(void)
           "                   --catalogue-password-file FILE\n"
           "  --as NAME        the store's name in the fleet file (default: main)\n",
           stdout);
+}
+
+static bool take_with(OnceArgs *args, const char *what, Err *err)
+{
+    static const char *const words[] = {"devices", "setuid", "security", "numeric-owner"};
+    for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(what, words[i]) == 0) {
+            args->with |= 1U << i;
+            return true;
+        }
+    return err_set(err, ERR_USAGE, "once.with",
+                   "--with is devices, setuid, security or numeric-owner, not %.60s", what);
 }
 
 static bool take(OnceArgs *args, int option, Err *err)
@@ -140,6 +156,8 @@ static bool take(OnceArgs *args, int option, Err *err)
     case OPT_ALL:
         args->all = true;
         return true;
+    case OPT_WITH:
+        return take_with(args, optarg, err);
     case OPT_HELP:
         args->help = true;
         return true;

@@ -7,6 +7,14 @@
 
 enum { ONCE_PATHS_MOST = 64 };
 
+/* What of files is given back only when it is asked for. */
+enum OnceWith {
+    ONCE_DEVICES = 1,
+    ONCE_SETUID = 2,
+    ONCE_SECURITY = 4,
+    ONCE_NUMERIC_OWNER = 8,
+};
+
 typedef struct OnceArgs {
     const char *verb;
     const char *store;   /* directory of the store */
@@ -25,6 +33,7 @@ typedef struct OnceArgs {
     const char *as;            /* the store's name in the fleet file */
     Text paths[ONCE_PATHS_MOST];
     unsigned path_count;
+    unsigned with; /* OnceWith, added up */
     bool json, in_place, help, all;
 } OnceArgs;
 

@@ -41,7 +41,9 @@ static int begin(void **state)
     (void)state;
     stage = stage_new("");
     crew = crew_join(stage->fleet);
-    snprintf(allow, sizeof allow, "{read: {paths: [%s]}, restore: {paths: [%s]}, hooks: [slow]}",
+    snprintf(allow, sizeof allow,
+             "{read: {paths: [%s]}, restore: {paths: [%s], with: [devices, setuid, security]}, "
+             "hooks: [slow]}",
              stage->tree->top, stage->tree->top);
     configure("slots: 2\n");
     /* What the harness said hello as takes no tickets: nothing may count on it. */

@@ -422,6 +422,15 @@ class Command(unittest.TestCase):
         for line in plan.splitlines():
             self.assertRegex(line, r"^\S.{13} \S", plan)
 
+    def test_what_is_given_back_only_when_asked_for_is_in_the_plan_and_the_workers_file(self):
+        to = ("restore", "tree", "--to", str(stand.dir / "restore/with"), "--plan")
+        self.assertRegex(run(*to, "--with", "numeric-owner").stderr, r"with +numeric_owner\n")
+        self.assertNotRegex(run(*to).stderr, r"(?m)^with ")
+        refused = run(*to, "--with", "setuid")
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("allow.restore.with in worker.yaml", refused.stderr)
+        self.assertEqual(run(*to, "--with", "everything").returncode, 2)
+
     # --- what is in it, and what changed ----------------------------------------------------------
 
     def test_two_backups_are_compared_and_one_directory_is_listed(self):

@@ -199,7 +199,8 @@ static void apps_policy(Stage *stage)
     }
     scoped(buf_free) Buf allow = {0};
     buf_printf(&allow,
-               "{read: {paths: [%s]}, restore: {paths: [/]}, hooks: [stop-web, start-web, "
+               "{read: {paths: [%s]}, restore: {paths: [/], with: [devices, setuid, security]}, "
+               "hooks: [stop-web, start-web, "
                "stop-queue, start-queue]}",
                stage->tree->top);
     stage_config(stage, buf_cstr(&allow), "");

@@ -50,6 +50,7 @@ static void what_is_not_limited_is_allowed_and_what_is_dangerous_is_not(void **s
     NO(allow_restore_path(allow, "/etc", &err));
     NO(allow_restore_server(allow, TEXT("db1"), &err));
     NO(allow_restore_file(allow, "/srv/dumps/x.sql", &err));
+    NO(allow_restore_with(allow, TEXT("setuid"), &err));
     NO(allow_hook(allow, TEXT("anything"), &err));
     NO(allow_plain(allow, &err));
     assert_int_equal(allow_prune_packs(allow), 0);

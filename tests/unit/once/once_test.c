@@ -191,6 +191,7 @@ static void mistakes_are_named_with_their_exit_codes(void **state)
     assert_int_equal(once(f, "restore", f->id, NULL, NULL), 2);
     assert_int_equal(once(f, "remove", f->id, NULL, NULL), 2);
     assert_int_equal(once(f, "list", NULL, "--no-such", NULL), 2);
+    assert_int_equal(once(f, "restore", f->id, "--with", "everything"), 2);
     snprintf(missing, sizeof missing, "%s/config", f->r->store_path);
     assert_int_equal(unlink(missing), 0);
     assert_int_equal(once(f, "list", NULL, NULL, NULL), 5);

@@ -2,15 +2,17 @@
 #include "worker/engine/postgresql_base.h"
 
 #include "common/base/mem.h"
+#include "worker/engine/postgresql_versions.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 
-enum { LOOK_MS = 200, NOTICES_MOST = 1 << 20, ONE_COPY = 150000 };
+enum { LOOK_MS = 200, NOTICES_MOST = 1 << 20 };
 
 struct PostgresqlBase {
     PostgresqlBaseParams params;
+    const PostgresqlVersion *version;
     PostgresqlBaseFacts facts;
     PGresult *spaces; /* oid and location a row; the data directory has neither */
     char *message;    /* the CopyData that the last piece lies in */
@@ -29,24 +31,6 @@ static void keep_notice(void *ctx, const PGresult *result)
         buf_add_text(&base->notices, text_of(text));
         buf_add_byte(&base->notices, '\n');
     }
-}
-
-/* CRC32C: it is there to find what went wrong on the way, and costs the server nothing to speak of.
- * TABLESPACE_MAP is left out: with it the restored server would make its links anew as they were,
- * wherever a restore put the tablespaces. The server checks page sums beside us: it can read a page
- * again that was just being written. */
-static void command(const PostgresqlBaseParams *params, Buf *out)
-{
-    if (params->system->version >= ONE_COPY)
-        buf_printf(out,
-                   "BASE_BACKUP (LABEL 'holdfast', CHECKPOINT '%s', WAL false, WAIT false, "
-                   "MANIFEST 'yes', MANIFEST_CHECKSUMS 'CRC32C')",
-                   params->spread ? "spread" : "fast");
-    else
-        buf_printf(out,
-                   "BASE_BACKUP LABEL 'holdfast'%s NOWAIT MANIFEST 'yes' MANIFEST_CHECKSUMS "
-                   "'CRC32C'",
-                   params->spread ? "" : " FAST");
 }
 
 static bool result_of(PostgresqlBase *base, PGresult **out, Err *err)
@@ -95,8 +79,10 @@ bool postgresql_base_open(PostgresqlBase **out, const PostgresqlBaseParams *para
     base->archive = -1;
     *out = base;
     PQsetNoticeReceiver(params->conn, keep_notice, base);
-    command(params, &text);
-    bool ok = PQsendQuery(params->conn, buf_cstr(&text)) == 1 || refused(base, NULL, err);
+    bool ok = postgresql_version_of(params->system->version, &base->version, err);
+    if (ok)
+        postgresql_version_base_backup(base->version, params->spread, &text);
+    ok = ok && (PQsendQuery(params->conn, buf_cstr(&text)) == 1 || refused(base, NULL, err));
     ok = ok && take_place(base, &base->facts.start, &base->facts.timeline, err) &&
          result_of(base, &base->spaces, err);
     if (ok && PQresultStatus(base->spaces) != PGRES_TUPLES_OK)
@@ -236,7 +222,7 @@ static bool next_old_copy(PostgresqlBase *base, bool *more, Err *err)
 
 bool postgresql_base_next(PostgresqlBase *base, PostgresqlBasePiece *piece, Err *err)
 {
-    bool one_copy = base->params.system->version >= ONE_COPY;
+    bool one_copy = base->version->one_copy;
     *piece = (PostgresqlBasePiece){.kind = POSTGRESQL_BASE_END};
     if (base->ended)
         return true;

@@ -7,6 +7,7 @@
 #include "worker/engine/postgresql_pages.h"
 #include "worker/engine/postgresql_sum.h"
 #include "worker/engine/postgresql_tar.h"
+#include "worker/engine/postgresql_versions.h"
 
 #include <inttypes.h>
 
@@ -308,7 +309,10 @@ bool postgresql_files_open(PostgresqlFiles **out, const PostgresqlBaseParams *pa
     PostgresqlFiles *f = mem_new(PostgresqlFiles);
     bool more;
     f->host = params->host;
+    const PostgresqlVersion *version = postgresql_version_find(params->system->version);
     f->manifest = postgresql_manifest_new();
+    if (version != NULL)
+        postgresql_manifest_expect(f->manifest, version->manifest, params->system->identifier);
     f->places = json_array();
     f->piece.kind = POSTGRESQL_BASE_DATA; /* and empty: asks for the first one */
     *out = f;

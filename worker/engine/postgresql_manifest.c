@@ -25,7 +25,10 @@ struct PostgresqlManifest {
     Buf line;
     HashSha256 *hash; /* of the lines so far but the one that is being read */
     uint64_t listed;
-    bool own_sum; /* the manifest's own checksum was there and right */
+    int version; /* 0: any */
+    char system[24];
+    bool head, named; /* the version came, and the system's number */
+    bool own_sum;     /* the manifest's own checksum was there and right */
 };
 
 PostgresqlManifest *postgresql_manifest_new(void)
@@ -48,6 +51,12 @@ void postgresql_manifest_free(PostgresqlManifest *manifest)
     buf_free(&manifest->line);
     hash_sha256_free(manifest->hash);
     mem_free(manifest);
+}
+
+void postgresql_manifest_expect(PostgresqlManifest *manifest, int version, const char *system)
+{
+    manifest->version = version;
+    snprintf(manifest->system, sizeof manifest->system, "%s", system);
 }
 
 /* FNV-1a; paths are the server's own, nobody chooses them to collide. */
@@ -158,8 +167,30 @@ static bool begins(Text line, const char *with)
     return line.len >= len && memcmp(line.at, with, len) == 0;
 }
 
+/* Its first lines: the version, and the system's number where that has it. */
+static bool read_head(PostgresqlManifest *manifest, Text line, Err *err)
+{
+    static const char version[] = "{ \"PostgreSQL-Backup-Manifest-Version\": ";
+    static const char system[] = "\"System-Identifier\": ";
+    char wanted[100];
+    if (begins(line, version)) {
+        snprintf(wanted, sizeof wanted, "%s%d,", version, manifest->version);
+        manifest->head = true;
+        return begins(line, wanted) ||
+               differs(err, "backup_manifest", "is of another version than its server writes");
+    }
+    if (begins(line, system)) {
+        snprintf(wanted, sizeof wanted, "%s%s,", system, manifest->system);
+        manifest->named = true;
+        return begins(line, wanted) || differs(err, "backup_manifest", "is of another cluster");
+    }
+    return true;
+}
+
 static bool read_line(PostgresqlManifest *manifest, Text line, Err *err)
 {
+    if (manifest->version > 0 && !read_head(manifest, line, err))
+        return false;
     if (begins(line, "\"Manifest-Checksum\""))
         return own_sum(manifest, line, err);
     hash_sha256_add(manifest->hash, slice_of_text(line));
@@ -204,6 +235,8 @@ bool postgresql_manifest_end(PostgresqlManifest *manifest, Err *err)
     for (size_t i = 0; i < manifest->count; i++)
         if (!manifest->files[i].listed)
             return differs(err, manifest->files[i].path, "came and is not listed");
+    if (manifest->version > 0 && (!manifest->head || (manifest->version > 1 && !manifest->named)))
+        return differs(err, "backup_manifest", "has no head");
     return manifest->own_sum || differs(err, "backup_manifest", "breaks off");
 }
 

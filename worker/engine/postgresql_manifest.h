@@ -13,6 +13,10 @@ typedef struct PostgresqlManifest PostgresqlManifest;
 PostgresqlManifest *postgresql_manifest_new(void);
 void postgresql_manifest_free(PostgresqlManifest *manifest); /* NULL is fine */
 
+/* What its head must say: its version, and from 2 on the system's number. Without this any head is
+ * taken. */
+void postgresql_manifest_expect(PostgresqlManifest *manifest, int version, const char *system);
+
 /* A file came, with this CRC-32C. */
 void postgresql_manifest_came(PostgresqlManifest *manifest, Text path, uint64_t size, uint32_t crc);
 

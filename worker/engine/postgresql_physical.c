@@ -7,6 +7,7 @@
 #include "common/base/rand.h"
 #include "worker/engine/postgresql_files.h"
 #include "worker/engine/postgresql_log.h"
+#include "worker/engine/postgresql_versions.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -217,8 +218,10 @@ static bool open_slot(PostgresqlPhysical *s, Err *err)
 /* The slot first: from then on the server keeps what the backup will need. */
 static bool begin(PostgresqlPhysical *s, Err *err)
 {
+    const PostgresqlVersion *version;
     if (!postgresql_link_replication(s->link, &s->files_conn, err) ||
         !postgresql_replication_identify(s->link, s->files_conn, &s->system, err) ||
+        !postgresql_version_of(s->system.version, &version, err) ||
         !postgresql_link_replication(s->link, &s->log_conn, err) || !open_slot(s, err))
         return false;
     PostgresqlBaseParams base = {.link = s->link,

@@ -5,6 +5,7 @@
 #include "common/base/rand.h"
 #include "worker/engine/postgresql_physical.h"
 #include "worker/engine/postgresql_replication.h"
+#include "worker/engine/postgresql_versions.h"
 #include "worker/engine/postgresql_wal.h"
 
 #include <stdio.h>
@@ -98,6 +99,7 @@ void postgresql_probe_replication(PostgresqlLink *link, const EngineParams *para
 {
     PGconn *conn = NULL;
     PostgresqlSystem system;
+    const PostgresqlVersion *version;
     Err err = {0};
     if (!postgresql_link_replication(link, &conn, &err)) {
         postgresql_check_err(checks, "login", &err);
@@ -110,6 +112,9 @@ void postgresql_probe_replication(PostgresqlLink *link, const EngineParams *para
                          system.standby ? "signed in to a standby, for replication"
                                         : "signed in for replication");
         tell_system(&system, report, checks);
+        if (postgresql_physical_asked(params) &&
+            !postgresql_version_of(system.version, &version, &err))
+            postgresql_check_err(checks, "version", &err);
         if (check_level(link, conn, checks))
             check_slot(link, checks);
         if (postgresql_wal_asked(params))

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/engine/postgresql_replication.h"
 
+#include "worker/engine/postgresql_versions.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -90,7 +92,8 @@ bool postgresql_replication_identify(const PostgresqlLink *link, PGconn *conn,
     if (!postgresql_replication_show(link, conn, "data_directory_mode", setting, err))
         return false;
     out->group_access = (strtoul(setting, NULL, 8) & 050) != 0;
-    if (out->version < 140000) { /* in_hot_standby is younger: BASE_BACKUP works, nobody is told */
+    const PostgresqlVersion *version = postgresql_version_find(out->version);
+    if (version == NULL || !version->tells_standby) { /* BASE_BACKUP works, nobody is told */
         out->standby = false;
         return true;
     }

@@ -396,6 +396,9 @@ static void a_server_too_old_or_too_new_is_refused_by_its_version(void **state)
     Relay relay;
     json_t *config = relay_open(&relay, "98");
     refused(config, NULL, ERR_MISSING, "source.tools", "install postgresql-client-98");
+    /* What a cluster of it looks like nobody knows yet. */
+    json_object_set_new(config, "method", json_string("physical"));
+    refused(config, NULL, ERR_SOURCE, "source.version", "clusters are copied from 13 to 18");
     json_decref(config);
     relay_close(&relay);
 }

@@ -20,8 +20,6 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define MARK ".holdfast-unfinished-restore"
-
 enum { MOST_LANES = 8, LINK_BYTES = 4095, MARK_BYTES = 256 };
 
 typedef struct Lane {
@@ -363,7 +361,8 @@ static bool target_finish(Target *t, json_t **report, Err *err)
     FilesTarget *target = own(t);
     if (!files_dirs_each(target->place.dirs, finish_directory, target, err))
         return false;
-    if (target->marked && unlinkat(target->place.root, MARK, 0) != 0 && errno != ENOENT)
+    if (target->marked && unlinkat(target->place.root, FILES_TARGET_MARK, 0) != 0 &&
+        errno != ENOENT)
         return err_set_sys(err, ERR_IO, "files.target", "the mark of the restore stays behind");
     target->marked = false;
     /* One call for all files: it waits until everything is on the disk and tells a write error. */
@@ -452,7 +451,7 @@ static bool is_empty(int root, bool *empty)
 static bool mark_is_ours(int root, Text mark)
 {
     char have[MARK_BYTES];
-    int fd = openat(root, MARK, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = openat(root, FILES_TARGET_MARK, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     ssize_t got = fd < 0 ? -1 : read(fd, have, sizeof have);
     if (fd >= 0)
         close(fd);
@@ -474,10 +473,12 @@ static bool prepare_root(FilesTarget *target, Text path, Text mark, Err *err)
                        "the restore target %.*s is not empty: choose another, or ask for a restore "
                        "in place",
                        TEXT_ARG(path));
-    if (!empty && !files_place_clear(root, MARK))
+    if (!empty && !files_place_clear(root, FILES_TARGET_MARK))
         return target_refused(path, err);
-    (void)unlinkat(root, MARK, 0); /* made anew: nobody else has this one open, or a name for it */
-    int fd = openat(root, MARK, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
+    (void)unlinkat(root, FILES_TARGET_MARK,
+                   0); /* made anew: nobody else has this one open, or a name for it */
+    int fd =
+        openat(root, FILES_TARGET_MARK, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
     bool put = fd >= 0 && write(fd, mark.at, mark.len) == (ssize_t)mark.len;
     int failure = errno;
     if (fd >= 0)

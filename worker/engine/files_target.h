@@ -9,6 +9,8 @@
 
 #include "worker/engine/engine.h"
 
+#define FILES_TARGET_MARK ".holdfast-unfinished-restore"
+
 MUST_CHECK bool files_target_open(Target **out, const EngineParams *params, Err *err);
 MUST_CHECK bool files_target_plan(const EngineParams *params, json_t **report, Err *err);
 

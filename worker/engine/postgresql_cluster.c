@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/engine/postgresql_cluster.h"
 
+#include "common/base/crashpoint.h"
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "worker/engine/files_beneath.h"
+#include "worker/engine/files_delta.h"
 #include "worker/engine/files_target.h"
-#include "worker/engine/postgresql_places.h"
+#include "worker/engine/postgresql_delta.h"
+#include "worker/engine/postgresql_running.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -30,6 +32,7 @@ typedef struct PostgresqlCluster {
     const EngineHost *caller;
     const json_t *details;
     PostgresqlPlaces where;
+    bool delta;    /* over what is there */
     Place *places; /* 0: the data directory; as many as `where` has */
     size_t place_count;
     size_t at[LANES_MOST]; /* the place of each lane's entry */
@@ -53,23 +56,13 @@ bool postgresql_cluster_asked(const EngineParams *params)
                       TEXT("physical"));
 }
 
-/* A server that runs on what is there would be destroyed by it, and destroy it. */
-static bool nobody_runs(Text path, Err *err)
+/* Says of which of them an error speaks. */
+static bool whose(const PostgresqlPlace *place, Err *err)
 {
-    char text[64] = "";
-    int directory = files_beneath_open_absolute(path, O_PATH | O_DIRECTORY);
-    int fd = directory < 0 ? -1 : openat(directory, "postmaster.pid", O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
-    if (fd >= 0)
-        close(fd);
-    if (directory >= 0)
-        close(directory);
-    long pid = got > 0 ? strtol(text, NULL, 10) : 0;
-    if (pid <= 1 || (kill((pid_t)pid, 0) != 0 && errno == ESRCH))
-        return true;
-    return err_set(err, ERR_CONFLICT, "target.running",
-                   "a PostgreSQL server (process %ld) runs on %.*s: stop it, or restore elsewhere",
-                   pid, TEXT_ARG(path));
+    if (place->oid == 0)
+        return err_note(err, "the data directory");
+    return err_note(err, "tablespace %lld (--tablespace OLD=NEW says where to)",
+                    (long long)place->oid);
 }
 
 /* --- the target ----------------------------------------------------------------------------- */
@@ -128,10 +121,21 @@ static bool sync_place(const Place *place, Err *err)
     return ok;
 }
 
+/* Before pg_control: with it a server may start. */
+static bool clear_all(PostgresqlCluster *t, Err *err)
+{
+    CRASHPOINT("delta.fed");
+    for (size_t i = 0; t->delta && i < t->where.count; i++)
+        if (!files_delta_clear(t->places[i].target, err))
+            return whose(t->places[i].of, err);
+    CRASHPOINT("delta.cleared");
+    return true;
+}
+
 static bool target_phase(Target *target, uint8_t phase, Err *err)
 {
     PostgresqlCluster *t = self(target);
-    if (phase == PHASE_CONTROL && !is_whole(t, err))
+    if (phase == PHASE_CONTROL && (!is_whole(t, err) || !clear_all(t, err)))
         return false;
     for (size_t i = 0; i < t->where.count; i++) {
         if (phase == PHASE_CONTROL && !sync_place(&t->places[i], err))
@@ -229,15 +233,28 @@ static bool hand_over(const PostgresqlCluster *t, const Place *place, Err *err)
     return ok;
 }
 
-static json_t *report_of(const PostgresqlCluster *t, json_t *files, json_t *bytes)
+/* What each place counted, together. */
+static void add_counts(json_t *sum, const json_t *part)
+{
+    static const char *const counted[] = {"files", "bytes", "changed", "written_bytes", "removed"};
+    for (size_t i = 0; i < sizeof counted / sizeof *counted; i++) {
+        const json_t *more = json_object_get(part, counted[i]);
+        json_int_t so_far = json_integer_value(json_object_get(sum, counted[i]));
+        if (more != NULL)
+            json_object_set_new(sum, counted[i], json_integer(so_far + json_integer_value(more)));
+    }
+}
+
+static json_t *report_of(const PostgresqlCluster *t, const json_t *counts)
 {
     json_t *spaces = json_array();
     for (size_t i = 1; i < t->where.count; i++)
         json_array_append_new(spaces, json_pack("{s:I, s:o}", "oid", t->places[i].of->oid, "path",
                                                 json_bytes(slice_of_text(t->places[i].of->path))));
-    json_t *report = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "engine", "postgresql", "method",
-                               "physical", "path", json_bytes(slice_of_text(t->places[0].of->path)),
-                               "tablespaces", spaces, "files", files, "bytes", bytes);
+    json_t *report =
+        json_pack("{s:s, s:s, s:o, s:o}", "engine", "postgresql", "method", "physical", "path",
+                  json_bytes(slice_of_text(t->places[0].of->path)), "tablespaces", spaces);
+    add_counts(report, counts);
     static const char *const told[] = {"server_version", "timeline", "start", "stop"};
     for (size_t i = 0; i < sizeof told / sizeof *told; i++)
         if (json_object_get(t->details, told[i]) != NULL)
@@ -245,28 +262,31 @@ static json_t *report_of(const PostgresqlCluster *t, json_t *files, json_t *byte
     return report;
 }
 
+static bool finish_place(PostgresqlCluster *t, const Place *place, json_t *counts, Err *err)
+{
+    scoped(json_release) json_t *part = NULL;
+    if (!place->target->ops->finish(place->target, &part, err) || !is_whole(t, err) ||
+        !hand_over(t, place, err))
+        return false;
+    add_counts(counts, part);
+    return true;
+}
+
 static bool target_finish(Target *target, json_t **report, Err *err)
 {
     PostgresqlCluster *t = self(target);
-    json_int_t files = 0, bytes = 0;
+    scoped(json_release) json_t *counts = json_object();
     if (!is_whole(t, err))
         return false;
     if (!t->owner_known)
         return err_set(err, ERR_CORRUPT, "target.incomplete",
                        "the backup has no PG_VERSION, so it is no cluster; take another one");
     for (size_t i = t->where.count; i-- > 0;) {
-        json_t *part = NULL;
-        Target *one = t->places[i].target;
-        if (!one->ops->finish(one, &part, err) || !is_whole(t, err) ||
-            !hand_over(t, &t->places[i], err)) {
-            json_decref(part);
+        CRASHPOINT("delta.finish");
+        if (!finish_place(t, &t->places[i], counts, err))
             return false;
-        }
-        files += json_integer_value(json_object_get(part, "files"));
-        bytes += json_integer_value(json_object_get(part, "bytes"));
-        json_decref(part);
     }
-    *report = report_of(t, json_integer(files), json_integer(bytes));
+    *report = report_of(t, counts);
     return true;
 }
 
@@ -285,13 +305,30 @@ static void target_close(Target *target)
 static const TargetOps target_ops = {target_lanes, target_phase, target_begin,  target_write,
                                      target_zeros, target_end,   target_finish, target_close};
 
-/* Says of which of them an error speaks. */
-static bool whose(const PostgresqlPlace *place, Err *err)
+static bool open_over(PostgresqlCluster *t, Err *err)
 {
-    if (place->oid == 0)
-        return err_note(err, "the data directory");
-    return err_note(err, "tablespace %lld (--tablespace OLD=NEW says where to)",
-                    (long long)place->oid);
+    char mark[POSTGRESQL_DELTA_MARK];
+    bool exists;
+    if (!postgresql_running_none(t->where.at[0].path, err) ||
+        !postgresql_delta_check(&t->where, t->details, &exists, err))
+        return false;
+    postgresql_delta_mark(t->details, mark);
+    for (size_t i = 0; i < t->where.count; i++) {
+        FilesDeltaParams params = {.host = &t->host,
+                                   .path = t->places[i].of->path,
+                                   .mark = text_of(mark),
+                                   .lanes = t->lanes,
+                                   .shared = i > 0};
+        if (!files_delta_open(&t->places[i].target, &params, err))
+            return whose(t->places[i].of, err);
+    }
+    CRASHPOINT("delta.marked");
+    if (!postgresql_delta_disarm(t->places[0].of->path, err))
+        return false;
+    for (size_t i = 0; i < t->where.count; i++)
+        files_delta_keep(t->places[i].target);
+    CRASHPOINT("delta.disarmed");
+    return true;
 }
 
 static bool open_place(PostgresqlCluster *t, const EngineParams *params, Place *place, Err *err)
@@ -337,11 +374,12 @@ bool postgresql_cluster_open(Target **out, const EngineParams *params, Err *err)
     t->lanes = params->lanes < 1 ? 1 : params->lanes > LANES_MOST ? LANES_MOST : params->lanes;
     t->mode = 0700;
     pthread_mutex_init(&t->lock, NULL);
-    bool ok = true;
-    for (size_t i = 0; i < where.count && ok; i++) {
+    for (size_t i = 0; i < where.count; i++)
         t->places[i].of = &t->where.at[i];
-        ok = nobody_runs(where.at[i].path, err) && open_place(t, params, &t->places[i], err);
-    }
+    t->delta = json_bool_or(params->request, "delta", false);
+    bool ok = t->delta ? open_over(t, err) : postgresql_running_none(where.at[0].path, err);
+    for (size_t i = 0; !t->delta && ok && i < where.count; i++)
+        ok = open_place(t, params, &t->places[i], err);
     if (!ok) {
         target_close(&t->target);
         return false;
@@ -352,7 +390,7 @@ bool postgresql_cluster_open(Target **out, const EngineParams *params, Err *err)
 
 /* --- the plan ------------------------------------------------------------------------------- */
 
-static bool plan_space(const PostgresqlPlace *place, json_t *report, Err *err)
+static bool plan_space(const PostgresqlPlace *place, json_t *report, bool warn, Err *err)
 {
     bool ok = true;
     scoped(json_release) json_t *plan = NULL;
@@ -369,10 +407,57 @@ static bool plan_space(const PostgresqlPlace *place, json_t *report, Err *err)
                                     json_object_get(plan, "exists"), "empty",
                                     json_object_get(plan, "empty"), "free_bytes",
                                     json_object_get(plan, "free_bytes")));
-    if (json_is_false(json_object_get(plan, "empty")))
+    if (warn && json_is_false(json_object_get(plan, "empty")))
         json_object_set_new(report, "warning",
                             json_string("the directory of a tablespace is not empty"));
     return true;
+}
+
+/* In place the server that runs now is stopped before the restore begins, or that is refused. */
+static bool plan_running(const EngineParams *params, Text path, const char **warning, Err *err)
+{
+    *warning = NULL;
+    if (postgresql_running_none(path, err))
+        return true;
+    if (!json_bool_or(params->request, "in_place", false))
+        return false;
+    *err = (Err){0};
+    *warning = "a server runs there: what hooks.apps names must stop it, else nothing is restored";
+    return true;
+}
+
+/* What is there, and may it be restored over? */
+static bool plan_over(const EngineParams *params, const PostgresqlPlaces *where, json_t *report,
+                      Err *err)
+{
+    bool exists;
+    if (!postgresql_delta_check(where, json_object_get(params->request, "details"), &exists, err))
+        return false;
+    if (exists)
+        json_object_set_new(report, "replaces",
+                            json_string("the cluster that is there: what differs is written, what "
+                                        "the backup has not is removed"));
+    return true;
+}
+
+static bool plan_all(const EngineParams *params, const PostgresqlPlaces *where, json_t **report,
+                     Err *err)
+{
+    const char *warning;
+    bool delta = json_bool_or(params->request, "delta", false);
+    if (!plan_running(params, where->at[0].path, &warning, err) ||
+        !files_target_plan(params, report, err))
+        return false;
+    json_object_set_new(*report, "tablespaces", json_array());
+    json_object_set_new(*report, "method", json_string("physical"));
+    if (!delta && json_is_false(json_object_get(*report, "empty")))
+        warning = "the directory is not empty: choose another, or say --delta";
+    if (warning != NULL)
+        json_object_set_new(*report, "warning", json_string(warning));
+    for (size_t i = 1; i < where->count; i++)
+        if (!plan_space(&where->at[i], *report, !delta, err))
+            return false;
+    return !delta || plan_over(params, where, *report, err);
 }
 
 bool postgresql_cluster_plan(const EngineParams *params, json_t **report, Err *err)
@@ -380,16 +465,12 @@ bool postgresql_cluster_plan(const EngineParams *params, json_t **report, Err *e
     PostgresqlPlaces where;
     if (!refuse_parts(params, err) || !postgresql_places_of(params->request, &where, err))
         return false;
-    bool ok = nobody_runs(where.at[0].path, err) && files_target_plan(params, report, err);
-    if (ok) {
-        json_object_set_new(*report, "tablespaces", json_array());
-        json_object_set_new(*report, "method", json_string("physical"));
-        if (json_is_false(json_object_get(*report, "empty")))
-            json_object_set_new(*report, "warning",
-                                json_string("the directory is not empty: choose another"));
+    *report = NULL;
+    bool ok = plan_all(params, &where, report, err);
+    if (!ok) {
+        json_decref(*report);
+        *report = NULL;
     }
-    for (size_t i = 1; ok && i < where.count; i++)
-        ok = plan_space(&where.at[i], *report, err);
     postgresql_places_free(&where);
     return ok;
 }

@@ -4,7 +4,8 @@
  * with it. Files and directories are made by the target of plain files (files_target.h), one for
  * the data directory and one a tablespace; what it would only tell ends this restore, for half a
  * cluster is none. global/pg_control comes last, behind a sync of all that is there by then:
- * without it no server starts. request: `target` as postgresql_places.h has it, and `details`, the
+ * without it no server starts. With "delta": true over what is there
+ * (postgresql_delta.h). request: `target` as postgresql_places.h has it, and `details`, the
  * receipt's of the backup. */
 #ifndef WORKER_ENGINE_POSTGRESQL_CLUSTER_H
 #define WORKER_ENGINE_POSTGRESQL_CLUSTER_H

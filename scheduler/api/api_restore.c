@@ -193,6 +193,8 @@ static bool params_of(ApiCall *call, json_t **params, Err *err)
         return false;
     if (recover != NULL)
         json_object_set_new(*params, "recover", recover);
+    if (json_bool_or(call->body, "delta", false))
+        json_object_set_new(*params, "delta", json_true());
     if (in_place && !json_bool_or(call->body, "no_safety_backup", false))
         json_object_set_new(*params, "safety", json_true());
     static const char *const copied[] = {"confirm", "select", "grant"};

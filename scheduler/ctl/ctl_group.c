@@ -134,10 +134,11 @@ static bool check_targets(const Ctl *ctl, const json_t *barrier, const json_t *m
     size_t i;
     const json_t *member;
     if (ctl->args->only.count + ctl->args->glob.count + ctl->args->table.count != 0 ||
-        ctl->args->until != NULL || ctl->args->tablespace.count + ctl->args->with.count != 0)
+        ctl->args->until != NULL || ctl->args->tablespace.count + ctl->args->with.count != 0 ||
+        ctl->args->delta)
         return err_set(
             err, ERR_USAGE, "restore.group",
-            "a group is restored whole: take out --only, --glob, --table, --until, --with "
+            "a group is restored whole: take out --delta, --only, --glob, --table, --until, --with "
             "and --tablespace, or restore its members one by one");
     if (ctl->args->in_place)
         return check_in_place(ctl, print_text_at(barrier, "group"), err);

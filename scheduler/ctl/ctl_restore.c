@@ -48,6 +48,8 @@ static void add_request(const Ctl *ctl, json_t *body)
         json_object_set_new(body, "until", json_string(ctl->args->until));
     if (ctl->args->in_place)
         json_object_set_new(body, "in_place", json_true());
+    if (ctl->args->delta)
+        json_object_set_new(body, "delta", json_true());
     if (ctl->args->no_safety_backup)
         json_object_set_new(body, "no_safety_backup", json_true());
     if (ctl->args->confirm != NULL)

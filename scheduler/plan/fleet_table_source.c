@@ -88,6 +88,8 @@ static const YamlField source_fields[] = {
               .doc = "connections that read at the same time"),
     FLEET_ROW("checkpoint", ENUM, .only = "postgresql", .choices = "fast|spread",
               .doc = "of a physical backup: ask for one at once, or wait for the server's next"),
+    FLEET_ROW("data_directory", TEXT, FLEET_WORDS, .only = "postgresql",
+              .doc = "of a physical source: where a restore in place goes, on the server's host"),
     FLEET_ROW("wal", ENUM, .only = "postgresql", .choices = "stream|archive_command|none",
               .doc = "its log too, for restores to any instant: asked for each minute, or pushed"),
     FLEET_ROW("wal_push", ENUM, .only = "postgresql", .choices = "stored|spooled",

@@ -39,7 +39,7 @@ bool ceiling_source(const Job *job, Text type, const json_t *config, Err *err)
 
 /* Beside the data directory of a cluster its tablespaces are made: where the request says, else at
  * the same path with the ending .tablespace-<oid>. */
-static bool each_tablespace(const Job *job, const json_t *target, Err *err)
+static bool each_tablespace(const Job *job, const json_t *target, size_t count, Err *err)
 {
     const json_t *spaces = json_object_get(target, "tablespaces");
     scoped(buf_free) Buf beside = {0};
@@ -53,7 +53,8 @@ static bool each_tablespace(const Job *job, const json_t *target, Err *err)
                                 : err_set(err, ERR_USAGE, "target.tablespaces",
                                           "tablespaces are mapped to absolute paths");
     }
-    return allow_restore_path(job->settings->allow, buf_cstr(&beside), err);
+    return json_object_size(spaces) >= count ||
+           allow_restore_path(job->settings->allow, buf_cstr(&beside), err);
 }
 
 /* What a stolen scheduler could arm a local user with. */
@@ -73,7 +74,7 @@ bool ceiling_target(const Job *job, Text type, const json_t *request, Err *err)
     const json_t *target = json_object_get(request, "target");
     const json_t *details = json_object_get(request, "details");
     const json_t *spaces = json_object_get(details, "tablespaces");
-    if (json_array_size(spaces) > 0 && !each_tablespace(job, target, err))
+    if (json_array_size(spaces) > 0 && !each_tablespace(job, target, json_array_size(spaces), err))
         return false;
     if (!text_equal(type, TEXT("files")) && details == NULL) {
         const json_t *server = json_object_get(target, "server");

@@ -5,6 +5,7 @@
 #include "common/base/json.h"
 #include "worker/job/apps.h"
 #include "worker/job/ceiling.h"
+#include "worker/job/cluster_place.h"
 #include "worker/job/counts.h"
 #include "worker/job/feed.h"
 #include "worker/job/fetch.h"
@@ -77,11 +78,13 @@ static bool on_go_on(void *ctx, Err *err)
 bool restore_confirmed(const Job *job, Err *err)
 {
     Text name = job_source_name(job);
-    if (!json_bool_or(job->params, "in_place", false) ||
+    if ((!json_bool_or(job->params, "in_place", false) &&
+         !json_bool_or(job->params, "delta", false)) ||
         text_equal(json_text_or(job->params, "confirm", TEXT("")), name))
         return true;
     return err_set(err, ERR_USAGE, "restore.confirm",
-                   "a restore in place overwrites what is there: confirm it with the source's "
+                   "a restore in place, or with --delta, overwrites what is there: confirm it with "
+                   "the source's "
                    "name, %.*s",
                    TEXT_ARG(name));
 }
@@ -152,7 +155,8 @@ bool restore_request(const Job *job, const RepoReader *reader, json_t **request,
     if (files && !json_is_object(json_object_get(*request, "target")))
         json_object_set_new(*request, "target", json_pack("{s:s}", "path", "/"));
     return restore_details(reader, *request, err) && may_select(*request, files, err) &&
-           may_map(*request, err) && may_ask(*request, files, err);
+           may_map(*request, err) && may_ask(*request, files, err) &&
+           cluster_place(job, *request, err);
 }
 
 static bool open_all(Restore *restore, Err *err)
@@ -241,6 +245,10 @@ static void tell_result(Restore *restore, json_t *report, JobResult *result)
     json_object_set_new(report, "bytes_restored",
                         json_integer((json_int_t)job->counters.bytes_done));
     counts_tell(report, &job->counters, restore->damaged, restore->whole, &said);
+    if (json_is_integer(json_object_get(report, "written_bytes")))
+        buf_printf(&said, "; a delta: %llu bytes written, %llu names removed",
+                   (unsigned long long)json_u64_or(report, "written_bytes", 0),
+                   (unsigned long long)json_u64_or(report, "removed", 0));
     result->answer = report;
     result->outcome = job->counters.errors > 0 ? OUTCOME_PARTIAL : OUTCOME_COMPLETED;
     snprintf(result->text, sizeof result->text, "%s", buf_cstr(&said));
@@ -264,6 +272,8 @@ bool restore_run(Job *job, JobResult *result, Err *err)
         tell_result(&restore, report == NULL ? json_object() : report, result);
     else
         json_decref(report);
+    if (!fine && restore.target != NULL && json_bool_or(restore.request, "delta", false))
+        (void)err_note(err, "what is there does not start until a restore over it ends well");
     if (!fine && restore.began)
         safety_note(job, err);
     json_decref(restore.request);

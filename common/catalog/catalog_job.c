@@ -172,6 +172,17 @@ bool catalog_job_passed(Catalog *c, uint64_t job, uint64_t attempt, bool *passed
     return done;
 }
 
+bool catalog_restore_answered(Catalog *c, const Fence *fence, Buf *answer, Err *err)
+{
+    scoped(args_free) Args args = {0};
+    scoped(rows_free) Rows rows = {0};
+    statement_fence(&args, fence);
+    if (!statement_row(c, &asset_sql_restore_answered_sql, &args, &rows, err))
+        return false;
+    buf_add_text(answer, rows_text(&rows, 0, 0));
+    return true;
+}
+
 static bool created(Catalog *c, const Asset *sql, const Args *args, JobCreated *out, Err *err)
 {
     scoped(rows_free) Rows rows = {0};

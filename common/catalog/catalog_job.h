@@ -78,11 +78,14 @@ MUST_CHECK bool catalog_job_log(Catalog *c, const Fence *fence, const JobLogLine
 MUST_CHECK bool catalog_job_answer(Catalog *c, const Fence *fence, Text json, bool *fenced,
                                    Err *err);
 
-/* Is the fence still held, and is a cancel asked for? For a child before an irrevocable step. */
 /* Does a later attempt of this restore run, or does a later run of the group that this job led hold
  * the application? For what a dead attempt of this host left to do. */
 MUST_CHECK bool catalog_job_passed(Catalog *c, uint64_t job, uint64_t attempt, bool *passed,
                                    Err *err);
+/* What an earlier attempt of this restore said with catalog_job_answer; nothing where none did. */
+MUST_CHECK bool catalog_restore_answered(Catalog *c, const Fence *fence, Buf *answer, Err *err);
+
+/* Is the fence still held, and is a cancel asked for? For a child before an irrevocable step. */
 MUST_CHECK bool catalog_job_held(Catalog *c, const Fence *fence, bool *held, bool *cancel,
                                  Err *err);
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workers that are stopped, killed, cloned, drained, cancelled, at every moment of a backup."""
+import json
 import os
 import random
 import re
@@ -54,6 +55,42 @@ def stop_at(place, point, how="stop"):
 
 def attempt_over(place, job):
     return place.count(f"SELECT count(*) FROM job_attempt WHERE job = {job} AND ended_at IS NOT NULL") > 0
+
+
+def restored(place, backup, to):
+    params = json.dumps({"backup": backup, "target": {"path": str(to)}})
+    return int(place.catalogue.one(f"SELECT job FROM job_create('restore', 'manual', 's1', NULL, '{params}', 'test', NULL, 0, NULL)"))
+
+
+def test_a_restore_whose_worker_dies_at_its_end_is_made_once_and_told():
+    """Whole on the disk, told to the catalogue, told to the target: whoever dies between two of them leaves a target that the next
+    attempt finishes, with the words of the first one where there are some."""
+    with Installation(workers=1, sources=1, files=20, file_bytes=3000) as place:
+        place.complete(place.run("s1"))
+        backup = place.catalogue.one("SELECT id FROM backup")
+        place.kill("w1")
+        for point, again in (("restore.finished", True), ("restore.told", False), ("restore.settled", False)):
+            to = place.top / "restore" / point
+            place.hire("w1", {"HOLDFAST_CRASHPOINT": "1", "HOLDFAST_CRASHPOINT_ONLY": point, "HOLDFAST_CRASHPOINT_HOW": "stop"})
+            job = restored(place, backup, to)
+            wait_until(lambda: stopped(place, "w1"), 60, f"w1 stopped at {point}")
+            file = to / str(place.top / "tree/s1/f000").lstrip("/")
+            was = file.stat().st_ino
+            child = place.child("w1")
+            place.kill("w1")
+            os.kill(child, signal.SIGKILL)
+            place.hire("w1")
+            place.complete(job)
+            assert subprocess.run(["diff", "-r", str(place.top / "tree/s1"), str(file.parent)], check=False).returncode == 0, point
+            assert [path.name for path in to.iterdir()] == [str(place.top).split("/")[1]], (point, list(to.iterdir()))
+            assert place.attempts(job) == 2 and (file.stat().st_ino != was or not again), point
+            answer, text = place.catalogue.rows(f"SELECT x.answer, j.error FROM job j JOIN job_answer x ON x.job = j.id WHERE j.id = {job}")[0]
+            assert json.loads(answer)["counts"]["entries"] >= 20 and text.endswith("as backed up"), (point, answer, text)
+            told = place.count(f"SELECT count(*) FROM job_log WHERE job = {job} AND event = 'restore.done_before'")
+            assert told == (0 if again else 1), (point, told)
+            place.kill("w1")
+        place.hire("w1")
+        place.check()
 
 
 def test_a_worker_stopped_in_any_phase_and_woken_changes_nothing():

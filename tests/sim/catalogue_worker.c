@@ -258,6 +258,13 @@ bool catalog_job_answer(Catalog *c, const Fence *fence, Text json, bool *fenced,
     return fence_only(c, "job_answer", fence, fenced, &cancel, err);
 }
 
+bool catalog_restore_answered(Catalog *c, const Fence *fence, Buf *answer, Err *err)
+{
+    bool cancel, fenced;
+    (void)answer;
+    return fence_only(c, "restore_answered", fence, &fenced, &cancel, err);
+}
+
 /* --- packs and backups ----------------------------------------------------------------------- */
 
 bool catalog_repository_bind(Catalog *c, const Fence *fence, const Uuid *repository,

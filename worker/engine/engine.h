@@ -120,6 +120,9 @@ typedef struct Engine {
      * replication slot that request "slot" names. {"dropped":bool,"text"}. NULL: it keeps nothing.
      */
     bool (*let_go)(const EngineParams *params, json_t **report, Err *err);
+    /* NULL: nothing to do. Takes away what tells the target of `request` unfinished, where
+     * `keep_mark` left it after finish: the caller has noted that it is done. Again is fine. */
+    bool (*settle)(const EngineParams *params, Err *err);
     /* Tools and versions of this host: {"pg_dump":["15.20"]}; used for routing. */
     bool (*tools)(json_t **report, Err *err);
     /* Brings such a dump into a new, an empty or, in place, the source's own database; all of it or

@@ -90,6 +90,7 @@ const Engine files_engine = {
     .open_target = files_target_open,
     .test = test,
     .plan = files_target_plan,
+    .settle = files_target_settle,
     .tools = tools,
     .sandbox = &files_sandbox,
 };

@@ -40,7 +40,7 @@ typedef struct FilesTarget {
     FilesNames *firsts;
     Lane lanes[MOST_LANES];
     unsigned lane_count;
-    bool devices, sync, marked;
+    bool devices, sync, marked, keep_mark;
     atomic_uint_fast64_t made[ENTRY_STREAM + 1], bytes, errors;
 } FilesTarget;
 
@@ -356,14 +356,20 @@ static json_t *report_of(const FilesTarget *target)
     return report;
 }
 
+static bool remove_mark(int root, Err *err)
+{
+    if (unlinkat(root, FILES_TARGET_MARK, 0) == 0 || errno == ENOENT)
+        return true;
+    return err_set_sys(err, ERR_IO, "files.target", "the mark of the restore stays behind");
+}
+
 static bool target_finish(Target *t, json_t **report, Err *err)
 {
     FilesTarget *target = own(t);
     if (!files_dirs_each(target->place.dirs, finish_directory, target, err))
         return false;
-    if (target->marked && unlinkat(target->place.root, FILES_TARGET_MARK, 0) != 0 &&
-        errno != ENOENT)
-        return err_set_sys(err, ERR_IO, "files.target", "the mark of the restore stays behind");
+    if (target->marked && !target->keep_mark && !remove_mark(target->place.root, err))
+        return false;
     target->marked = false;
     /* One call for all files: it waits until everything is on the disk and tells a write error. */
     if (target->sync && syncfs(target->place.root) != 0)
@@ -492,6 +498,7 @@ static void take_options(FilesTarget *target, const json_t *request)
 {
     const json_t *options = json_object_get(request, "options");
     target->place.replace = json_bool_or(request, "in_place", false);
+    target->keep_mark = json_bool_or(request, "keep_mark", false);
     target->apply.owner = json_bool_or(options, "owner", geteuid() == 0);
     target->apply.numeric_owner = json_bool_or(options, "numeric_owner", false);
     target->apply.setuid = json_bool_or(options, "setuid", false);
@@ -529,6 +536,21 @@ bool files_target_open(Target **out, const EngineParams *params, Err *err)
                              fgetxattr(target->place.root, "system.posix_acl_default", NULL, 0) > 0;
     *out = &target->base;
     return true;
+}
+
+bool files_target_settle(const EngineParams *params, Err *err)
+{
+    Text path;
+    if (!take_path(params->request, &path, err))
+        return false;
+    int root = files_beneath_open_absolute(path, O_RDONLY | O_DIRECTORY);
+    if (root < 0)
+        return errno == ENOENT ||
+               target_refused(path, err); /* whoever has it already may move it */
+    bool fine = !mark_is_ours(root, json_text_or(params->request, "mark", TEXT(""))) ||
+                (remove_mark(root, err) && (fsync(root) == 0 || target_refused(path, err)));
+    close(root);
+    return fine;
 }
 
 bool files_target_plan(const EngineParams *params, json_t **report, Err *err)

@@ -12,6 +12,8 @@
 #define FILES_TARGET_MARK ".holdfast-unfinished-restore"
 
 MUST_CHECK bool files_target_open(Target **out, const EngineParams *params, Err *err);
+/* After a finish that kept the mark: removes it where it is the request's own. */
+MUST_CHECK bool files_target_settle(const EngineParams *params, Err *err);
 MUST_CHECK bool files_target_plan(const EngineParams *params, json_t **report, Err *err);
 
 #endif

@@ -12,6 +12,7 @@
 #include "worker/job/opened.h"
 #include "worker/job/restore_file.h"
 #include "worker/job/restore_log.h"
+#include "worker/job/restored.h"
 #include "worker/job/safety.h"
 
 #include <inttypes.h>
@@ -180,6 +181,7 @@ static bool open_all(Restore *restore, Err *err)
                            .host = &restore->host,
                            .lanes = LANES};
     restore->files = text_equal(type, TEXT("files"));
+    json_object_set_new(restore->request, "keep_mark", json_boolean(restore->files));
     if (restore->files)
         reader_on_damage(restore->opened.reader, on_damaged_page, restore);
     restore->began = true;
@@ -224,7 +226,6 @@ static bool go(Restore *restore, json_t **report, Err *err)
     if (all && job->counters.errors == 0 && restore->damaged == 0 &&
         !counts_fed(&job->counters, backup, restore->files, err))
         return false;
-    CRASHPOINT("restore.finished");
     return !restore->to_an_instant ||
            restore_log(job, &restore->opened, restore->engine, &restore->host,
                        json_text_or(json_object_get(restore->request, "target"), "path", TEXT("")),
@@ -262,6 +263,9 @@ bool restore_run(Job *job, JobResult *result, Err *err)
         return fetch_run(job, result, err);
     if (restore_file_asked(job))
         return restore_file_run(job, result, err);
+    bool done = false;
+    if (!restored_before(job, &done, result, err) || done)
+        return done;
     restore.host = job_host(job, on_issue);
     bool fine = open_all(&restore, err) && go(&restore, &report, err);
     if (restore.target != NULL)
@@ -272,6 +276,7 @@ bool restore_run(Job *job, JobResult *result, Err *err)
         tell_result(&restore, report == NULL ? json_object() : report, result);
     else
         json_decref(report);
+    fine = fine && restored_tell(job, result, err);
     if (!fine && restore.target != NULL && json_bool_or(restore.request, "delta", false))
         (void)err_note(err, "what is there does not start until a restore over it ends well");
     if (!fine && restore.began)

@@ -22,10 +22,10 @@ uint32_t files_grown_zeros(uint32_t sum, uint64_t count)
     return files_grown_add(sum, zeros, (size_t)count);
 }
 
-bool files_grown_same(int fd, uint64_t length, uint32_t sum, const EngineHost *host)
+bool files_grown_sum(int fd, uint64_t length, const EngineHost *host, uint32_t *sum)
 {
     uint8_t *piece = mem_array(uint8_t, PIECE);
-    uint32_t now = 0;
+    *sum = 0;
     uint64_t at = 0;
     while (at < length && !host->cancelled(host->ctx)) {
         ssize_t got =
@@ -34,9 +34,9 @@ bool files_grown_same(int fd, uint64_t length, uint32_t sum, const EngineHost *h
             continue;
         if (got <= 0)
             break;
-        now = files_grown_add(now, piece, (size_t)got);
+        *sum = files_grown_add(*sum, piece, (size_t)got);
         at += (uint64_t)got;
     }
     mem_free(piece);
-    return at == length && now == sum;
+    return at == length;
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * files_grown.h — was a file only appended to while it was read?
- * A log never stands still for a reading. What it held when the reading began is nevertheless a
- * state that it had, where nothing of that changed until all of it had been read: the file still
- * begins with the same bytes afterwards. */
+ * A log never stands still for a reading. What was read is nevertheless a state that the file had,
+ * where the reading gave the bytes that another one had given before it began: at the moment
+ * between the two all of them stood there at once. A look afterwards alone would not do: it cannot
+ * see what changed between the beginning of a reading and its arrival there. It is done, too: what
+ * is changed in place all the time is no log. */
 #ifndef WORKER_ENGINE_FILES_GROWN_H
 #define WORKER_ENGINE_FILES_GROWN_H
 
@@ -12,8 +14,7 @@
 uint32_t files_grown_add(uint32_t sum, const uint8_t *at, size_t len);
 uint32_t files_grown_zeros(uint32_t sum, uint64_t count);
 
-/* Reads the first `length` bytes again: is their sum the same? False also when they cannot be read,
- * or the job was cancelled. */
-bool files_grown_same(int fd, uint64_t length, uint32_t sum, const EngineHost *host);
+/* The sum of the first `length` bytes; false when they cannot be read, or the job was cancelled. */
+bool files_grown_sum(int fd, uint64_t length, const EngineHost *host, uint32_t *sum);
 
 #endif

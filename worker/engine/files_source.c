@@ -52,7 +52,8 @@ typedef struct FilesSource {
     uint64_t at;                   /* in the content */
     bool sparse, withdrawn, again; /* again: the same entry is to be yielded once more */
     bool second;                   /* this is the second reading */
-    uint32_t sum;                  /* of what it read so far */
+    uint32_t sum, before;          /* of what it read so far; of the same just before it */
+    bool looked;                   /* `before` is known */
     bool specials;                 /* fifos, sockets and devices are kept */
     RootCount *counts;
     int64_t started_ns;
@@ -344,6 +345,8 @@ static bool open_content(FilesSource *source)
         return false;
     }
     outwait_stamp(source);
+    source->looked = source->second && files_grown_sum(source->fd, (uint64_t)source->opened.st_size,
+                                                       source->host, &source->before);
     source->sparse = (int64_t)source->opened.st_blocks * 512 < source->opened.st_size;
     posix_fadvise(source->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     return true;
@@ -405,13 +408,15 @@ static bool source_read(Source *s, unsigned lane, uint8_t *at, size_t room, size
     return true;
 }
 
-/* What was read is what the file held when its second reading began. */
+/* What was read is what the file held when its second reading began (files_grown.h). */
 static bool only_grew(const FilesSource *source, const struct stat *now)
 {
+    uint32_t after;
     return now->st_ino == source->opened.st_ino && now->st_dev == source->opened.st_dev &&
            now->st_nlink > 0 && now->st_size > source->opened.st_size &&
-           source->at == (uint64_t)source->opened.st_size &&
-           files_grown_same(source->fd, source->at, source->sum, source->host);
+           source->at == (uint64_t)source->opened.st_size && source->looked &&
+           source->sum == source->before &&
+           files_grown_sum(source->fd, source->at, source->host, &after) && source->sum == after;
 }
 
 /* After the last byte: did it stay what it was when the first one was read? */

@@ -42,7 +42,7 @@ struct PostgresqlScript {
     size_t word_len;
     char words[WORDS][WORD_MOST + 1]; /* the first ones, in capitals */
     size_t word_count;
-    bool after_from, from_stdin;
+    bool from_seen, after_from, from_stdin;
     char tag[TAG_MOST]; /* "$tag$" */
     size_t tag_len, matched;
     Buf statement, command;
@@ -118,9 +118,11 @@ static void end_word(PostgresqlScript *s)
         count_bodies(s);
         if (s->word_count < WORDS)
             memcpy(s->words[s->word_count++], s->word, sizeof s->word);
+        /* Of the first FROM: a column may be called stdin, and a later FROM may compare with it. */
         if (s->after_from && strcmp(s->word, "STDIN") == 0)
             s->from_stdin = true;
-        s->after_from = strcmp(s->word, "FROM") == 0;
+        s->after_from = !s->from_seen && strcmp(s->word, "FROM") == 0;
+        s->from_seen = s->from_seen || s->after_from;
     }
     s->word_len = 0;
 }
@@ -395,7 +397,7 @@ static void next_statement(PostgresqlScript *s)
     s->began = s->ended = false;
     s->word_count = 0;
     s->depth = s->begins = 0;
-    s->after_from = s->from_stdin = false;
+    s->from_seen = s->after_from = s->from_stdin = false;
     s->after = AFTER_NOTHING;
     s->last = s->held = 0;
 }

@@ -87,6 +87,11 @@ static bool open_all(RestoreFile *file, Job *job, Err *err)
                        "no file is restored into a source of type %.*s: into postgresql only",
                        TEXT_ARG(type));
     file->request = json_deep_copy(job->params);
+    json_object_del(file->request, "details"); /* of a backup; they would turn the ceiling */
+    if (json_object_get(json_object_get(file->request, "target"), "server") != NULL)
+        return err_set(err, ERR_USAGE, "file.server",
+                       "a file is restored into the source's own server: name a source of the "
+                       "other one, and leave target.server out");
     json_object_set_new(file->request, "confirmed",
                         json_boolean(json_bool_or(job->params, "in_place", false)));
     return ceiling_target(job, type, file->request, err) && open_it(file, err);

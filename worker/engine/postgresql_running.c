@@ -48,12 +48,17 @@ bool postgresql_running_none(Text path, Err *err)
 {
     char text[1024];
     read_file(path, text, sizeof text);
-    long pid = strtol(text, NULL, 10);
+    long pid = labs(strtol(text, NULL, 10)); /* a single-user server writes it with a minus */
     if (pid > 1 && pid != getpid() && (kill((pid_t)pid, 0) == 0 || errno != ESRCH))
         return err_set(err, ERR_CONFLICT, "target.running",
                        "a PostgreSQL server (process %ld) runs on %.*s: stop it, or restore "
                        "elsewhere; if that process is something else, remove postmaster.pid there",
                        pid, TEXT_ARG(path));
+    if (pid == 1)
+        return err_set(err, ERR_CONFLICT, "target.running",
+                       "%.*s was opened by a server in a container (postmaster.pid says 1), which "
+                       "cannot be seen from here: when it is stopped, remove postmaster.pid there",
+                       TEXT_ARG(path));
     if (memory_is_used(text))
         return err_set(err, ERR_CONFLICT, "target.running",
                        "the PostgreSQL server of %.*s (process %ld) was killed and processes of it "

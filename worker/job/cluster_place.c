@@ -46,6 +46,14 @@ static bool in_place(const Job *job, json_t *request, Err *err)
         return err_set(err, ERR_USAGE, "restore.in_place",
                        "the source does not say where its cluster lies: give it a data_directory "
                        "in the fleet file, or restore with --delta --to DIRECTORY");
+    /* The server would open on the timeline whose log is stored beyond it, and write that log anew.
+     */
+    if (!text_equal(json_text_or(json_object_get(job->source, "config"), "wal", TEXT("none")),
+                    TEXT("none")))
+        return err_set(err, ERR_USAGE, "restore.in_place_log",
+                       "a source whose log is kept is not restored in place: restore it into an "
+                       "empty directory (--to DIRECTORY, with --until latest or a time) and start "
+                       "that server in its place");
     json_t *target =
         json_pack("{s:s%, s:o}", "path", own.at, own.len, "tablespaces", spaces_in_place(request));
     json_object_set_new(request, "target", target);
@@ -63,6 +71,10 @@ bool cluster_place(const Job *job, json_t *request, Err *err)
                                  "leave it out");
     if (json_bool_or(request, "in_place", false))
         return in_place(job, request, err);
+    if (delta && json_is_object(json_object_get(request, "recover")))
+        return err_set(err, ERR_USAGE, "restore.delta_until",
+                       "a delta is of the backup alone, as the cluster would start before its log "
+                       "lies there: leave --until out, or restore into an empty directory");
     Text path = json_text_or(json_object_get(request, "target"), "path", TEXT(""));
     if (!delta || own.len == 0 || !text_equal(trimmed(path), own))
         return true;
